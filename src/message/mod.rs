@@ -1,1 +1,3 @@
-//! ...
+//! What travels: requests and responses, their headers and payloads.
+
+pub mod json;

@@ -1,0 +1,15 @@
+//! JSON: values that keep the order of their keys and the digits of their numbers, read under limits.
+
+mod number;
+mod read;
+mod write;
+
+pub use number::{compare_numbers, java_decimal_text, java_double_text};
+pub use read::{JsonError, JsonLimits, parse};
+pub use write::{text, write, write_string};
+
+/// A JSON value. Numbers are kept as they were written: `1.10` stays `1.10`.
+pub type Json = serde_json::Value;
+
+/// A JSON object; a key that comes twice keeps its first place and its last value.
+pub type Object = serde_json::Map<String, Json>;
