@@ -1,3 +1,5 @@
 //! What travels: requests and responses, their headers and payloads.
 
+pub mod encoding;
 pub mod json;
+pub mod media_type;
