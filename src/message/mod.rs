@@ -3,3 +3,4 @@
 pub mod encoding;
 pub mod json;
 pub mod media_type;
+pub mod xml;

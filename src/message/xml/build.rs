@@ -16,7 +16,11 @@ impl XmlTree {
     }
 
     /// Reads what may stand inside an element: elements and text side by side become children of the document.
-    pub fn parse_fragment(text: &str, namespaces: &Namespaces, limits: &XmlLimits) -> Result<XmlTree, XmlError> {
+    pub fn parse_fragment(
+        text: &str,
+        namespaces: &Namespaces,
+        limits: &XmlLimits,
+    ) -> Result<XmlTree, XmlError> {
         build(text, Reader::fragment(text, namespaces, limits))
     }
 }
@@ -54,7 +58,9 @@ fn build(text: &str, mut reader: Reader<'_>) -> Result<XmlTree, XmlError> {
             Event::End { .. } => parent = tree.parent(parent).expect("the reader closes only what is open"),
             Event::Text { value, .. } => tree.add_text(parent, &value),
             Event::Comment { value, .. } => tree.add_other(parent, Kind::Comment, "", &value),
-            Event::Instruction { target, value, .. } => tree.add_other(parent, Kind::Instruction, target, &value),
+            Event::Instruction { target, value, .. } => {
+                tree.add_other(parent, Kind::Instruction, target, &value)
+            }
             Event::Eof => break,
         }
     }

@@ -39,7 +39,9 @@ impl Namespaces {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.bindings.iter().map(|(prefix, uri)| (prefix.as_str(), uri.as_str()))
+        self.bindings
+            .iter()
+            .map(|(prefix, uri)| (prefix.as_str(), uri.as_str()))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,7 +67,9 @@ pub fn is_space(byte: u8) -> bool {
 /// Whether a text is a name without a colon.
 pub fn is_nc_name(text: &str) -> bool {
     let mut characters = text.chars();
-    characters.next().is_some_and(|first| first != ':' && starts_name(first))
+    characters
+        .next()
+        .is_some_and(|first| first != ':' && starts_name(first))
         && characters.all(|character| character != ':' && continues_name(character))
 }
 
@@ -154,7 +158,10 @@ mod tests {
 
     #[test]
     fn a_later_binding_of_a_prefix_wins() {
-        let namespaces = Namespaces::new().with("a", "urn:1").with("b", "urn:2").with("a", "urn:3");
+        let namespaces = Namespaces::new()
+            .with("a", "urn:1")
+            .with("b", "urn:2")
+            .with("a", "urn:3");
         assert_eq!(namespaces.get("a"), Some("urn:3"));
         assert_eq!(namespaces.get("xml"), Some(XML_NAMESPACE));
         assert_eq!(namespaces.get(""), None);

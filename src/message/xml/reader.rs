@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use quick_xml::events::Event as Token;
 
-use super::names::{Namespaces, XML_NAMESPACE, XMLNS_NAMESPACE, end_of_name, is_character, is_nc_name, is_space};
+use super::names::{
+    Namespaces, XML_NAMESPACE, XMLNS_NAMESPACE, end_of_name, is_character, is_nc_name, is_space,
+};
 
 /// How much a document may hold before it is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,14 @@ pub struct XmlLimits {
 
 impl Default for XmlLimits {
     fn default() -> XmlLimits {
-        XmlLimits { depth: 200, attributes: 256, namespaces: 256, nodes: 500_000, text: 10 << 20, name: 1024 }
+        XmlLimits {
+            depth: 200,
+            attributes: 256,
+            namespaces: 256,
+            nodes: 500_000,
+            text: 10 << 20,
+            name: 1024,
+        }
     }
 }
 
@@ -44,7 +53,10 @@ pub struct XmlError {
 
 impl XmlError {
     pub(super) fn new(offset: usize, message: impl Into<String>) -> XmlError {
-        XmlError { message: message.into(), offset }
+        XmlError {
+            message: message.into(),
+            offset,
+        }
     }
 }
 
@@ -64,7 +76,10 @@ pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     }
     let before = &text[..offset];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.bytes().filter(|&byte| byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.bytes().filter(|&byte| byte == b'\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }
 
 /// A namespace name as the reader numbers it; `Reader::uri` gives its text.
@@ -86,11 +101,24 @@ pub enum Event<'a> {
     /// A start tag; `Reader::attributes` and `Reader::declarations` hold the rest of it until the next event.
     Start(StartTag<'a>),
     /// The end of an element; for `<a/>` an empty range behind the tag.
-    End { range: Range<usize> },
+    End {
+        range: Range<usize>,
+    },
     /// Text with references resolved and line ends normalised. Text and CDATA sections side by side come one by one.
-    Text { value: Cow<'a, str>, range: Range<usize>, cdata: bool },
-    Comment { value: Cow<'a, str>, range: Range<usize> },
-    Instruction { target: &'a str, value: Cow<'a, str>, range: Range<usize> },
+    Text {
+        value: Cow<'a, str>,
+        range: Range<usize>,
+        cdata: bool,
+    },
+    Comment {
+        value: Cow<'a, str>,
+        range: Range<usize>,
+    },
+    Instruction {
+        target: &'a str,
+        value: Cow<'a, str>,
+        range: Range<usize>,
+    },
     Eof,
 }
 
@@ -180,7 +208,11 @@ impl<'a> Reader<'a> {
     }
 
     fn with(text: &'a str, limits: &XmlLimits, fragment: bool) -> Reader<'a> {
-        let base = if text.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 };
+        let base = if text.starts_with('\u{FEFF}') {
+            '\u{FEFF}'.len_utf8()
+        } else {
+            0
+        };
         let mut tokens = quick_xml::Reader::from_str(&text[base..]);
         let config = tokens.config_mut();
         config.check_end_names = false;
@@ -198,7 +230,10 @@ impl<'a> Reader<'a> {
             open: Vec::new(),
             bindings: Vec::new(),
             uris: vec![Cow::Borrowed(""), Cow::Borrowed(XML_NAMESPACE)],
-            uri_numbers: HashMap::from([(Cow::Borrowed(""), Uri::NONE), (Cow::Borrowed(XML_NAMESPACE), Uri::XML)]),
+            uri_numbers: HashMap::from([
+                (Cow::Borrowed(""), Uri::NONE),
+                (Cow::Borrowed(XML_NAMESPACE), Uri::XML),
+            ]),
             attributes: Vec::new(),
             declared_from: 0,
             root_seen: false,
@@ -219,14 +254,20 @@ impl<'a> Reader<'a> {
 
     /// The prefixes in force at the latest event.
     pub fn in_scope(&self) -> Namespaces {
-        self.bindings.iter().map(|&(prefix, uri)| (prefix, self.uri(uri))).collect()
+        self.bindings
+            .iter()
+            .map(|&(prefix, uri)| (prefix, self.uri(uri)))
+            .collect()
     }
 
     pub fn uri(&self, uri: Uri) -> &str {
         &self.uris[uri.index()]
     }
 
-    #[expect(clippy::should_implement_trait, reason = "a reader fails, and its events borrow the reader's state")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a reader fails, and its events borrow the reader's state"
+    )]
     pub fn next(&mut self) -> Result<Event<'a>, XmlError> {
         if let Some(at) = self.ending.take() {
             self.close();
@@ -271,7 +312,11 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let at = self.base + self.tokens.error_position() as usize;
                 // Whatever else is wrong with it, the author shall hear that there is no DOCTYPE.
-                if self.text.get(at..at + 9).is_some_and(|text| text.eq_ignore_ascii_case("<!doctype")) {
+                if self
+                    .text
+                    .get(at..at + 9)
+                    .is_some_and(|text| text.eq_ignore_ascii_case("<!doctype"))
+                {
                     return Err(XmlError::new(at, "a DOCTYPE is not accepted"));
                 }
                 return Err(XmlError::new(at, error.to_string()));
@@ -302,16 +347,27 @@ impl<'a> Reader<'a> {
         }
         let value = resolve_text(raw, range.start)?;
         self.count(range.start, value.len())?;
-        Ok(Event::Text { value, range, cdata: false })
+        Ok(Event::Text {
+            value,
+            range,
+            cdata: false,
+        })
     }
 
     fn cdata_event(&mut self, range: Range<usize>) -> Result<Event<'a>, XmlError> {
         if self.open.is_empty() && !self.fragment {
-            return Err(XmlError::new(range.start, "a CDATA section outside the root element"));
+            return Err(XmlError::new(
+                range.start,
+                "a CDATA section outside the root element",
+            ));
         }
         let raw = &self.text[range.start + "<![CDATA[".len()..range.end - "]]>".len()];
         self.count(range.start, raw.len())?;
-        Ok(Event::Text { value: line_ends(raw), range, cdata: true })
+        Ok(Event::Text {
+            value: line_ends(raw),
+            range,
+            cdata: true,
+        })
     }
 
     fn comment_event(&mut self, range: Range<usize>) -> Result<Event<'a>, XmlError> {
@@ -323,7 +379,10 @@ impl<'a> Reader<'a> {
             return Err(XmlError::new(range.end - 4, "a comment may not end with `--->`"));
         }
         self.count(range.start, raw.len())?;
-        Ok(Event::Comment { value: line_ends(raw), range })
+        Ok(Event::Comment {
+            value: line_ends(raw),
+            range,
+        })
     }
 
     fn instruction_event(&mut self, range: Range<usize>) -> Result<Event<'a>, XmlError> {
@@ -332,17 +391,30 @@ impl<'a> Reader<'a> {
         let end = end_of_name(raw, 0);
         let target = &raw[..end];
         if !is_nc_name(target) {
-            return Err(XmlError::new(start, "a processing instruction begins with a name without a colon"));
+            return Err(XmlError::new(
+                start,
+                "a processing instruction begins with a name without a colon",
+            ));
         }
         if target.eq_ignore_ascii_case("xml") {
-            return Err(XmlError::new(range.start, "an XML declaration stands at the very beginning, once"));
+            return Err(XmlError::new(
+                range.start,
+                "an XML declaration stands at the very beginning, once",
+            ));
         }
         let value = raw[end..].trim_start_matches(|character| u8::try_from(character).is_ok_and(is_space));
         if !raw[end..].is_empty() && value.len() == raw.len() - end {
-            return Err(XmlError::new(start + end, "white space is missing after the target of a processing instruction"));
+            return Err(XmlError::new(
+                start + end,
+                "white space is missing after the target of a processing instruction",
+            ));
         }
         self.count(range.start, raw.len())?;
-        Ok(Event::Instruction { target, value: line_ends(value), range })
+        Ok(Event::Instruction {
+            target,
+            value: line_ends(value),
+            range,
+        })
     }
 
     fn end_event(&mut self, range: Range<usize>) -> Result<Event<'a>, XmlError> {
@@ -352,7 +424,10 @@ impl<'a> Reader<'a> {
         };
         let name = &self.text[open.name.clone()];
         if raw != name && raw.trim_end_matches([' ', '\t', '\n', '\r']) != name {
-            return Err(XmlError::new(range.start, format!("`</{raw}>` where `</{name}>` is expected")));
+            return Err(XmlError::new(
+                range.start,
+                format!("`</{raw}>` where `</{name}>` is expected"),
+            ));
         }
         self.close();
         Ok(Event::End { range })
@@ -363,7 +438,10 @@ impl<'a> Reader<'a> {
         self.waiting = Some((Piece::Eof, end..end));
         if let Some(open) = self.open.last() {
             let name = &self.text[open.name.clone()];
-            return Err(XmlError::new(open.name.start, format!("`<{name}>` is not closed")));
+            return Err(XmlError::new(
+                open.name.start,
+                format!("`<{name}>` is not closed"),
+            ));
         }
         if !self.root_seen && !self.fragment {
             return Err(XmlError::new(end, "there is no root element"));
@@ -377,7 +455,10 @@ impl<'a> Reader<'a> {
         }
         if self.open.len() >= self.limits.depth {
             let depth = self.limits.depth;
-            return Err(XmlError::new(range.start, format!("elements are nested deeper than {depth}")));
+            return Err(XmlError::new(
+                range.start,
+                format!("elements are nested deeper than {depth}"),
+            ));
         }
         self.root_seen = true;
         let text = self.text;
@@ -386,7 +467,10 @@ impl<'a> Reader<'a> {
         let end = end_of_name(tag, start);
         let name_range = start..end;
         let (prefix, local) = self.split_name(name_range.clone(), "an element")?;
-        self.open.push(Open { name: name_range.clone(), bindings: self.bindings.len() });
+        self.open.push(Open {
+            name: name_range.clone(),
+            bindings: self.bindings.len(),
+        });
         self.declared_from = self.bindings.len();
         self.count(range.start, 0)?;
         self.attributes.clear();
@@ -398,7 +482,14 @@ impl<'a> Reader<'a> {
         if empty {
             self.ending = Some(range.end);
         }
-        Ok(Event::Start(StartTag { prefix, local, uri, name_range, range, empty }))
+        Ok(Event::Start(StartTag {
+            prefix,
+            local,
+            uri,
+            name_range,
+            range,
+            empty,
+        }))
     }
 
     fn read_attributes(&mut self, tag: &'a str, mut at: usize) -> Result<(), XmlError> {
@@ -416,14 +507,20 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
             if next == at {
-                return Err(XmlError::new(at, "white space is missing before this, or a name has a character it may not have"));
+                return Err(XmlError::new(
+                    at,
+                    "white space is missing before this, or a name has a character it may not have",
+                ));
             }
             let end = end_of_name(tag, next);
             let name_range = next..end;
             let (prefix, local) = self.split_name(name_range.clone(), "an attribute")?;
             at = skip_space(end);
             if bytes.get(at) != Some(&b'=') {
-                return Err(XmlError::new(end, format!("`=` is missing after the attribute `{}`", &tag[next..end])));
+                return Err(XmlError::new(
+                    end,
+                    format!("`=` is missing after the attribute `{}`", &tag[next..end]),
+                ));
             }
             at = skip_space(at + 1);
             let quote = match bytes.get(at) {
@@ -432,7 +529,10 @@ impl<'a> Reader<'a> {
             };
             let value_start = at + 1;
             let Some(length) = memchr::memchr(quote, &bytes[value_start..]) else {
-                return Err(XmlError::new(at, "the value of an attribute has no closing quote"));
+                return Err(XmlError::new(
+                    at,
+                    "the value of an attribute has no closing quote",
+                ));
             };
             let raw_range = value_start..value_start + length;
             at = raw_range.end + 1;
@@ -440,13 +540,23 @@ impl<'a> Reader<'a> {
             count += 1;
             if count > self.limits.attributes {
                 let most = self.limits.attributes;
-                return Err(XmlError::new(next, format!("an element has more than {most} attributes")));
+                return Err(XmlError::new(
+                    next,
+                    format!("an element has more than {most} attributes"),
+                ));
             }
             self.count(next, value.len())?;
             if prefix == "xmlns" || (prefix.is_empty() && local == "xmlns") {
                 self.declare(if prefix.is_empty() { "" } else { local }, value, next)?;
             } else {
-                self.attributes.push(Attribute { prefix, local, uri: Uri::NONE, name_range, value, raw_range });
+                self.attributes.push(Attribute {
+                    prefix,
+                    local,
+                    uri: Uri::NONE,
+                    name_range,
+                    value,
+                    raw_range,
+                });
             }
         }
     }
@@ -456,20 +566,38 @@ impl<'a> Reader<'a> {
             return Err(XmlError::new(at, "the prefix `xmlns` may not be declared"));
         }
         if (prefix == "xml") != (uri == XML_NAMESPACE) {
-            return Err(XmlError::new(at, format!("the prefix `xml` and the name `{XML_NAMESPACE}` belong to each other alone")));
+            return Err(XmlError::new(
+                at,
+                format!("the prefix `xml` and the name `{XML_NAMESPACE}` belong to each other alone"),
+            ));
         }
         if uri == XMLNS_NAMESPACE {
-            return Err(XmlError::new(at, format!("the name `{XMLNS_NAMESPACE}` may not be declared")));
+            return Err(XmlError::new(
+                at,
+                format!("the name `{XMLNS_NAMESPACE}` may not be declared"),
+            ));
         }
         if uri.is_empty() && !prefix.is_empty() {
-            return Err(XmlError::new(at, format!("the prefix `{prefix}` may not be bound to nothing")));
+            return Err(XmlError::new(
+                at,
+                format!("the prefix `{prefix}` may not be bound to nothing"),
+            ));
         }
-        if self.bindings[self.declared_from..].iter().any(|&(known, _)| known == prefix) {
-            return Err(XmlError::new(at, "this namespace is declared twice on one element"));
+        if self.bindings[self.declared_from..]
+            .iter()
+            .any(|&(known, _)| known == prefix)
+        {
+            return Err(XmlError::new(
+                at,
+                "this namespace is declared twice on one element",
+            ));
         }
         if self.bindings.len() >= self.limits.namespaces {
             let most = self.limits.namespaces;
-            return Err(XmlError::new(at, format!("more than {most} namespace declarations are in force")));
+            return Err(XmlError::new(
+                at,
+                format!("more than {most} namespace declarations are in force"),
+            ));
         }
         let uri = self.number(uri);
         self.bindings.push((prefix, uri));
@@ -491,9 +619,19 @@ impl<'a> Reader<'a> {
         for index in 0..self.attributes.len() {
             let (prefix, local) = (self.attributes[index].prefix, self.attributes[index].local);
             let at = self.attributes[index].name_range.start;
-            let uri = if prefix.is_empty() { Uri::NONE } else { self.resolve(prefix, at)? };
-            if self.attributes[..index].iter().any(|other| other.uri == uri && other.local == local) {
-                return Err(XmlError::new(at, format!("the attribute `{local}` stands twice on one element")));
+            let uri = if prefix.is_empty() {
+                Uri::NONE
+            } else {
+                self.resolve(prefix, at)?
+            };
+            if self.attributes[..index]
+                .iter()
+                .any(|other| other.uri == uri && other.local == local)
+            {
+                return Err(XmlError::new(
+                    at,
+                    format!("the attribute `{local}` stands twice on one element"),
+                ));
             }
             self.attributes[index].uri = uri;
         }
@@ -505,27 +643,42 @@ impl<'a> Reader<'a> {
             Some(&(_, uri)) => Ok(uri),
             None if prefix.is_empty() => Ok(Uri::NONE),
             None if prefix == "xml" => Ok(Uri::XML),
-            None => Err(XmlError::new(at, format!("the prefix `{prefix}` is not declared"))),
+            None => Err(XmlError::new(
+                at,
+                format!("the prefix `{prefix}` is not declared"),
+            )),
         }
     }
 
     fn split_name(&self, range: Range<usize>, of: &str) -> Result<(&'a str, &'a str), XmlError> {
         let name = &self.text[range.clone()];
         if name.is_empty() {
-            return Err(XmlError::new(range.start, format!("this is not the name of {of}")));
+            return Err(XmlError::new(
+                range.start,
+                format!("this is not the name of {of}"),
+            ));
         }
         if name.len() > self.limits.name {
-            return Err(XmlError::new(range.start, format!("a name is longer than {} bytes", self.limits.name)));
+            return Err(XmlError::new(
+                range.start,
+                format!("a name is longer than {} bytes", self.limits.name),
+            ));
         }
         match memchr::memchr(b':', name.as_bytes()) {
             None => Ok(("", name)),
             Some(colon) => {
                 let (prefix, local) = (&name[..colon], &name[colon + 1..]);
                 if prefix.is_empty() || !is_nc_name(local) {
-                    return Err(XmlError::new(range.start, format!("`{name}` is not a name with a prefix")));
+                    return Err(XmlError::new(
+                        range.start,
+                        format!("`{name}` is not a name with a prefix"),
+                    ));
                 }
                 if prefix == "xmlns" && of == "an element" {
-                    return Err(XmlError::new(range.start, "an element may not have the prefix `xmlns`"));
+                    return Err(XmlError::new(
+                        range.start,
+                        "an element may not have the prefix `xmlns`",
+                    ));
                 }
                 Ok((prefix, local))
             }
@@ -541,10 +694,16 @@ impl<'a> Reader<'a> {
 
     fn count(&mut self, at: usize, text: usize) -> Result<(), XmlError> {
         let Some(nodes) = self.nodes_left.checked_sub(1) else {
-            return Err(XmlError::new(at, format!("more than {} nodes", self.limits.nodes)));
+            return Err(XmlError::new(
+                at,
+                format!("more than {} nodes", self.limits.nodes),
+            ));
         };
         let Some(text) = self.text_left.checked_sub(text) else {
-            return Err(XmlError::new(at, format!("more than {} bytes of text", self.limits.text)));
+            return Err(XmlError::new(
+                at,
+                format!("more than {} bytes of text", self.limits.text),
+            ));
         };
         (self.nodes_left, self.text_left) = (nodes, text);
         Ok(())
@@ -553,7 +712,9 @@ impl<'a> Reader<'a> {
     /// One fast pass over all bytes finds the characters that may stand nowhere, so that no piece need look for them.
     fn check_characters(&self) -> Result<(), XmlError> {
         for (index, chunk) in self.text.as_bytes().chunks(64).enumerate() {
-            let suspicious = chunk.iter().fold(false, |found, &byte| found | (byte < 0x20) & !is_space(byte) | (byte == 0xEF));
+            let suspicious = chunk.iter().fold(false, |found, &byte| {
+                found | (byte < 0x20) & !is_space(byte) | (byte == 0xEF)
+            });
             if !suspicious {
                 continue;
             }
@@ -561,10 +722,16 @@ impl<'a> Reader<'a> {
             while !self.text.is_char_boundary(start) {
                 start += 1;
             }
-            let wrong = self.text[start..].char_indices().take_while(|&(at, _)| at < 64).find(|&(_, character)| !is_character(character));
+            let wrong = self.text[start..]
+                .char_indices()
+                .take_while(|&(at, _)| at < 64)
+                .find(|&(_, character)| !is_character(character));
             if let Some((at, character)) = wrong {
                 let code = u32::from(character);
-                return Err(XmlError::new(start + at, format!("the character U+{code:04X} may not stand in XML")));
+                return Err(XmlError::new(
+                    start + at,
+                    format!("the character U+{code:04X} may not stand in XML"),
+                ));
             }
         }
         Ok(())
@@ -572,7 +739,8 @@ impl<'a> Reader<'a> {
 }
 
 fn is_declaration(text: &str) -> bool {
-    text.strip_prefix("<?xml").is_some_and(|rest| rest.bytes().next().is_some_and(is_space))
+    text.strip_prefix("<?xml")
+        .is_some_and(|rest| rest.bytes().next().is_some_and(is_space))
 }
 
 /// `<?xml version="1.0" encoding="…" standalone="yes"?>`, in this order.
@@ -580,7 +748,10 @@ fn check_declaration(declaration: &str, offset: usize) -> Result<(), XmlError> {
     let mut rest = &declaration["<?xml".len()..declaration.len() - "?>".len()];
     let wrong = |rest: &str, message: &str| {
         let at = declaration.len() - "?>".len() - rest.len();
-        Err(XmlError::new(offset + at, format!("in the XML declaration: {message}")))
+        Err(XmlError::new(
+            offset + at,
+            format!("in the XML declaration: {message}"),
+        ))
     };
     let mut expected: &[&str] = &["version", "encoding", "standalone"];
     loop {
@@ -601,7 +772,9 @@ fn check_declaration(declaration: &str, offset: usize) -> Result<(), XmlError> {
         }
         expected = &expected[index + 1..];
         let after = rest[name.len()..].trim_start_matches([' ', '\t', '\n', '\r']);
-        let Some(after) = after.strip_prefix('=') else { return wrong(after, "`=` is missing") };
+        let Some(after) = after.strip_prefix('=') else {
+            return wrong(after, "`=` is missing");
+        };
         let after = after.trim_start_matches([' ', '\t', '\n', '\r']);
         let Some(quote) = after.chars().next().filter(|quote| matches!(quote, '"' | '\'')) else {
             return wrong(after, "a value stands in quotes");
@@ -610,10 +783,17 @@ fn check_declaration(declaration: &str, offset: usize) -> Result<(), XmlError> {
             return wrong(after, "a closing quote is missing");
         };
         let good = match name {
-            "version" => value.strip_prefix("1.").is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit())),
+            "version" => value
+                .strip_prefix("1.")
+                .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit())),
             "encoding" => {
-                value.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
-                    && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+                value
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| byte.is_ascii_alphabetic())
+                    && value
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
             }
             _ => matches!(value, "yes" | "no"),
         };
@@ -646,7 +826,10 @@ fn resolve_text(raw: &str, offset: usize) -> Result<Cow<'_, str>, XmlError> {
         match bytes[at] {
             b'>' => {
                 if bytes[..at].ends_with(b"]]") {
-                    return Err(XmlError::new(offset + at - 2, "`]]>` in text is written `]]&gt;`"));
+                    return Err(XmlError::new(
+                        offset + at - 2,
+                        "`]]>` in text is written `]]&gt;`",
+                    ));
                 }
                 at += 1;
             }
@@ -675,14 +858,21 @@ fn resolve_text(raw: &str, offset: usize) -> Result<Cow<'_, str>, XmlError> {
 fn resolve_attribute(raw: &str, offset: usize) -> Result<Cow<'_, str>, XmlError> {
     let bytes = raw.as_bytes();
     let special = |byte: &u8| matches!(byte, b'<' | b'&' | b'\t' | b'\n' | b'\r');
-    let Some(first) = bytes.iter().position(special) else { return Ok(Cow::Borrowed(raw)) };
+    let Some(first) = bytes.iter().position(special) else {
+        return Ok(Cow::Borrowed(raw));
+    };
     let mut resolved = String::with_capacity(raw.len());
     let mut done = 0;
     let mut at = first;
     loop {
         resolved.push_str(&raw[done..at]);
         match bytes[at] {
-            b'<' => return Err(XmlError::new(offset + at, "`<` in the value of an attribute is written `&lt;`")),
+            b'<' => {
+                return Err(XmlError::new(
+                    offset + at,
+                    "`<` in the value of an attribute is written `&lt;`",
+                ));
+            }
             b'&' => {
                 let (character, length) = resolve_reference(&raw[at..], offset + at)?;
                 resolved.push(character);
@@ -690,7 +880,11 @@ fn resolve_attribute(raw: &str, offset: usize) -> Result<Cow<'_, str>, XmlError>
             }
             byte => {
                 resolved.push(' ');
-                at += if byte == b'\r' && bytes.get(at + 1) == Some(&b'\n') { 2 } else { 1 };
+                at += if byte == b'\r' && bytes.get(at + 1) == Some(&b'\n') {
+                    2
+                } else {
+                    1
+                };
             }
         }
         done = at;
@@ -723,10 +917,19 @@ fn resolve_reference(raw: &str, offset: usize) -> Result<(char, usize), XmlError
                     Some(digits) => (digits, 16),
                     None => (number, 10),
                 };
-                let number = digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok()).flatten();
-                let character = number.and_then(char::from_u32).filter(|&character| is_character(character));
+                let number = digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit())
+                    .then(|| u32::from_str_radix(digits, radix).ok())
+                    .flatten();
+                let character = number
+                    .and_then(char::from_u32)
+                    .filter(|&character| is_character(character));
                 if character.is_none() {
-                    return Err(XmlError::new(offset, format!("`&{name};` is not a character of XML")));
+                    return Err(XmlError::new(
+                        offset,
+                        format!("`&{name};` is not a character of XML"),
+                    ));
                 }
                 character
             }
@@ -735,7 +938,262 @@ fn resolve_reference(raw: &str, offset: usize) -> Result<(char, usize), XmlError
     };
     match character {
         Some(character) => Ok((character, end + 1)),
-        None if is_nc_name(name) => Err(XmlError::new(offset, format!("the entity `{name}` is not defined"))),
+        None if is_nc_name(name) => Err(XmlError::new(
+            offset,
+            format!("the entity `{name}` is not defined"),
+        )),
         None => Err(XmlError::new(offset, "`&` alone is written `&amp;`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads to the end and says what came.
+    fn read(text: &str, limits: &XmlLimits) -> Result<String, XmlError> {
+        let mut reader = Reader::new(text, limits);
+        let mut heard = String::new();
+        loop {
+            match reader.next()? {
+                Event::Start(tag) => {
+                    heard += &format!("<{{{}}}{}", reader.uri(tag.uri), tag.local);
+                    for attribute in reader.attributes() {
+                        heard += &format!(
+                            " {{{}}}{}={}",
+                            reader.uri(attribute.uri),
+                            attribute.local,
+                            attribute.value
+                        );
+                    }
+                    heard += ">";
+                }
+                Event::End { .. } => heard += "</>",
+                Event::Text { value, cdata, .. } => {
+                    heard += &if cdata {
+                        format!("[{value}]")
+                    } else {
+                        value.into_owned()
+                    }
+                }
+                Event::Comment { value, .. } => heard += &format!("<!{value}>"),
+                Event::Instruction { target, value, .. } => heard += &format!("<?{target} {value}>"),
+                Event::Eof => return Ok(heard),
+            }
+        }
+    }
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(
+            read(text, &XmlLimits::default()).as_deref(),
+            Ok(expected),
+            "{text}"
+        );
+    }
+
+    fn check_refused(text: &str, message: &str, offset: usize) {
+        match read(text, &XmlLimits::default()) {
+            Ok(heard) => panic!("{text} was read as {heard}"),
+            Err(error) => {
+                assert!(error.message.contains(message), "{text}: {}", error.message);
+                assert_eq!(error.offset, offset, "{text}: {}", error.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_piece_by_piece() {
+        check(
+            "<?xml version='1.0' encoding='UTF-8' standalone='yes'?>\n<!--c--><a>t</a> <?p q?>\n",
+            "<!c><{}a>t</><?p q>",
+        );
+        check("\u{FEFF}<?xml version='1.0'?><a/>", "<{}a></>");
+        check(
+            "<a xmlns='urn:d' xmlns:p='urn:p' x='1' p:y='2'><p:b/></a >",
+            "<{urn:d}a {}x=1 {urn:p}y=2><{urn:p}b></></>",
+        );
+        check(
+            "<a>1 &lt; 2 &#x26; &#51;<![CDATA[ & <b> ]]></a>",
+            "<{}a>1 < 2 & 3[ & <b> ]</>",
+        );
+        check(
+            "<a b=' x\t\r\ny&#10;&quot;>'>\r\n\r</a>",
+            "<{}a {}b= x  y\n\">>\n\n</>",
+        );
+        check(
+            "<a xml:lang='de' xmlns:x='urn:x' xmlns:y='urn:y' x:b='1' y:b='2'/>",
+            "<{}a {http://www.w3.org/XML/1998/namespace}lang=de {urn:x}b=1 {urn:y}b=2></>",
+        );
+        check("<été>ж</été>", "<{}été>ж</>");
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused_at_its_place() {
+        check_refused("", "no root", 0);
+        check_refused("<a/><b/>", "second root", 4);
+        check_refused("<a/>x", "outside the root", 4);
+        check_refused("x<a/>", "outside the root", 0);
+        check_refused("<a/>&amp;", "outside the root", 4);
+        check_refused("<a/><![CDATA[]]>", "outside the root", 4);
+        check_refused("<a><b></a></b>", "`</b>` is expected", 6);
+        check_refused("<a>", "`<a>` is not closed", 1);
+        check_refused("</a>", "closes nothing", 0);
+        check_refused("<a>&nbsp;</a>", "`nbsp` is not defined", 3);
+        check_refused("<a>a & b</a>", "`&amp;`", 5);
+        check_refused("<a>&#0;</a>", "not a character", 3);
+        check_refused("<a>&#x1F;</a>", "not a character", 3);
+        check_refused("<a>&#xFFFE;</a>", "not a character", 3);
+        check_refused("<a>&#+65;</a>", "not a character", 3);
+        check_refused("<a>\u{0}</a>", "U+0000", 3);
+        check_refused("<a>é\u{FFFE}</a>", "U+FFFE", 5);
+        check_refused("<a>]]></a>", "`]]&gt;`", 3);
+        check_refused("<a><!-- a -- b --></a>", "`--`", 10);
+        check_refused("<a><!-- a ---></a>", "`--", 10);
+        check_refused("<a b='<'/>", "`&lt;`", 6);
+        check_refused("<a b=c/>", "in quotes", 5);
+        check_refused("<a b/>", "`=` is missing", 4);
+        check_refused("<a b='1'c='2'/>", "white space is missing", 8);
+        check_refused("<a b='1' b='2'/>", "stands twice", 9);
+        check_refused("<1/>", "not the name", 1);
+        check_refused("<a 1='2'/>", "not the name", 3);
+        check_refused("<a><?xml version='1.0'?></a>", "very beginning", 3);
+        check_refused(" <?xml version='1.0'?><a/>", "very beginning", 1);
+        check_refused("<a/><?XML x?>", "very beginning", 4);
+        check_refused("<?xml encoding='UTF-8'?><a/>", "the version is missing", 6);
+        check_refused(
+            "<?xml version='1.0' standalone='maybe'?><a/>",
+            "not a value of standalone",
+            31,
+        );
+        check_refused("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "DOCTYPE", 0);
+        check_refused("<!DOCTYPE a", "DOCTYPE", 0);
+    }
+
+    #[test]
+    fn namespace_rules_are_kept() {
+        check_refused("<p:a/>", "`p` is not declared", 1);
+        check_refused("<a p:b='1'/>", "`p` is not declared", 3);
+        check_refused("<a xmlns:x='u' xmlns:y='u' x:b='1' y:b='2'/>", "stands twice", 35);
+        check_refused("<a xmlns:p=''/>", "bound to nothing", 3);
+        check_refused("<a xmlns:xml='urn:x'/>", "belong to each other", 3);
+        check_refused(
+            "<a xmlns:x='http://www.w3.org/XML/1998/namespace'/>",
+            "belong to each other",
+            3,
+        );
+        check_refused(
+            "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+            "may not be declared",
+            3,
+        );
+        check_refused("<a xmlns:xmlns='urn:x'/>", "may not be declared", 3);
+        check_refused("<xmlns:a/>", "may not have the prefix", 1);
+        check_refused("<a:b:c/>", "not a name with a prefix", 1);
+        check_refused("<:a/>", "not a name with a prefix", 1);
+        check_refused("<a xmlns:p='1' xmlns:p='2'/>", "declared twice", 15);
+        check_refused("<a><?p:i x?></a>", "without a colon", 5);
+        check("<a xmlns='u'><b xmlns=''/><c/></a>", "<{u}a><{}b></><{u}c></></>");
+    }
+
+    #[test]
+    fn every_limit_holds_at_its_edge() {
+        let limits = XmlLimits {
+            depth: 3,
+            attributes: 2,
+            namespaces: 2,
+            nodes: 6,
+            text: 5,
+            name: 5,
+        };
+        let holds = |text: &str| assert!(read(text, &limits).is_ok(), "{text}");
+        let breaks = |text: &str, message: &str| {
+            let error = read(text, &limits).expect_err(text);
+            assert!(error.message.contains(message), "{text}: {}", error.message);
+        };
+        holds("<a><a><a/></a></a>");
+        breaks("<a><a><a><a/></a></a></a>", "deeper than 3");
+        holds("<a b='' c=''/>");
+        breaks("<a b='' c='' d=''/>", "more than 2 attributes");
+        holds("<a xmlns='u'><b xmlns='v'/></a>");
+        breaks("<a xmlns='u'><b xmlns='v'><c xmlns='w'/></b></a>", "in force");
+        holds("<a><b/><b/><b/><b/><b/></a>");
+        breaks("<a><b/><b/><b/><b/><b/><b/></a>", "more than 6 nodes");
+        holds("<a b='12'>345</a>");
+        breaks("<a b='12'>3456</a>", "more than 5 bytes");
+        breaks("<a><!--123456--></a>", "more than 5 bytes");
+        breaks("<abcdef/>", "longer than 5");
+    }
+
+    #[test]
+    fn bombs_are_refused_quickly() {
+        let limits = XmlLimits::default();
+        let refused = |text: String| assert!(read(&text, &limits).is_err());
+        refused("<a>".repeat(100_000));
+        refused(format!(
+            "<a{}/>",
+            (0..20_000)
+                .map(|number| format!(" a{number}=''"))
+                .collect::<String>()
+        ));
+        refused(format!(
+            "<a{}/>",
+            (0..20_000)
+                .map(|number| format!(" xmlns:a{number}='u'"))
+                .collect::<String>()
+        ));
+        refused(format!("<a>{}</a>", "<b/>".repeat(500_000)));
+        refused(format!("<a b='{}'/>", "x".repeat(11 << 20)));
+        refused(format!("<a><![CDATA[{}]]></a>", "x".repeat(11 << 20)));
+        refused(format!("<a>{}</a>", "&".repeat(1 << 20)));
+    }
+
+    #[test]
+    fn ranges_show_where_things_stand() {
+        let text = "<p:a xmlns:p='u' b = \"x&lt;y\">t&amp;<![CDATA[c]]></p:a>";
+        let limits = XmlLimits::default();
+        let mut reader = Reader::new(text, &limits);
+        let Ok(Event::Start(tag)) = reader.next() else {
+            panic!("a start tag comes first")
+        };
+        assert_eq!((&text[tag.name_range], &text[tag.range]), ("p:a", &text[..30]));
+        let attribute = &reader.attributes()[0];
+        assert_eq!(
+            (
+                &text[attribute.name_range.clone()],
+                &text[attribute.raw_range.clone()],
+                &*attribute.value
+            ),
+            ("b", "x&lt;y", "x<y")
+        );
+        assert_eq!(reader.in_scope().get("p"), Some("u"));
+        let Ok(Event::Text { range, value, .. }) = reader.next() else {
+            panic!("then a text")
+        };
+        assert_eq!((&text[range], &*value), ("t&amp;", "t&"));
+        let Ok(Event::Text {
+            range, cdata: true, ..
+        }) = reader.next()
+        else {
+            panic!("then a CDATA section")
+        };
+        assert_eq!(&text[range], "<![CDATA[c]]>");
+        assert!(matches!(reader.next(), Ok(Event::End { range }) if &text[range.clone()] == "</p:a>"));
+        assert_eq!(line_and_column("a\né<b", 4), (2, 2));
+    }
+
+    #[test]
+    fn a_fragment_has_many_tops_and_the_prefixes_of_its_place() {
+        let namespaces = Namespaces::new().with("p", "urn:p");
+        let limits = XmlLimits::default();
+        let mut reader = Reader::fragment("text <p:a/> <b/>", &namespaces, &limits);
+        let mut starts = Vec::new();
+        loop {
+            match reader.next().expect("a fragment") {
+                Event::Start(tag) => starts.push(reader.uri(tag.uri).to_string()),
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        assert_eq!(starts, ["urn:p", ""]);
     }
 }

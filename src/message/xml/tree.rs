@@ -11,8 +11,8 @@ use super::names::{Namespaces, XML_NAMESPACE};
 
 mod table;
 
-pub(super) use table::{Name, NameId, Symbol};
 use table::NameTable;
+pub(super) use table::{Name, NameId, Symbol};
 
 /// A node of one tree. Attributes and namespace declarations are nodes as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +54,9 @@ pub enum NameTest {
     /// No node of this tree can have it.
     Never,
     Namespace(Symbol),
+    /// The one name that this is in the tree.
+    Name(NameId),
+    /// A namespace and a local name for which the tree uses several prefixes.
     Exactly(Symbol, Symbol),
 }
 
@@ -109,23 +112,39 @@ impl XmlTree {
 
     pub fn first_child(&self, node: NodeId) -> Option<NodeId> {
         let node = self.node(node);
-        if node.kind.has_children() { some(node.content.0) } else { None }
+        if node.kind.has_children() {
+            some(node.content.0)
+        } else {
+            None
+        }
     }
 
     pub fn last_child(&self, node: NodeId) -> Option<NodeId> {
         let node = self.node(node);
-        if node.kind.has_children() { some(node.content.1) } else { None }
+        if node.kind.has_children() {
+            some(node.content.1)
+        } else {
+            None
+        }
     }
 
     /// Attributes have no siblings.
     pub fn next_sibling(&self, node: NodeId) -> Option<NodeId> {
         let node = self.node(node);
-        if node.kind.is_beside() { None } else { some(node.next) }
+        if node.kind.is_beside() {
+            None
+        } else {
+            some(node.next)
+        }
     }
 
     pub fn previous_sibling(&self, node: NodeId) -> Option<NodeId> {
         let node = self.node(node);
-        if node.kind.is_beside() { None } else { some(node.previous) }
+        if node.kind.is_beside() {
+            None
+        } else {
+            some(node.previous)
+        }
     }
 
     pub fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
@@ -137,17 +156,21 @@ impl XmlTree {
     }
 
     pub fn attributes(&self, node: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
-        self.beside(node).filter(|&attribute| self.kind(attribute) == Kind::Attribute)
+        self.beside(node)
+            .filter(|&attribute| self.kind(attribute) == Kind::Attribute)
     }
 
     /// The namespace declarations that stand on an element itself.
     pub fn declarations(&self, node: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
-        self.beside(node).filter(|&declaration| self.kind(declaration) == Kind::Declaration)
+        self.beside(node)
+            .filter(|&declaration| self.kind(declaration) == Kind::Declaration)
     }
 
     /// A node's descendants in document order, without itself and without attributes.
     pub fn descendants(&self, top: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
-        std::iter::successors(self.first_child(top), move |&node| self.following_within(node, top))
+        std::iter::successors(self.first_child(top), move |&node| {
+            self.following_within(node, top)
+        })
     }
 
     pub fn ancestors(&self, node: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
@@ -181,7 +204,11 @@ impl XmlTree {
     /// The value of a text, attribute, declaration, comment or instruction; "" for others.
     pub fn value(&self, node: NodeId) -> &str {
         let node = self.node(node);
-        if node.kind.has_children() { "" } else { self.span(node.content) }
+        if node.kind.has_children() {
+            ""
+        } else {
+            self.span(node.content)
+        }
     }
 
     /// The string value as XPath means it: of an element, all text inside.
@@ -198,16 +225,19 @@ impl XmlTree {
     }
 
     pub fn attribute(&self, node: NodeId, namespace: &str, local: &str) -> Option<&str> {
-        self.attribute_node(node, namespace, local).map(|attribute| self.value(attribute))
+        self.attribute_node(node, namespace, local)
+            .map(|attribute| self.value(attribute))
     }
 
     pub fn attribute_node(&self, node: NodeId, namespace: &str, local: &str) -> Option<NodeId> {
-        self.attributes(node).find(|&attribute| self.is_named(attribute, namespace, local))
+        self.attributes(node)
+            .find(|&attribute| self.is_named(attribute, namespace, local))
     }
 
     /// The first child element of a name.
     pub fn find_child(&self, node: NodeId, namespace: &str, local: &str) -> Option<NodeId> {
-        self.child_elements(node).find(|&child| self.is_named(child, namespace, local))
+        self.child_elements(node)
+            .find(|&child| self.is_named(child, namespace, local))
     }
 
     /// The name that a prefix stands for at a node; the empty prefix is the default namespace.
@@ -216,11 +246,17 @@ impl XmlTree {
             return Some(XML_NAMESPACE);
         }
         for element in std::iter::once(node).chain(self.ancestors(node)) {
-            if let Some(declaration) = self.declarations(element).find(|&declaration| self.local_name(declaration) == prefix) {
+            if let Some(declaration) = self
+                .declarations(element)
+                .find(|&declaration| self.local_name(declaration) == prefix)
+            {
                 return Some(self.value(declaration)).filter(|uri| !uri.is_empty());
             }
             // An element that was made here may use a prefix that nobody declared yet; writing will declare it.
-            if self.is_element(element) && self.prefix(element) == prefix && !self.namespace(element).is_empty() {
+            if self.is_element(element)
+                && self.prefix(element) == prefix
+                && !self.namespace(element).is_empty()
+            {
                 return Some(self.namespace(element));
             }
         }
@@ -230,8 +266,14 @@ impl XmlTree {
     /// A prefix that stands for a namespace at a node; the default namespace only when no other prefix does.
     pub fn prefix_for_namespace(&self, node: NodeId, namespace: &str) -> Option<String> {
         let scope = self.namespaces_in_scope(node);
-        let found = |named: bool| scope.iter().find(|&(prefix, uri)| uri == namespace && prefix.is_empty() != named);
-        found(true).or_else(|| found(false)).map(|(prefix, _)| prefix.to_string())
+        let found = |named: bool| {
+            scope
+                .iter()
+                .find(|&(prefix, uri)| uri == namespace && prefix.is_empty() != named)
+        };
+        found(true)
+            .or_else(|| found(false))
+            .map(|(prefix, _)| prefix.to_string())
     }
 
     pub fn namespaces_in_scope(&self, node: NodeId) -> Namespaces {
@@ -239,11 +281,12 @@ impl XmlTree {
         path.reverse();
         let mut namespaces = Namespaces::new();
         for element in path.into_iter().filter(|&node| self.is_element(node)) {
-            if !self.namespace(element).is_empty() {
-                namespaces.bind(self.prefix(element), self.namespace(element));
-            }
             for declaration in self.declarations(element) {
                 namespaces.bind(self.local_name(declaration), self.value(declaration));
+            }
+            let (prefix, uri) = (self.prefix(element), self.namespace(element));
+            if !uri.is_empty() && namespaces.get(prefix) != Some(uri) {
+                namespaces.bind(prefix, uri);
             }
         }
         namespaces
@@ -255,7 +298,11 @@ impl XmlTree {
 
     /// A number that grows in document order: an element, its attributes, its children.
     pub fn position(&self, node: NodeId) -> u32 {
-        if self.pristine { node.0 } else { self.order.get_or_init(|| self.number_nodes())[node.index()] }
+        if self.pristine {
+            node.0
+        } else {
+            self.order.get_or_init(|| self.number_nodes())[node.index()]
+        }
     }
 
     /// Whether node numbers are document order.
@@ -265,10 +312,12 @@ impl XmlTree {
 
     /// What a name has to be in this tree. Without a local name any name of the namespace will do.
     pub fn name_test(&self, namespace: &str, local: Option<&str>) -> NameTest {
-        let Some(uri) = self.names.find(namespace) else { return NameTest::Never };
+        let Some(uri) = self.names.find(namespace) else {
+            return NameTest::Never;
+        };
         match local.map(|local| self.names.find(local)) {
             None => NameTest::Namespace(uri),
-            Some(Some(local)) => NameTest::Exactly(uri, local),
+            Some(Some(local)) => self.names.test(uri, local),
             Some(None) => NameTest::Never,
         }
     }
@@ -279,6 +328,7 @@ impl XmlTree {
             NameTest::Any => true,
             NameTest::Never => false,
             NameTest::Namespace(uri) => self.name(node).uri == uri,
+            NameTest::Name(name) => self.node(node).name == name,
             NameTest::Exactly(uri, local) => {
                 let name = self.name(node);
                 name.local == local && name.uri == uri
@@ -300,13 +350,13 @@ impl XmlTree {
             return;
         }
         let range = self.arena_range(top);
-        let only = self.names.only(test);
         for (offset, node) in self.nodes[range.clone()].iter().enumerate() {
-            let named = match only {
-                Some(name) => node.name == name,
-                None => self.satisfies(NodeId((range.start + offset) as u32), test),
+            let id = NodeId((range.start + offset) as u32);
+            let named = match test {
+                NameTest::Name(name) => node.name == name,
+                _ => self.satisfies(id, test),
             };
-            if named && node.kind == kind && !found(NodeId((range.start + offset) as u32)) {
+            if named && node.kind == kind && !found(id) {
                 return;
             }
         }
@@ -314,7 +364,11 @@ impl XmlTree {
 
     /// How many nodes `scan` looks at.
     pub fn scan_cost(&self, top: NodeId) -> usize {
-        if self.pristine { self.arena_range(top).len() } else { self.nodes.len() }
+        if self.pristine {
+            self.arena_range(top).len()
+        } else {
+            self.nodes.len()
+        }
     }
 
     /// The next node in document order that is inside `top`, attributes left out.
@@ -359,7 +413,9 @@ impl XmlTree {
             order[node.index()] = number;
             number += 1;
         };
-        let tops = (0..self.nodes.len() as u32).map(NodeId).filter(|&node| self.parent(node).is_none());
+        let tops = (0..self.nodes.len() as u32)
+            .map(NodeId)
+            .filter(|&node| self.parent(node).is_none());
         for top in tops {
             let mut next = Some(top);
             while let Some(node) = next {
@@ -372,9 +428,15 @@ impl XmlTree {
     }
 
     fn joined<'a>(&'a self, nodes: impl Iterator<Item = NodeId>) -> Cow<'a, str> {
-        let mut texts = nodes.filter(|&node| self.kind(node) == Kind::Text).map(|text| self.value(text));
-        let Some(first) = texts.next() else { return Cow::Borrowed("") };
-        let Some(second) = texts.next() else { return Cow::Borrowed(first) };
+        let mut texts = nodes
+            .filter(|&node| self.kind(node) == Kind::Text)
+            .map(|text| self.value(text));
+        let Some(first) = texts.next() else {
+            return Cow::Borrowed("");
+        };
+        let Some(second) = texts.next() else {
+            return Cow::Borrowed(first);
+        };
         let mut joined = String::with_capacity((first.len() + second.len()) * 2);
         joined.push_str(first);
         joined.push_str(second);
@@ -385,7 +447,11 @@ impl XmlTree {
     /// Attributes and declarations, as they were written.
     pub(super) fn beside(&self, node: NodeId) -> impl Iterator<Item = NodeId> + Clone + '_ {
         let node = self.node(node);
-        let first = if node.kind == Kind::Element { some(node.content.2) } else { None };
+        let first = if node.kind == Kind::Element {
+            some(node.content.2)
+        } else {
+            None
+        };
         std::iter::successors(first, |&node| some(self.node(node).next))
     }
 
@@ -396,10 +462,6 @@ impl XmlTree {
 
     pub(super) fn name(&self, node: NodeId) -> Name {
         self.names.name(self.node(node).name)
-    }
-
-    pub(super) fn name_id(&self, node: NodeId) -> NameId {
-        self.node(node).name
     }
 
     pub(super) fn symbol(&self, symbol: Symbol) -> &str {
@@ -460,7 +522,9 @@ impl XmlTree {
 
     /// Declares a prefix on an element; an earlier declaration of the same prefix there is replaced.
     pub fn declare_namespace(&mut self, element: NodeId, prefix: &str, uri: &str) {
-        let known = self.declarations(element).find(|&declaration| self.local_name(declaration) == prefix);
+        let known = self
+            .declarations(element)
+            .find(|&declaration| self.local_name(declaration) == prefix);
         match known {
             Some(declaration) => self.set_value(declaration, uri),
             None => {
@@ -473,7 +537,14 @@ impl XmlTree {
     }
 
     /// Gives an element an attribute, or an attribute it has another value.
-    pub fn set_attribute(&mut self, element: NodeId, prefix: &str, namespace: &str, local: &str, value: &str) -> NodeId {
+    pub fn set_attribute(
+        &mut self,
+        element: NodeId,
+        prefix: &str,
+        namespace: &str,
+        local: &str,
+        value: &str,
+    ) -> NodeId {
         match self.attribute_node(element, namespace, local) {
             Some(attribute) => {
                 self.set_value(attribute, value);
@@ -520,7 +591,9 @@ impl XmlTree {
     }
 
     pub fn insert_before(&mut self, sibling: NodeId, new: NodeId) {
-        let Some(parent) = self.parent(sibling) else { return };
+        let Some(parent) = self.parent(sibling) else {
+            return;
+        };
         if sibling != new && self.may_hold(parent, new) && self.are_both_children(sibling, new) {
             self.detach(new);
             let previous = self.node(sibling).previous;
@@ -529,7 +602,9 @@ impl XmlTree {
     }
 
     pub fn insert_after(&mut self, sibling: NodeId, new: NodeId) {
-        let Some(parent) = self.parent(sibling) else { return };
+        let Some(parent) = self.parent(sibling) else {
+            return;
+        };
         if sibling != new && self.may_hold(parent, new) && self.are_both_children(sibling, new) {
             self.detach(new);
             let next = self.node(sibling).next;
@@ -539,7 +614,13 @@ impl XmlTree {
 
     /// Takes a node out of its place, with everything in it. It can be put elsewhere.
     pub fn detach(&mut self, node: NodeId) {
-        let Node { kind, parent, previous, next, .. } = *self.node(node);
+        let Node {
+            kind,
+            parent,
+            previous,
+            next,
+            ..
+        } = *self.node(node);
         if parent == NONE {
             return;
         }
@@ -610,7 +691,11 @@ impl XmlTree {
 
     /// A copy of a node and everything in it, not yet placed. Of a document, its element is copied.
     pub fn copy(&mut self, node: NodeId) -> NodeId {
-        let node = if self.kind(node) == Kind::Document { self.document_element().unwrap_or(node) } else { node };
+        let node = if self.kind(node) == Kind::Document {
+            self.document_element().unwrap_or(node)
+        } else {
+            node
+        };
         let needed = self.needed_from_above(node);
         let mut source = node;
         let top = self.copy_shallow(node);
@@ -646,7 +731,11 @@ impl XmlTree {
 
     /// As `copy`, from another tree. Prefixes that are declared above the node and used in it come along.
     pub fn import(&mut self, other: &XmlTree, node: NodeId) -> NodeId {
-        let node = if other.kind(node) == Kind::Document { other.document_element().unwrap_or(node) } else { node };
+        let node = if other.kind(node) == Kind::Document {
+            other.document_element().unwrap_or(node)
+        } else {
+            node
+        };
         let mut names = vec![None; other.names.len()];
         let top = self.import_shallow(other, node, &mut names);
         let (mut source, mut target) = (node, top);
@@ -682,17 +771,25 @@ impl XmlTree {
             return Vec::new();
         }
         let scope = self.namespaces_in_scope(top);
-        let own = |prefix: &str| self.declarations(top).any(|declaration| self.local_name(declaration) == prefix);
+        let own = |prefix: &str| {
+            self.declarations(top)
+                .any(|declaration| self.local_name(declaration) == prefix)
+        };
         let above: Vec<(&str, &str)> = scope.iter().filter(|&(prefix, _)| !own(prefix)).collect();
         let mut used = vec![false; above.len()];
         let mut mark = |prefix: &str, uri: Option<&str>| {
-            let found = above.iter().position(|&(known, name)| known == prefix && uri.is_none_or(|uri| uri == name));
+            let found = above
+                .iter()
+                .position(|&(known, name)| known == prefix && uri.is_none_or(|uri| uri == name));
             if let Some(index) = found {
                 used[index] = true;
             }
         };
         let mut last_name = NameId::NONE;
-        for element in std::iter::once(top).chain(self.descendants(top)).filter(|&node| self.is_element(node)) {
+        for element in std::iter::once(top)
+            .chain(self.descendants(top))
+            .filter(|&node| self.is_element(node))
+        {
             if self.node(element).name != last_name {
                 last_name = self.node(element).name;
                 mark(self.prefix(element), Some(self.namespace(element)));
@@ -706,13 +803,26 @@ impl XmlTree {
                 }
             }
         }
-        above.iter().zip(used).filter(|(_, used)| *used).map(|(&(prefix, uri), _)| (prefix.to_string(), uri.to_string())).collect()
+        above
+            .iter()
+            .zip(used)
+            .filter(|(_, used)| *used)
+            .map(|(&(prefix, uri), _)| (prefix.to_string(), uri.to_string()))
+            .collect()
     }
 
     /// The prefix in the value of an `xsi:type` attribute.
     pub(super) fn type_prefix(&self, attribute: NodeId) -> Option<&str> {
-        let is_type = self.local_name(attribute) == "type" && self.namespace(attribute) == "http://www.w3.org/2001/XMLSchema-instance";
-        if is_type { self.value(attribute).trim().split_once(':').map(|(prefix, _)| prefix) } else { None }
+        let is_type = self.local_name(attribute) == "type"
+            && self.namespace(attribute) == "http://www.w3.org/2001/XMLSchema-instance";
+        if is_type {
+            self.value(attribute)
+                .trim()
+                .split_once(':')
+                .map(|(prefix, _)| prefix)
+        } else {
+            None
+        }
     }
 
     fn bring(&mut self, top: NodeId, needed: Vec<(String, String)>) {
@@ -730,7 +840,9 @@ impl XmlTree {
     }
 
     fn copy_shallow(&mut self, node: NodeId) -> NodeId {
-        let Node { kind, name, content, .. } = *self.node(node);
+        let Node {
+            kind, name, content, ..
+        } = *self.node(node);
         if !kind.has_children() {
             // Values are never changed in place, so that two nodes can share one.
             return self.make_loose(kind, name, content);
@@ -745,7 +857,9 @@ impl XmlTree {
     }
 
     fn import_shallow(&mut self, other: &XmlTree, node: NodeId, names: &mut [Option<NameId>]) -> NodeId {
-        let Node { kind, name, content, .. } = *other.node(node);
+        let Node {
+            kind, name, content, ..
+        } = *other.node(node);
         let name = match names[name.index()] {
             Some(known) => known,
             None => {
@@ -814,9 +928,18 @@ impl XmlTree {
     }
 
     fn make(&mut self, kind: Kind, name: NameId, content: Content) -> NodeId {
-        let number = u32::try_from(self.nodes.len()).ok().filter(|&number| number != NONE);
+        let number = u32::try_from(self.nodes.len())
+            .ok()
+            .filter(|&number| number != NONE);
         let node = NodeId(number.expect("a tree has fewer than four thousand million nodes"));
-        self.nodes.push(Node { kind, name, parent: NONE, previous: NONE, next: NONE, content });
+        self.nodes.push(Node {
+            kind,
+            name,
+            parent: NONE,
+            previous: NONE,
+            next: NONE,
+            content,
+        });
         node
     }
 
@@ -828,7 +951,8 @@ impl XmlTree {
     fn intern(&mut self, prefix: &str, namespace: &str, local: &str) -> NameId {
         let uri = self.names.intern_symbol(namespace);
         // A name without a namespace cannot have a prefix.
-        self.names.intern(if namespace.is_empty() { "" } else { prefix }, local, uri)
+        self.names
+            .intern(if namespace.is_empty() { "" } else { prefix }, local, uri)
     }
 
     fn keep(&mut self, text: &str) -> Content {
@@ -854,7 +978,14 @@ impl XmlTree {
     }
 
     /// Adds an attribute behind another one of the same element (or as the first), without looking for it again.
-    pub(super) fn add_beside(&mut self, element: NodeId, last: Option<NodeId>, kind: Kind, name: (&str, &str, Symbol), value: &str) -> NodeId {
+    pub(super) fn add_beside(
+        &mut self,
+        element: NodeId,
+        last: Option<NodeId>,
+        kind: Kind,
+        name: (&str, &str, Symbol),
+        value: &str,
+    ) -> NodeId {
         let name = self.names.intern(name.0, name.1, name.2);
         let content = self.keep(value);
         let node = self.make(kind, name, content);
@@ -874,7 +1005,10 @@ impl XmlTree {
             return;
         }
         // Text and CDATA sections side by side are one text.
-        if let Some(last) = self.last_child(parent).filter(|&last| self.kind(last) == Kind::Text) {
+        if let Some(last) = self
+            .last_child(parent)
+            .filter(|&last| self.kind(last) == Kind::Text)
+        {
             let Content(start, length, _) = self.node(last).content;
             if (start + length) as usize == self.text.len() {
                 self.keep(value);
@@ -888,7 +1022,11 @@ impl XmlTree {
     }
 
     pub(super) fn add_other(&mut self, parent: NodeId, kind: Kind, target: &str, value: &str) {
-        let name = if target.is_empty() { NameId::NONE } else { self.names.intern("", target, Symbol::EMPTY) };
+        let name = if target.is_empty() {
+            NameId::NONE
+        } else {
+            self.names.intern("", target, Symbol::EMPTY)
+        };
         let content = self.keep(value);
         let node = self.make(kind, name, content);
         self.add(parent, node);
@@ -936,4 +1074,172 @@ impl std::fmt::Debug for XmlTree {
 #[inline]
 fn some(node: u32) -> Option<NodeId> {
     if node == NONE { None } else { Some(NodeId(node)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::XmlLimits;
+    use super::*;
+
+    fn parse(text: &str) -> XmlTree {
+        XmlTree::parse_str(text, &XmlLimits::default()).expect(text)
+    }
+
+    /// Parses, lets a change happen, and compares what is written then.
+    fn check(text: &str, change: impl Fn(&mut XmlTree, NodeId), expected: &str) {
+        let mut tree = parse(text);
+        let root = tree.document_element().expect("a root element");
+        change(&mut tree, root);
+        assert_eq!(tree.to_text(tree.document()), expected);
+    }
+
+    #[test]
+    fn nodes_know_their_relatives_and_names() {
+        let tree = parse("<a xmlns='urn:d' xmlns:p='urn:p' p:x='1' y='2'>t<p:b/><!--c--><?i v?></a>");
+        let root = tree.document_element().expect("a root element");
+        assert_eq!(
+            (tree.local_name(root), tree.namespace(root), tree.prefix(root)),
+            ("a", "urn:d", "")
+        );
+        let kinds: Vec<Kind> = tree.children(root).map(|child| tree.kind(child)).collect();
+        assert_eq!(
+            kinds,
+            [Kind::Text, Kind::Element, Kind::Comment, Kind::Instruction]
+        );
+        assert_eq!(tree.attribute(root, "urn:p", "x"), Some("1"));
+        assert_eq!(tree.attribute(root, "", "y"), Some("2"));
+        assert_eq!(tree.attribute(root, "", "x"), None);
+        assert_eq!(tree.declarations(root).count(), 2);
+        let child = tree.find_child(root, "urn:p", "b").expect("a child");
+        assert_eq!(tree.qualified_name(child), "p:b");
+        assert_eq!(tree.parent(child), Some(root));
+        assert_eq!(tree.string_value(root), "t");
+        assert_eq!(tree.namespace_for_prefix(child, ""), Some("urn:d"));
+        assert_eq!(tree.prefix_for_namespace(child, "urn:p").as_deref(), Some("p"));
+        assert_eq!(
+            tree.next_sibling(tree.attributes(root).next().expect("an attribute")),
+            None
+        );
+    }
+
+    #[test]
+    fn text_and_cdata_side_by_side_are_one_text() {
+        let tree = parse("<a>x&amp;<![CDATA[<y>]]>z</a>");
+        let root = tree.document_element().expect("a root element");
+        assert_eq!(tree.children(root).count(), 1);
+        assert_eq!(tree.string_value(root), "x&<y>z");
+    }
+
+    #[test]
+    fn nodes_can_be_put_anywhere() {
+        check(
+            "<a><b/><c/></a>",
+            |tree, root| {
+                let (b, c) = (
+                    tree.first_child(root).expect("b"),
+                    tree.last_child(root).expect("c"),
+                );
+                tree.insert_before(b, c);
+                let text = tree.create_text("<t>");
+                tree.insert_after(c, text);
+                tree.set_attribute(b, "", "", "k", "a\"b\n");
+            },
+            "<a><c/>&lt;t&gt;<b k=\"a&quot;b&#10;\"/></a>",
+        );
+        check(
+            "<a><b/><c/></a>",
+            |tree, root| {
+                let b = tree.first_child(root).expect("b");
+                tree.append(root, b);
+                let d = tree.create_element("", "", "d");
+                tree.prepend(root, d);
+                let e = tree.create_element("", "", "e");
+                tree.replace(d, e);
+            },
+            "<a><e/><c/><b/></a>",
+        );
+        check(
+            "<a><b><c/></b></a>",
+            |tree, root| {
+                let b = tree.first_child(root).expect("b");
+                let c = tree.first_child(b).expect("c");
+                tree.append(c, b);
+                tree.append(root, root);
+            },
+            "<a><b><c/></b></a>",
+        );
+        check(
+            "<a x='1' y='2'>t</a>",
+            |tree, root| {
+                tree.remove_attribute(root, "", "x");
+                tree.set_value(root, "new");
+                tree.rename(root, "p", "urn:p", "z");
+            },
+            "<p:z xmlns:p=\"urn:p\" y=\"2\">new</p:z>",
+        );
+    }
+
+    #[test]
+    fn document_order_is_known_after_changes() {
+        let mut tree = parse("<a><b x='1'/><c/></a>");
+        let root = tree.document_element().expect("a root element");
+        let (b, c) = (
+            tree.first_child(root).expect("b"),
+            tree.last_child(root).expect("c"),
+        );
+        let x = tree.attribute_node(b, "", "x").expect("x");
+        assert!(
+            tree.document_order(b, c).is_lt()
+                && tree.document_order(b, x).is_lt()
+                && tree.document_order(x, c).is_lt()
+        );
+        tree.insert_before(b, c);
+        assert!(tree.document_order(c, b).is_lt() && tree.document_order(c, x).is_lt());
+        let mut found = Vec::new();
+        tree.scan(root, Kind::Element, NameTest::Any, |node| {
+            found.push(node);
+            true
+        });
+        assert_eq!(found, [c, b]);
+    }
+
+    #[test]
+    fn a_copy_brings_the_namespaces_that_it_needs() {
+        let source = parse(
+            "<e:E xmlns:e='urn:e' xmlns:xs='urn:xs' xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance' xmlns:no='urn:no'>\
+            <e:b xsi:type='xs:int'><c>1</c></e:b></e:E>",
+        );
+        let from = source
+            .child_elements(source.document_element().expect("E"))
+            .next()
+            .expect("b");
+        let mut target = parse("<a/>");
+        let root = target.document_element().expect("a root element");
+        let copy = target.import(&source, from);
+        target.append(root, copy);
+        let expected = "<a><e:b xmlns:e=\"urn:e\" xmlns:xs=\"urn:xs\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"xs:int\"><c>1</c></e:b></a>";
+        assert_eq!(target.to_text(target.document()), expected);
+        assert_eq!(source.to_text(from).len(), expected.len() - "<a></a>".len());
+        let read = parse(&source.to_text(from));
+        let read_root = read.document_element().expect("b");
+        assert_eq!(read.namespace_for_prefix(read_root, "xs"), Some("urn:xs"));
+        assert_eq!(read.namespace_for_prefix(read_root, "no"), None);
+        let again = target.copy(copy);
+        target.append(copy, again);
+        assert_eq!(target.to_text(again), target.to_text(again));
+        assert_eq!(target.string_value(root), "11");
+    }
+
+    #[test]
+    fn a_copy_within_one_namespace_declares_nothing_twice() {
+        let mut tree = parse("<m:a xmlns:m='urn:m'><m:b><m:c/>x</m:b></m:a>");
+        let root = tree.document_element().expect("a root element");
+        let b = tree.first_child(root).expect("b");
+        let copy = tree.copy(b);
+        tree.append(root, copy);
+        assert_eq!(
+            tree.to_text(root),
+            "<m:a xmlns:m=\"urn:m\"><m:b><m:c/>x</m:b><m:b><m:c/>x</m:b></m:a>"
+        );
+    }
 }

@@ -19,7 +19,13 @@ impl XmlTree {
         if options.declaration {
             out.extend_from_slice(br#"<?xml version="1.0" encoding="UTF-8"?>"#);
         }
-        Writer { tree: self, out, scope: Vec::new(), open: Vec::new() }.write(node);
+        Writer {
+            tree: self,
+            out,
+            scope: Vec::new(),
+            open: Vec::new(),
+        }
+        .write(node);
     }
 
     pub fn to_text(&self, node: NodeId) -> String {
@@ -79,14 +85,16 @@ impl<'a> Writer<'a, '_> {
                 // What a program put into a comment must not end it.
                 let value = tree.value(node).replace("--", "- -");
                 self.out.extend_from_slice(value.as_bytes());
-                self.out.extend_from_slice(if value.ends_with('-') { b" -->" } else { b"-->" });
+                self.out
+                    .extend_from_slice(if value.ends_with('-') { b" -->" } else { b"-->" });
             }
             Kind::Instruction => {
                 self.out.extend_from_slice(b"<?");
                 self.out.extend_from_slice(tree.local_name(node).as_bytes());
                 if !tree.value(node).is_empty() {
                     self.out.push(b' ');
-                    self.out.extend_from_slice(tree.value(node).replace("?>", "? >").as_bytes());
+                    self.out
+                        .extend_from_slice(tree.value(node).replace("?>", "? >").as_bytes());
                 }
                 self.out.extend_from_slice(b"?>");
             }
@@ -164,12 +172,18 @@ impl<'a> Writer<'a, '_> {
         if !prefix.is_empty() && self.current(prefix) == Some(uri) {
             return prefix.to_string();
         }
-        let is_free = |scope: &[(String, &str)], prefix: &str| !scope[before..].iter().any(|(known, _)| known == prefix);
+        let is_free = |scope: &[(String, &str)], prefix: &str| {
+            !scope[before..].iter().any(|(known, _)| known == prefix)
+        };
         if !prefix.is_empty() && prefix != "xml" && is_free(&self.scope, prefix) {
             self.declare(prefix.to_string(), uri);
             return prefix.to_string();
         }
-        let known = self.scope.iter().rev().find(|(known, name)| !known.is_empty() && *name == uri && self.current(known) == Some(uri));
+        let known = self
+            .scope
+            .iter()
+            .rev()
+            .find(|(known, name)| !known.is_empty() && *name == uri && self.current(known) == Some(uri));
         if let Some((known, _)) = known {
             return known.clone();
         }
@@ -191,14 +205,17 @@ impl<'a> Writer<'a, '_> {
         }
         // Keep the place of the author's own declaration when it says the same.
         let tree = self.tree;
-        let own = tree.declarations(element).any(|declaration| tree.local_name(declaration) == prefix && tree.value(declaration) == uri);
+        let own = tree
+            .declarations(element)
+            .any(|declaration| tree.local_name(declaration) == prefix && tree.value(declaration) == uri);
         if !own && self.scope[before..].iter().all(|(known, _)| known != prefix) {
             self.declare(prefix.to_string(), uri);
         }
     }
 
     fn declare(&mut self, prefix: String, uri: &'a str) {
-        self.out.extend_from_slice(if prefix.is_empty() { b" xmlns" } else { b" xmlns:" });
+        self.out
+            .extend_from_slice(if prefix.is_empty() { b" xmlns" } else { b" xmlns:" });
         self.out.extend_from_slice(prefix.as_bytes());
         self.out.extend_from_slice(b"=\"");
         escape_attribute(uri, self.out);
@@ -207,7 +224,12 @@ impl<'a> Writer<'a, '_> {
     }
 
     fn current(&self, prefix: &str) -> Option<&'a str> {
-        self.scope.iter().rev().find(|(known, _)| known == prefix).map(|&(_, uri)| uri).filter(|uri| !uri.is_empty())
+        self.scope
+            .iter()
+            .rev()
+            .find(|(known, _)| known == prefix)
+            .map(|&(_, uri)| uri)
+            .filter(|uri| !uri.is_empty())
     }
 
     fn end(&mut self, element: NodeId) {
@@ -268,4 +290,78 @@ fn escape(text: &str, out: &mut Vec<u8>, replacement: impl Fn(u8) -> &'static [u
         }
     }
     out.extend_from_slice(&bytes[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{XmlLimits, XmlTree};
+
+    /// What is written means the same as what was read, and here it is even the same text.
+    fn check(text: &str) {
+        let tree = XmlTree::parse_str(text, &XmlLimits::default()).expect(text);
+        assert_eq!(tree.to_text(tree.document()), text);
+    }
+
+    #[test]
+    fn a_document_is_written_as_it_was_read() {
+        check("<a/>");
+        check("<!--x--><?pi some data?><a b=\"1\">t<c/>u</a><!--y-->");
+        check(
+            "<p:a xmlns:p=\"urn:p\" xmlns=\"urn:d\" p:x=\"1\" x=\"2\"><b/><p:b xmlns:p=\"urn:q\"><c xmlns=\"\"/></p:b></p:a>",
+        );
+        check("<a>&amp;&lt;&gt;\"&#13;</a>");
+        check("<a b=\"&amp;&lt;>&quot;'&#9;&#10;&#13;\" xml:lang=\"de\"/>");
+    }
+
+    #[test]
+    fn a_subtree_declares_what_it_uses() {
+        let tree = XmlTree::parse_str(
+            "<p:a xmlns:p='urn:p' xmlns:q='urn:q' xmlns='urn:d'><b q:x='1'/></p:a>",
+            &XmlLimits::default(),
+        )
+        .expect("XML");
+        let child = tree.first_child(tree.document_element().expect("a")).expect("b");
+        assert_eq!(
+            tree.to_text(child),
+            "<b xmlns=\"urn:d\" xmlns:q=\"urn:q\" q:x=\"1\"/>"
+        );
+    }
+
+    #[test]
+    fn made_nodes_get_the_declarations_that_they_need() {
+        let mut tree = XmlTree::new();
+        let root = tree.create_element("", "urn:d", "a");
+        tree.append(tree.document(), root);
+        let plain = tree.create_element("", "", "b");
+        tree.append(root, plain);
+        tree.set_attribute(plain, "", "urn:x", "k", "1");
+        tree.set_attribute(plain, "p", "urn:y", "k", "2");
+        tree.set_attribute(plain, "p", "urn:z", "l", "3");
+        let comment = tree.create_comment("a--b-");
+        tree.append(plain, comment);
+        let text = tree.to_text(root);
+        assert_eq!(
+            text,
+            "<a xmlns=\"urn:d\"><b xmlns=\"\" xmlns:ns1=\"urn:x\" ns1:k=\"1\" xmlns:p=\"urn:y\" p:k=\"2\" \
+            xmlns:ns2=\"urn:z\" ns2:l=\"3\"><!--a- -b- --></b></a>"
+        );
+        assert!(XmlTree::parse_str(&text, &XmlLimits::default()).is_ok());
+    }
+
+    #[test]
+    fn a_very_deep_tree_is_written_copied_and_dropped() {
+        let mut tree = XmlTree::new();
+        let mut parent = tree.document();
+        for _ in 0..100_000 {
+            let child = tree.create_element("", "", "a");
+            tree.append(parent, child);
+            parent = child;
+        }
+        let root = tree.document_element().expect("a root element");
+        assert_eq!(tree.to_text(root).len(), 100_000 * 7 - 3);
+        let mut other = XmlTree::new();
+        let copy = other.import(&tree, root);
+        assert_eq!(other.string_value(copy), "");
+        assert_eq!(tree.clone().descendants(root).count(), 99_999);
+    }
 }

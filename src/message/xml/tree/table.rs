@@ -60,7 +60,9 @@ impl NameTable {
     }
 
     pub fn size(&self) -> usize {
-        self.text.capacity() + (self.symbols.capacity() + self.names.capacity()) * 12 + (self.symbol_slots.0.len() + self.name_slots.0.len()) * 8
+        self.text.capacity()
+            + (self.symbols.capacity() + self.names.capacity()) * 12
+            + (self.symbol_slots.0.len() + self.name_slots.0.len()) * 8
     }
 
     #[inline]
@@ -77,12 +79,18 @@ impl NameTable {
     /// The symbol of a text, if it occurs.
     pub fn find(&self, text: &str) -> Option<Symbol> {
         let hash = hash(text.as_bytes(), 0);
-        self.symbol_slots.find(hash, |number| self.symbol(Symbol(number)) == text).ok().map(Symbol)
+        self.symbol_slots
+            .find(hash, |number| self.symbol(Symbol(number)) == text)
+            .ok()
+            .map(Symbol)
     }
 
     pub fn intern_symbol(&mut self, text: &str) -> Symbol {
         let hash = hash(text.as_bytes(), 0);
-        match self.symbol_slots.find(hash, |number| self.symbol(Symbol(number)) == text) {
+        match self
+            .symbol_slots
+            .find(hash, |number| self.symbol(Symbol(number)) == text)
+        {
             Ok(number) => Symbol(number),
             Err(slot) => {
                 let number = self.symbols.len() as u32;
@@ -107,7 +115,11 @@ impl NameTable {
         match self.name_slots.find(hash, same) {
             Ok(number) => NameId(number),
             Err(slot) => {
-                let name = Name { prefix: self.intern_symbol(prefix), local: self.intern_symbol(local), uri };
+                let name = Name {
+                    prefix: self.intern_symbol(prefix),
+                    local: self.intern_symbol(local),
+                    uri,
+                };
                 let number = self.names.len() as u32;
                 self.names.push(name);
                 self.name_slots.insert(slot, hash, number);
@@ -116,12 +128,18 @@ impl NameTable {
         }
     }
 
-    /// The name that satisfies a test, when there is just one (several prefixes may stand for one namespace).
-    pub fn only(&self, test: NameTest) -> Option<NameId> {
-        let NameTest::Exactly(uri, local) = test else { return None };
-        let mut found = self.names.iter().enumerate().filter(|(_, name)| name.uri == uri && name.local == local);
-        let first = found.next()?;
-        if found.next().is_some() { None } else { Some(NameId(first.0 as u32)) }
+    /// What a name with this namespace and local name is here; several prefixes may stand for the namespace.
+    pub fn test(&self, uri: Symbol, local: Symbol) -> NameTest {
+        let mut found = self
+            .names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| name.uri == uri && name.local == local);
+        match (found.next(), found.next()) {
+            (None, _) => NameTest::Never,
+            (Some((number, _)), None) => NameTest::Name(NameId(number as u32)),
+            _ => NameTest::Exactly(uri, local),
+        }
     }
 }
 
@@ -185,9 +203,18 @@ fn hash(bytes: &[u8], start: u64) -> u64 {
     let mut state = seed ^ start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        state = fold(state, u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]]), seed);
+        state = fold(
+            state,
+            u64::from_le_bytes([
+                chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
+            ]),
+            seed,
+        );
     }
-    let rest = chunks.remainder().iter().fold(0_u64, |rest, &byte| rest << 8 | u64::from(byte));
+    let rest = chunks
+        .remainder()
+        .iter()
+        .fold(0_u64, |rest, &byte| rest << 8 | u64::from(byte));
     fold(state, rest, seed)
 }
 
@@ -204,12 +231,17 @@ mod tests {
     fn many_names_are_found_again() {
         let mut table = NameTable::new();
         let uri = table.intern_symbol("urn:x");
-        let names: Vec<NameId> = (0..5000).map(|number| table.intern("p", &format!("name-number-{number}"), uri)).collect();
+        let names: Vec<NameId> = (0..5000)
+            .map(|number| table.intern("p", &format!("name-number-{number}"), uri))
+            .collect();
         for (number, id) in names.iter().enumerate() {
             assert_eq!(table.intern("p", &format!("name-number-{number}"), uri), *id);
         }
         assert_ne!(table.intern("q", "name-number-1", uri), names[1]);
-        assert_eq!(table.find("name-number-4999"), Some(table.name(names[4999]).local));
+        assert_eq!(
+            table.find("name-number-4999"),
+            Some(table.name(names[4999]).local)
+        );
         assert_eq!(table.find("absent"), None);
     }
 }
