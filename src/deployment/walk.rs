@@ -1,0 +1,300 @@
+//! Lists a folder: every file below it once, symlinks followed, litter left out, and a stamp that tells whether anything changed.
+
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::fs::Metadata;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// More entries than this are no configuration folder; somebody pointed at `/`.
+const MOST_FILES: usize = 200_000;
+const DEEPEST: usize = 64;
+
+/// What a folder's files looked like: paths, sizes, times and inodes. Equal stamps mean that nothing needs to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp(u64);
+
+/// One file of a folder.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Below the listed folder, with `/`.
+    pub name: String,
+    pub path: PathBuf,
+    pub size: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// In the order of their names.
+    pub files: Vec<Listed>,
+    /// Files that Synapse put aside itself (`.back`): left alone, and told.
+    pub put_aside: Vec<String>,
+    /// What could not be looked at, and why.
+    pub unreadable: Vec<(String, io::Error)>,
+    pub too_many: bool,
+    identities: Vec<Identity>,
+}
+
+#[derive(Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    name: String,
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of folders and of single files beside them (certificates, settings), read anew.
+    pub fn of(roots: &[PathBuf], extra: &[PathBuf]) -> Stamp {
+        let listings: Vec<Listing> = roots.iter().map(|root| list(root)).collect();
+        Stamp::from_listings(&listings, extra)
+    }
+
+    pub fn from_listings(listings: &[Listing], extra: &[PathBuf]) -> Stamp {
+        let mut hasher = DefaultHasher::new();
+        for listing in listings {
+            listing.identities.hash(&mut hasher);
+        }
+        for path in extra {
+            let name = path.to_string_lossy();
+            match std::fs::metadata(path) {
+                Ok(metadata) => identity(&name, &metadata).hash(&mut hasher),
+                Err(_) => name.hash(&mut hasher),
+            }
+        }
+        Stamp(hasher.finish())
+    }
+}
+
+/// Every file below `root`; `root` may be a file itself.
+pub fn list(root: &Path) -> Listing {
+    let mut listing = Listing::default();
+    let metadata = match std::fs::metadata(root) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            listing
+                .unreadable
+                .push((root.to_string_lossy().into_owned(), error));
+            return listing;
+        }
+    };
+    if !metadata.is_dir() {
+        let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy();
+        listing.add(name.into_owned(), root.to_path_buf(), &metadata);
+        return listing;
+    }
+    let mut walk = Walk {
+        listing,
+        folders: HashSet::from([(metadata.dev(), metadata.ino())]),
+        files: HashSet::new(),
+        links: Vec::new(),
+    };
+    walk.folder(root, "", 0);
+    // Links come last: what they point to may have been listed under its own name.
+    while let Some((path, name, depth)) = walk.links.pop() {
+        walk.link(&path, name, depth);
+    }
+    let mut listing = walk.listing;
+    listing
+        .files
+        .sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    listing.identities.sort_unstable();
+    listing
+}
+
+struct Walk {
+    listing: Listing,
+    /// Folders already entered, so that a link to a parent ends.
+    folders: HashSet<(u64, u64)>,
+    files: HashSet<(u64, u64)>,
+    links: Vec<(PathBuf, String, usize)>,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) {
+        if depth > DEEPEST {
+            return;
+        }
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(prefix.trim_end_matches('/'), error),
+        };
+        let mut below = Vec::new();
+        let mut has_build_file = false;
+        for entry in entries.flatten() {
+            let file_name = entry.file_name();
+            let file_name = file_name.to_string_lossy();
+            if is_litter(&file_name) {
+                continue;
+            }
+            has_build_file |= file_name == "pom.xml" || file_name == "Cargo.toml";
+            let name = format!("{prefix}{file_name}");
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => self.links.push((entry.path(), name, depth)),
+                Ok(kind) if kind.is_dir() => below.push((entry, name, file_name == "target")),
+                Ok(kind) if kind.is_file() => match entry.metadata() {
+                    Ok(metadata) => self.file(name, entry.path(), &metadata),
+                    Err(error) => self.unreadable(&name, error),
+                },
+                // Sockets, pipes and devices are nobody's configuration, and reading one may never end.
+                Ok(_) => {}
+                Err(error) => self.unreadable(&name, error),
+            }
+        }
+        for (entry, name, is_target) in below {
+            if is_target && has_build_file {
+                continue;
+            }
+            if let Ok(metadata) = entry.metadata()
+                && self.folders.insert((metadata.dev(), metadata.ino()))
+            {
+                self.folder(&entry.path(), &format!("{name}/"), depth + 1);
+            }
+        }
+    }
+
+    fn link(&mut self, path: &Path, name: String, depth: usize) {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                if self.folders.insert((metadata.dev(), metadata.ino())) {
+                    self.folder(path, &format!("{name}/"), depth + 1);
+                }
+            }
+            Ok(metadata) if metadata.is_file() => {
+                if !self.files.contains(&(metadata.dev(), metadata.ino())) {
+                    self.file(name, path.to_path_buf(), &metadata);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => self.unreadable(&name, error),
+        }
+    }
+
+    fn file(&mut self, name: String, path: PathBuf, metadata: &Metadata) {
+        self.files.insert((metadata.dev(), metadata.ino()));
+        self.listing.add(name, path, metadata);
+    }
+
+    fn unreadable(&mut self, name: &str, error: io::Error) {
+        self.listing.unreadable.push((name.to_owned(), error));
+    }
+}
+
+impl Listing {
+    fn add(&mut self, name: String, path: PathBuf, metadata: &Metadata) {
+        if self.files.len() >= MOST_FILES {
+            self.too_many = true;
+            return;
+        }
+        self.identities.push(identity(&name, metadata));
+        if name.ends_with(".back") {
+            self.put_aside.push(name);
+            return;
+        }
+        self.files.push(Listed {
+            name,
+            path,
+            size: metadata.len(),
+        });
+    }
+}
+
+fn identity(name: &str, metadata: &Metadata) -> Identity {
+    Identity {
+        name: name.to_owned(),
+        size: metadata.len(),
+        seconds: metadata.mtime(),
+        nanoseconds: metadata.mtime_nsec(),
+        inode: metadata.ino(),
+    }
+}
+
+/// What editors and other programs leave behind while they save, and what no configuration is kept in.
+pub fn is_litter(file_name: &str) -> bool {
+    // The hidden ones include `..data`, which Kubernetes swaps: its files are reached by the links beside it.
+    file_name.starts_with('.')
+        || file_name.ends_with('~')
+        || file_name == "4913"
+        || file_name == "node_modules"
+        || (file_name.starts_with('#') && file_name.ends_with('#'))
+        || file_name.contains("___jb_")
+        || [".swp", ".swx", ".swo", ".tmp", ".bak", ".orig", ".part"]
+            .iter()
+            .any(|ending| file_name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn names(root: &Path) -> Vec<String> {
+        list(root).files.into_iter().map(|file| file.name).collect()
+    }
+
+    #[test]
+    fn litter_of_editors_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "a.xml",
+            "a.xml~",
+            ".a.xml.swp",
+            ".#a.xml",
+            "#a.xml#",
+            "4913",
+            "a.xml.tmp",
+        ] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        assert_eq!(names(folder.path()), ["a.xml"]);
+    }
+
+    #[test]
+    fn a_link_to_a_parent_ends_and_a_linked_file_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        fs::write(folder.path().join("inner/a.xml"), "x").unwrap();
+        fs::write(outside.path().join("shared.xml"), "x").unwrap();
+        symlink(folder.path(), folder.path().join("inner/loop")).unwrap();
+        symlink("inner/a.xml", folder.path().join("again.xml")).unwrap();
+        symlink(outside.path(), folder.path().join("shared")).unwrap();
+        symlink("nowhere", folder.path().join("dangling.xml")).unwrap();
+        assert_eq!(names(folder.path()), ["inner/a.xml", "shared/shared.xml"]);
+        assert_eq!(list(folder.path()).unreadable.len(), 1);
+    }
+
+    #[test]
+    fn a_config_map_is_read_through_its_links_and_a_swap_changes_the_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (version, text) in [("..1", "old"), ("..2", "new")] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("a.xml"), text).unwrap();
+        }
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/a.xml", root.join("a.xml")).unwrap();
+        assert_eq!(names(root), ["a.xml"]);
+        let before = Stamp::of(&[root.to_path_buf()], &[]);
+        symlink("..2", root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        assert_eq!(fs::read_to_string(&list(root).files[0].path).unwrap(), "new");
+        assert_ne!(Stamp::of(&[root.to_path_buf()], &[]), before);
+    }
+
+    #[test]
+    fn a_stamp_stays_until_something_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = folder.path().join(".cert.pem");
+        fs::write(folder.path().join("a.xml"), "x").unwrap();
+        let stamp = || Stamp::of(&[folder.path().to_path_buf()], std::slice::from_ref(&certificate));
+        let before = stamp();
+        assert_eq!(stamp(), before);
+        fs::write(&certificate, "x").unwrap();
+        assert_ne!(stamp(), before);
+    }
+}
