@@ -1,1 +1,19 @@
-//! ...
+//! The only room that knows HTTP on the wire: serving clients, calling backends, TLS, and every limit on the way.
+//!
+//! Everything here lives in one thread: a worker has its own listener, its own service and its own backend
+//! connections (`listen::spawn_workers`, `listen::serve`, `client::Client`). Nothing is shared on the way of a request.
+
+pub mod client;
+mod connect;
+mod hop;
+pub mod limits;
+pub mod listen;
+mod pool;
+pub mod server;
+pub mod tls;
+pub mod url;
+
+pub use client::{Client, ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
+pub use limits::{ClientLimits, ServerLimits};
+pub use server::{Incoming, Reply, Scheme, Service};
+pub use url::{Origin, Url};

@@ -1,0 +1,474 @@
+//! Calling a backend: one request out, one answer back, and an exact name for whatever goes wrong between.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
+use tokio::time::Instant;
+
+use super::connect::{Connected, Names, connect};
+use super::hop;
+use super::limits::ClientLimits;
+use super::pool::{Backend, Http1Body, Http2Body, Http2Sender, Pool};
+use super::tls::ClientTls;
+use super::url::Url;
+use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
+
+/// Calls backends over kept connections. One a worker; cloning it shares the connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Rc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub limits: ClientLimits,
+    pub pool: Pool,
+    names: Names,
+    tls: ClientTls,
+}
+
+/// What to send. Hop-by-hop headers and `Content-Length` are the client's own business and taken off; `Host` is the
+/// address's own unless it is among the headers.
+#[derive(Debug)]
+pub struct ClientRequest {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: ByteStream,
+    /// HTTP/2: by prior knowledge on http, by agreement (falling back to HTTP/1.1) on https.
+    pub http2: bool,
+    /// Where absent, `ClientLimits` holds.
+    pub connect_timeout: Option<Duration>,
+    /// Until the headers of the answer, counted from the last of the request's body that could be sent.
+    pub response_timeout: Option<Duration>,
+    pub body_gap: Option<Duration>,
+}
+
+impl ClientRequest {
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: ByteStream::empty(),
+            http2: false,
+            connect_timeout: None,
+            response_timeout: None,
+            body_gap: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct ClientResponse {
+    pub status: StatusCode,
+    /// Only when it is not the usual one of the status.
+    pub reason: Option<String>,
+    pub version: Version,
+    /// Without hop-by-hop headers.
+    pub headers: HeaderMap,
+    pub body: ByteStream,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendError {
+    pub kind: SendErrorKind,
+    pub message: String,
+    pub reached: Reached,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendErrorKind {
+    /// Refused, unreachable, unknown, or TLS not agreed on.
+    Connect,
+    ConnectTimeout,
+    /// No answer in time.
+    Timeout,
+    /// The backend closed the connection.
+    Closed,
+    /// What came is not HTTP, or not an answer.
+    Protocol,
+    /// Any other failure while sending, or while receiving.
+    Send,
+    Receive,
+    /// The request's own body broke off. The backend is not to blame.
+    ClientBody(StreamError),
+}
+
+/// How far a request may have come; decides what may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    NothingSent,
+    /// Some of it left; the backend may have acted on it.
+    Unknown,
+    /// The backend has begun to answer.
+    Sent,
+}
+
+impl SendError {
+    /// Synapse's number.
+    pub fn code(&self) -> u32 {
+        match self.kind {
+            SendErrorKind::Connect => 101503,
+            SendErrorKind::ConnectTimeout => 101508,
+            SendErrorKind::Timeout => 101504,
+            SendErrorKind::Closed => 101505,
+            SendErrorKind::Protocol => 101506,
+            SendErrorKind::Send => 101500,
+            SendErrorKind::Receive => 101501,
+            SendErrorKind::ClientBody(_) => 101001,
+        }
+    }
+
+    /// The status a client is owed when nothing else answers it.
+    pub fn status(&self) -> StatusCode {
+        match &self.kind {
+            SendErrorKind::Timeout | SendErrorKind::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+            SendErrorKind::ClientBody(broken) => match broken.kind {
+                StreamErrorKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
+                StreamErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                _ if broken.origin == StreamOrigin::Client => StatusCode::BAD_REQUEST,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// The times that hold for one request.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub connect: Duration,
+    pub response: Duration,
+    pub body_gap: Duration,
+}
+
+impl Client {
+    pub fn new(limits: ClientLimits, tls: ClientTls) -> Self {
+        let pool = Pool::new(limits.pool_idle, limits.pool_per_host);
+        Self {
+            inner: Rc::new(Inner {
+                limits,
+                pool,
+                names: Names::default(),
+                tls,
+            }),
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer. Must run inside a `LocalSet`.
+    pub async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError> {
+        let inner = &self.inner;
+        let times = Times {
+            connect: request.connect_timeout.unwrap_or(inner.limits.connect),
+            response: request.response_timeout.unwrap_or(inner.limits.response_headers),
+            body_gap: request.body_gap.unwrap_or(inner.limits.body_gap),
+        };
+        if request.http2 {
+            return Box::pin(self.send_by_http2(request, times)).await;
+        }
+        let url = request.url.clone();
+        let (mut request, mut upload) = prepare(request);
+        while let Some(mut backend) = inner.pool.take(&url.origin) {
+            let copy = replayable(&request).then(|| copy_of(&request)).flatten();
+            match backend
+                .exchange(request, upload.as_deref(), &times, &inner.limits)
+                .await
+            {
+                Ok(response) => return self.answer(backend, response, upload, times, &url),
+                Err(error) => {
+                    let stale = matches!(
+                        error.kind,
+                        SendErrorKind::Closed | SendErrorKind::Send | SendErrorKind::Receive
+                    ) && error.reached != Reached::Sent;
+                    match copy {
+                        Some(copy)
+                            if stale
+                                && (copy.method().is_idempotent()
+                                    || error.reached == Reached::NothingSent) =>
+                        {
+                            // One safe repeat, and on a fresh connection: another kept one may be as stale.
+                            request = copy;
+                            upload = None;
+                            break;
+                        }
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        let connected = Box::pin(self.connect(&url, false, times.connect)).await?;
+        let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
+        let response = backend
+            .exchange(request, upload.as_deref(), &times, &inner.limits)
+            .await?;
+        self.answer(backend, response, upload, times, &url)
+    }
+
+    async fn connect(&self, url: &Url, http2: bool, within: Duration) -> Result<Connected, SendError> {
+        let inner = &self.inner;
+        connect(
+            &url.origin,
+            &inner.limits,
+            &inner.names,
+            &inner.tls,
+            http2,
+            within,
+        )
+        .await
+    }
+
+    fn answer(
+        &self,
+        backend: Box<Backend>,
+        response: http::Response<hyper::body::Incoming>,
+        upload: Option<Rc<Upload>>,
+        times: Times,
+        url: &Url,
+    ) -> Result<ClientResponse, SendError> {
+        let (mut parts, body) = response.into_parts();
+        check_answer(&parts)?;
+        let length = body.size_hint().exact();
+        let uploading = upload.as_ref().is_some_and(|upload| !upload.ended.get());
+        let body = Http1Body::new(
+            body,
+            backend,
+            Rc::clone(&self.inner),
+            &url.origin,
+            times.body_gap,
+            uploading,
+        );
+        hop::strip_received(&mut parts.headers);
+        let body = match body.finish_if_empty() {
+            None => ByteStream::empty(),
+            Some(body) => ByteStream::new(body),
+        };
+        debug_assert!(length.is_none() || body.exact_length() == length);
+        Ok(into_response(parts, body))
+    }
+
+    async fn send_by_http2(&self, request: ClientRequest, times: Times) -> Result<ClientResponse, SendError> {
+        let inner = &self.inner;
+        let url = request.url.clone();
+        let (request, upload) = prepare(request);
+        let sender = match inner.pool.http2(&url.origin) {
+            Some(sender) => sender,
+            None => {
+                let connected = self.connect(&url, true, times.connect).await?;
+                if !connected.http2 {
+                    // Agreed on HTTP/1.1 by TLS.
+                    let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
+                    let response = backend
+                        .exchange(request, upload.as_deref(), &times, &inner.limits)
+                        .await?;
+                    return self.answer(backend, response, upload, times, &url);
+                }
+                let sender = Http2Sender::handshake(connected.stream, &inner.limits, times.connect).await?;
+                inner.pool.keep_http2(&url.origin, sender.clone());
+                sender
+            }
+        };
+        let request = with_authority(request, &url)?;
+        let copy = if request.body().is_end_stream() {
+            copy_of(&request)
+        } else {
+            None
+        };
+        let outcome = sender.exchange(request, upload.as_deref(), &times).await;
+        let response = match (outcome, copy) {
+            (Err(error), Some(copy)) if error.reached == Reached::NothingSent => {
+                inner.pool.forget_http2(&url.origin);
+                let connected = self.connect(&url, true, times.connect).await?;
+                let sender = Http2Sender::handshake(connected.stream, &inner.limits, times.connect).await?;
+                inner.pool.keep_http2(&url.origin, sender.clone());
+                sender.exchange(copy, None, &times).await?
+            }
+            (outcome, _) => outcome?,
+        };
+        let (mut parts, body) = response.into_parts();
+        hop::strip_received(&mut parts.headers);
+        let body = if body.is_end_stream() {
+            ByteStream::empty()
+        } else {
+            ByteStream::new(Http2Body::new(body, times.body_gap))
+        };
+        Ok(into_response(parts, body))
+    }
+}
+
+type WireRequest = http::Request<Outgoing>;
+
+/// Makes what hyper sends: framing decided by the body alone, hop-by-hop headers off, `Host` there.
+fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
+    let ClientRequest {
+        method,
+        url,
+        mut headers,
+        body,
+        http2,
+        ..
+    } = request;
+    hop::strip_standard(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(EXPECT);
+    if !headers.contains_key(HOST) {
+        headers.insert(HOST, url.origin.authority.clone());
+    }
+    // hyper takes a body of unknown length for none on these methods, and drops it without a word.
+    if !http2
+        && !body.is_end_stream()
+        && body.exact_length().is_none()
+        && matches!(method, Method::GET | Method::HEAD)
+    {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let streams = !body.is_end_stream() && body.as_bytes().is_none();
+    let upload = streams.then(Rc::<Upload>::default);
+    let body = Outgoing {
+        body,
+        upload: upload.clone(),
+    };
+    let mut request = http::Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(url.path_and_query);
+    *request.headers_mut() = headers;
+    (request, upload)
+}
+
+fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, SendError> {
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.as_ref().unwrap_or(&url.origin.authority);
+    let uri = Uri::builder()
+        .scheme(url.origin.scheme.as_str())
+        .authority(authority.as_bytes())
+        .path_and_query(url.path_and_query.clone())
+        .build()
+        .map_err(|error| SendError {
+            kind: SendErrorKind::Send,
+            message: format!("the Host header is not valid: {error}"),
+            reached: Reached::NothingSent,
+        })?;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(request)
+}
+
+fn replayable(request: &WireRequest) -> bool {
+    request.body().body.as_bytes().is_some()
+}
+
+/// The same request once more, if its body can be had once more.
+fn copy_of(request: &WireRequest) -> Option<WireRequest> {
+    let body = request.body().body.as_bytes()?.clone();
+    let mut copy = http::Request::new(Outgoing {
+        body: ByteStream::from(body),
+        upload: None,
+    });
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// What hyper lets through in an answer's head and a gateway must not.
+fn check_answer(parts: &http::response::Parts) -> Result<(), SendError> {
+    let refused = |message: &str| {
+        Err(SendError {
+            kind: SendErrorKind::Protocol,
+            message: message.to_owned(),
+            reached: Reached::Sent,
+        })
+    };
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return refused("the backend switched protocols unasked");
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    if lengths.next().is_some() {
+        if lengths.next().is_some() {
+            return refused("the answer has more than one Content-Length");
+        }
+        if parts.headers.contains_key(TRANSFER_ENCODING) {
+            return refused("the answer has both Content-Length and Transfer-Encoding");
+        }
+    }
+    Ok(())
+}
+
+fn into_response(mut parts: http::response::Parts, body: ByteStream) -> ClientResponse {
+    let reason = parts
+        .extensions
+        .remove::<ReasonPhrase>()
+        .map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned())
+        .filter(|reason| !reason.is_empty());
+    ClientResponse {
+        status: parts.status,
+        reason,
+        version: parts.version,
+        headers: parts.headers,
+        body,
+    }
+}
+
+/// How a streamed request body is getting on.
+#[derive(Default)]
+pub(super) struct Upload {
+    pub ended: Cell<bool>,
+    pub error: RefCell<Option<StreamError>>,
+    pub progress: Cell<Option<Instant>>,
+}
+
+/// The request body as hyper takes it.
+pub(super) struct Outgoing {
+    body: ByteStream,
+    upload: Option<Rc<Upload>>,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Some(upload) = &self.upload {
+            match &frame {
+                Poll::Ready(Some(Ok(_))) => {
+                    upload.progress.set(Some(Instant::now()));
+                    upload.ended.set(self.body.is_end_stream());
+                }
+                Poll::Ready(None) => upload.ended.set(true),
+                Poll::Ready(Some(Err(error))) => *upload.error.borrow_mut() = Some(error.clone()),
+                Poll::Pending => (),
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,428 @@
+//! Connecting to a backend: its name, its addresses one beside the other, TLS, and the stream that counts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::client::{Reached, SendError, SendErrorKind};
+use super::limits::ClientLimits;
+use super::server::Scheme;
+use super::tls::ClientTls;
+use super::url::Origin;
+
+/// What came of a connect: the stream, and whether both sides agreed on HTTP/2.
+pub(super) struct Connected {
+    pub stream: Metered,
+    pub http2: bool,
+}
+
+pub(super) async fn connect(
+    origin: &Origin,
+    limits: &ClientLimits,
+    names: &Names,
+    tls: &ClientTls,
+    http2: bool,
+    within: std::time::Duration,
+) -> Result<Connected, SendError> {
+    let deadline = Instant::now() + within;
+    let late = || {
+        failed(
+            SendErrorKind::ConnectTimeout,
+            format!("no connection to {origin} within {} ms", within.as_millis()),
+        )
+    };
+    let addresses = match timeout_at(deadline, names.resolve(&origin.host, origin.port, limits)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => {
+            return Err(failed(
+                SendErrorKind::Connect,
+                format!("cannot resolve {}: {error}", origin.host),
+            ));
+        }
+        Err(_) => {
+            return Err(failed(
+                SendErrorKind::Connect,
+                format!("cannot resolve {} in time", origin.host),
+            ));
+        }
+    };
+    let stream = match timeout_at(deadline, first_to_answer(&addresses, limits)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(late()),
+        Ok(Err(error)) => {
+            return Err(failed(
+                SendErrorKind::Connect,
+                format!("cannot connect to {origin}: {error}"),
+            ));
+        }
+        Err(_) => return Err(late()),
+    };
+    // Without it small messages wait for the acknowledgement of the one before; failing here means it is gone already.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
+    if origin.scheme == Scheme::Http {
+        return Ok(Connected {
+            stream: Metered::new(BackendStream::Plain(stream)),
+            http2,
+        });
+    }
+    let config = Arc::clone(if http2 { &tls.http1_or_2 } else { &tls.http1 });
+    let name = rustls_pki_types::ServerName::try_from(origin.host.clone())
+        .map_err(|error| failed(SendErrorKind::Connect, format!("{}: {error}", origin.host)))?;
+    let secured = match timeout_at(deadline, TlsConnector::from(config).connect(name, stream)).await {
+        Ok(Ok(secured)) => secured,
+        Ok(Err(error)) => {
+            return Err(failed(
+                SendErrorKind::Connect,
+                format!("no TLS with {origin}: {error}"),
+            ));
+        }
+        Err(_) => return Err(late()),
+    };
+    let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(Connected {
+        stream: Metered::new(BackendStream::Tls(Box::new(secured))),
+        http2,
+    })
+}
+
+fn failed(kind: SendErrorKind, message: String) -> SendError {
+    SendError {
+        kind,
+        message,
+        reached: Reached::NothingSent,
+    }
+}
+
+/// Tries addresses in order, the next one beside those before it when they fail or take long.
+async fn first_to_answer(addresses: &[SocketAddr], limits: &ClientLimits) -> io::Result<TcpStream> {
+    if let [only] = addresses {
+        return TcpStream::connect(only).await;
+    }
+    let mut waiting = addresses.iter();
+    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>> = Vec::new();
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(Box::pin(TcpStream::connect(*address))),
+            None if attempts.is_empty() => return Err(last_error),
+            None => (),
+        }
+        let mut patience = std::pin::pin!(sleep(limits.next_address));
+        let more = waiting.len() > 0;
+        let stream = poll_fn(|context| {
+            let mut index = 0;
+            let mut one_failed = false;
+            while index < attempts.len() {
+                match attempts[index].as_mut().poll(context) {
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Some(stream)),
+                    Poll::Ready(Err(error)) => {
+                        last_error = error;
+                        one_failed = true;
+                        drop(attempts.swap_remove(index));
+                    }
+                    Poll::Pending => index += 1,
+                }
+            }
+            if attempts.is_empty() || (one_failed && more) {
+                return Poll::Ready(None);
+            }
+            if more {
+                patience.as_mut().poll(context).map(|()| None)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        if let Some(stream) = stream {
+            return Ok(stream);
+        }
+    }
+}
+
+/// Addresses by name, kept for a short while, and a little longer when the resolver fails.
+#[derive(Default)]
+pub(super) struct Names {
+    known: RefCell<HashMap<String, Known>>,
+}
+
+struct Known {
+    addresses: Rc<[IpAddr]>,
+    since: Instant,
+}
+
+impl Names {
+    async fn resolve(&self, host: &str, port: u16, limits: &ClientLimits) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let now = Instant::now();
+        let known = self
+            .known
+            .borrow()
+            .get(host)
+            .map(|known| (Rc::clone(&known.addresses), now - known.since));
+        if let Some((addresses, age)) = &known
+            && *age <= limits.name_fresh
+        {
+            return Ok(with_port(addresses, port));
+        }
+        // tokio asks the system's resolver on its blocking pool, so a slow answer holds up nobody else.
+        let answer = match tokio::net::lookup_host((host, port)).await {
+            Ok(found) => interleaved(found.map(|address| address.ip())),
+            Err(error) => return stale(known, port, limits, error),
+        };
+        if answer.is_empty() {
+            return stale(
+                known,
+                port,
+                limits,
+                io::Error::new(io::ErrorKind::NotFound, "it has no address"),
+            );
+        }
+        let addresses: Rc<[IpAddr]> = answer.into();
+        let mut all = self.known.borrow_mut();
+        if all.len() >= 1024 {
+            all.retain(|_, known| now - known.since <= limits.name_stale);
+        }
+        all.insert(
+            host.to_owned(),
+            Known {
+                addresses: Rc::clone(&addresses),
+                since: now,
+            },
+        );
+        Ok(with_port(&addresses, port))
+    }
+}
+
+fn stale(
+    known: Option<(Rc<[IpAddr]>, std::time::Duration)>,
+    port: u16,
+    limits: &ClientLimits,
+    error: io::Error,
+) -> io::Result<Vec<SocketAddr>> {
+    match known {
+        Some((addresses, age)) if age <= limits.name_stale => Ok(with_port(&addresses, port)),
+        _ => Err(error),
+    }
+}
+
+fn with_port(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    addresses
+        .iter()
+        .map(|address| SocketAddr::new(*address, port))
+        .collect()
+}
+
+/// The two families by turns, beginning with the one the system put first.
+fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut unique: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        if !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    let first_is_v6 = unique.first().is_some_and(IpAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = unique
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let pair = (first.next(), second.next());
+        mixed.extend(pair.0);
+        mixed.extend(pair.1);
+        if pair == (None, None) {
+            return mixed;
+        }
+    }
+}
+
+enum BackendStream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What went over a connection since the last request began; shared between the stream and who waits on it.
+#[derive(Default)]
+pub(super) struct Meter {
+    pub written: Cell<u64>,
+    pub read: Cell<u64>,
+    /// The backend takes no more. What it has answered can still be read, so this is not an error yet.
+    pub write_broken: Cell<bool>,
+}
+
+impl Meter {
+    pub fn restart(&self) {
+        self.written.set(0);
+        self.read.set(0);
+    }
+}
+
+/// A backend's stream that counts, and outlives a broken sending side so that an early answer can be read.
+pub(super) struct Metered {
+    stream: BackendStream,
+    pub meter: Rc<Meter>,
+}
+
+impl Metered {
+    fn new(stream: BackendStream) -> Self {
+        Self {
+            stream,
+            meter: Rc::default(),
+        }
+    }
+
+    fn settle_write(&self, result: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Ok(count)) => {
+                self.meter.written.set(self.meter.written.get() + count as u64);
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.meter.write_broken.set(true);
+                Poll::Ready(Ok(offered))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether an error says no more than that the other side has left.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected
+    )
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = match &mut self.stream {
+            BackendStream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            BackendStream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        let count = (buffer.filled().len() - before) as u64;
+        self.meter.read.set(self.meter.read.get() + count);
+        result
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.meter.write_broken.get() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = match &mut self.stream {
+            BackendStream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            BackendStream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        };
+        self.settle_write(result, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        if self.meter.write_broken.get() {
+            return Poll::Ready(Ok(offered));
+        }
+        let result = match &mut self.stream {
+            BackendStream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            BackendStream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        };
+        self.settle_write(result, offered)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            BackendStream::Plain(stream) => stream.is_write_vectored(),
+            BackendStream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.meter.write_broken.get() {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.stream {
+            BackendStream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            BackendStream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            BackendStream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            BackendStream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_take_turns_and_nothing_is_tried_twice() {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        let given = ["::1", "::2", "1.1.1.1", "::1", "1.1.1.2", "1.1.1.3"].map(parse);
+        let expected = ["::1", "1.1.1.1", "::2", "1.1.1.2", "1.1.1.3"].map(parse);
+        assert_eq!(interleaved(given.into_iter()), expected);
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_taken_when_the_first_refuses() {
+        let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let addresses = [dead, live.local_addr().unwrap()];
+        let stream = first_to_answer(&addresses, &ClientLimits::default())
+            .await
+            .unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+    }
+
+    #[tokio::test]
+    async fn all_dead_is_an_error_and_not_a_wait() {
+        let dead = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let error = first_to_answer(&[dead(), dead()], &ClientLimits::default())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

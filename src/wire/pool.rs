@@ -1,0 +1,668 @@
+//! Connections to backends: kept while unused, driven by whoever waits on them, given back when an answer is whole.
+//!
+//! An HTTP/1 connection has no task of its own. The request's own task polls it, which saves two wake-ups a request;
+//! only when an answer begins before its request has been sent whole does it get a task, so that neither direction
+//! waits for the other.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::client::{Inner, Outgoing, Reached, SendError, SendErrorKind, Times, Upload};
+use super::connect::{Meter, Metered, is_gone};
+use super::hop;
+use super::limits::ClientLimits;
+use super::server::LocalExecutor;
+use super::url::Origin;
+use crate::message::body::{StreamError, StreamErrorKind, StreamOrigin};
+
+pub(super) struct Pool {
+    idle: Duration,
+    per_host: usize,
+    http1: RefCell<HashMap<Arc<Origin>, Vec<Kept>>>,
+    http2: RefCell<HashMap<Arc<Origin>, Http2Sender>>,
+}
+
+struct Kept {
+    backend: Box<Backend>,
+    since: Instant,
+}
+
+impl Pool {
+    pub fn new(idle: Duration, per_host: usize) -> Self {
+        Self {
+            idle,
+            per_host,
+            http1: RefCell::default(),
+            http2: RefCell::default(),
+        }
+    }
+
+    /// The connection used last, if one is alive. Those that are too old are closed on the way.
+    pub fn take(&self, origin: &Origin) -> Option<Box<Backend>> {
+        let mut all = self.http1.borrow_mut();
+        let kept = all.get_mut(origin)?;
+        while let Some(mut newest) = kept.pop() {
+            if newest.since.elapsed() > self.idle {
+                // The rest is older still.
+                kept.clear();
+                return None;
+            }
+            if newest.backend.is_alive() {
+                return Some(newest.backend);
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, origin: &Arc<Origin>, backend: Box<Backend>) {
+        if self.per_host == 0 || self.idle.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let mut all = self.http1.borrow_mut();
+        if !all.contains_key(origin) {
+            // A new host is the moment to forget hosts that are called no more.
+            all.retain(|_, kept| kept.last().is_some_and(|newest| now - newest.since <= self.idle));
+        }
+        let kept = all.entry(Arc::clone(origin)).or_default();
+        let too_old = kept
+            .iter()
+            .take_while(|kept| now - kept.since > self.idle)
+            .count();
+        let too_many = (kept.len() + 1).saturating_sub(self.per_host);
+        kept.drain(..too_old.max(too_many));
+        kept.push(Kept { backend, since: now });
+    }
+
+    pub fn http2(&self, origin: &Origin) -> Option<Http2Sender> {
+        let mut all = self.http2.borrow_mut();
+        let sender = all.get(origin)?.clone();
+        if sender.requests.is_closed() {
+            all.remove(origin);
+            return None;
+        }
+        Some(sender)
+    }
+
+    pub fn keep_http2(&self, origin: &Arc<Origin>, sender: Http2Sender) {
+        let mut all = self.http2.borrow_mut();
+        all.retain(|_, sender| !sender.requests.is_closed());
+        all.insert(Arc::clone(origin), sender);
+    }
+
+    pub fn forget_http2(&self, origin: &Origin) {
+        self.http2.borrow_mut().remove(origin);
+    }
+}
+
+/// One HTTP/1 connection to a backend.
+pub(super) struct Backend {
+    requests: http1::SendRequest<Outgoing>,
+    connection: http1::Connection<TokioIo<Metered>, Outgoing>,
+    meter: Rc<Meter>,
+    alarm: Alarm,
+}
+
+impl Backend {
+    pub async fn handshake(stream: Metered, limits: &ClientLimits) -> Result<Box<Self>, SendError> {
+        let meter = Rc::clone(&stream.meter);
+        let (requests, connection) = http1::Builder::new()
+            .max_buf_size(limits.response_head.max(8192))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| SendError {
+                kind: SendErrorKind::Connect,
+                message: error.to_string(),
+                reached: Reached::NothingSent,
+            })?;
+        Ok(Box::new(Self {
+            requests,
+            connection,
+            meter,
+            alarm: Alarm::default(),
+        }))
+    }
+
+    /// Looks, without waiting, whether the backend has closed or said something unasked since the last answer.
+    fn is_alive(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.connection).poll(&mut nobody).is_pending()
+            && self.requests.is_ready()
+            && !self.meter.write_broken.get()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn exchange(
+        &mut self,
+        request: http::Request<Outgoing>,
+        upload: Option<&Upload>,
+        times: &Times,
+        limits: &ClientLimits,
+    ) -> Result<http::Response<Incoming>, SendError> {
+        self.meter.restart();
+        let mut deadline = Instant::now() + times.response;
+        // The connection is driven right here, so what it reports needs no waking of its own.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut answer = std::pin::pin!(self.requests.send_request(request));
+        let (connection, meter, alarm) = (&mut self.connection, &self.meter, &mut self.alarm);
+        let outcome = poll_fn(|context| {
+            let ended = Pin::new(&mut *connection).poll(context);
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut nobody) {
+                return Poll::Ready(Ok(answer));
+            }
+            if let Poll::Ready(ended) = ended {
+                return Poll::Ready(Ok(Err(match ended {
+                    Err(error) => error,
+                    Ok(()) => return Poll::Ready(Err(SendErrorKind::Closed)),
+                })));
+            }
+            if meter.read.get() > limits.response_head as u64 {
+                return Poll::Ready(Err(SendErrorKind::Protocol));
+            }
+            loop {
+                if alarm.poll(context, deadline).is_pending() {
+                    return Poll::Pending;
+                }
+                // A long upload that still moves is not a slow answer.
+                match upload.and_then(|upload| upload.progress.get()) {
+                    Some(progress) if progress + times.response > deadline => {
+                        deadline = progress + times.response;
+                    }
+                    _ => return Poll::Ready(Err(SendErrorKind::Timeout)),
+                }
+            }
+        })
+        .await;
+        if let Some(error) = upload.and_then(|upload| upload.error.borrow_mut().take()) {
+            return Err(upload_error(error, meter));
+        }
+        match outcome {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(send_error(&error, meter)),
+            Err(kind) => Err(SendError {
+                message: match kind {
+                    SendErrorKind::Timeout => format!("no answer within {} ms", times.response.as_millis()),
+                    SendErrorKind::Protocol => "the head of the answer is too long".to_owned(),
+                    _ => "the backend closed the connection without an answer".to_owned(),
+                },
+                kind,
+                reached: reached(meter),
+            }),
+        }
+    }
+}
+
+fn upload_error(error: StreamError, meter: &Meter) -> SendError {
+    let message = format!("the body of the request broke off: {}", error.message);
+    let kind = match error.origin {
+        StreamOrigin::Client => SendErrorKind::ClientBody(error),
+        StreamOrigin::Gateway if error.kind == StreamErrorKind::TooLarge => SendErrorKind::ClientBody(error),
+        StreamOrigin::Gateway | StreamOrigin::Backend => SendErrorKind::Send,
+    };
+    SendError {
+        kind,
+        message,
+        reached: reached(meter),
+    }
+}
+
+fn reached(meter: &Meter) -> Reached {
+    if meter.read.get() > 0 {
+        Reached::Sent
+    } else if meter.written.get() > 0 {
+        Reached::Unknown
+    } else {
+        Reached::NothingSent
+    }
+}
+
+fn send_error(error: &hyper::Error, meter: &Meter) -> SendError {
+    let (kind, message) = if error.is_parse() {
+        (
+            SendErrorKind::Protocol,
+            format!("the answer is not valid HTTP: {error}"),
+        )
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        (
+            SendErrorKind::Closed,
+            "the backend closed the connection before its answer was whole".to_owned(),
+        )
+    } else if let Some(io) = find::<std::io::Error>(error) {
+        let kind = match (is_gone(io), meter.read.get() > 0) {
+            (true, _) => SendErrorKind::Closed,
+            (false, true) => SendErrorKind::Receive,
+            (false, false) => SendErrorKind::Send,
+        };
+        (kind, io.to_string())
+    } else if error.is_user() || error.is_body_write_aborted() {
+        (SendErrorKind::Send, error.to_string())
+    } else {
+        (SendErrorKind::Protocol, error.to_string())
+    };
+    SendError {
+        kind,
+        message,
+        reached: reached(meter),
+    }
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A deadline that moves without touching the timer: the timer is set again only when it goes off too early, or when
+/// the deadline moves ahead of it.
+#[derive(Default)]
+pub(super) struct Alarm {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Alarm {
+    pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// The body of an answer over HTTP/1. Gives the connection back when it ends as it should.
+pub(super) struct Http1Body {
+    incoming: Incoming,
+    driven: Driven,
+    client: Rc<Inner>,
+    origin: Arc<Origin>,
+    gap: Duration,
+    waiting_since: Option<Instant>,
+    alarm: Alarm,
+}
+
+enum Driven {
+    /// By this body.
+    Here(Box<Backend>),
+    /// By its own task, because the request is still being sent.
+    Task(AbortHandle),
+    /// Ended or given back.
+    Gone,
+}
+
+impl Http1Body {
+    pub fn new(
+        incoming: Incoming,
+        backend: Box<Backend>,
+        client: Rc<Inner>,
+        origin: &Arc<Origin>,
+        gap: Duration,
+        uploading: bool,
+    ) -> Self {
+        let driven = if uploading {
+            let task = tokio::task::spawn_local(drive(backend, gap));
+            Driven::Task(task.abort_handle())
+        } else {
+            Driven::Here(backend)
+        };
+        let alarm = Alarm::default();
+        Self {
+            incoming,
+            driven,
+            client,
+            origin: Arc::clone(origin),
+            gap,
+            waiting_since: None,
+            alarm,
+        }
+    }
+
+    /// Gives the connection back at once when there is nothing to read.
+    pub fn finish_if_empty(mut self) -> Option<Self> {
+        if !self.incoming.is_end_stream() {
+            return Some(self);
+        }
+        self.finish();
+        None
+    }
+
+    fn finish(&mut self) {
+        match std::mem::replace(&mut self.driven, Driven::Gone) {
+            Driven::Here(mut backend) => {
+                if backend.is_alive() {
+                    self.client.pool.give_back(&self.origin, backend);
+                }
+            }
+            // The answer is whole; what is left of the request interests nobody any more.
+            Driven::Task(task) => task.abort(),
+            Driven::Gone => (),
+        }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut ended = false;
+        let context_of_body = match &mut self.driven {
+            Driven::Here(backend) => {
+                ended = Pin::new(&mut backend.connection).poll(context).is_ready();
+                &mut nobody
+            }
+            Driven::Task(_) | Driven::Gone => context,
+        };
+        let frame = Pin::new(&mut self.incoming).poll_frame(context_of_body);
+        if ended {
+            self.driven = Driven::Gone;
+        }
+        frame.map_err(|error| receive_error(&error))
+    }
+}
+
+/// Drives a connection whose request is still being sent, as long as bytes move.
+async fn drive(mut backend: Box<Backend>, gap: Duration) {
+    let mut seen = (0, 0);
+    let mut since = Instant::now();
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(outcome) = Pin::new(&mut backend.connection).poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        loop {
+            let now = (backend.meter.written.get(), backend.meter.read.get());
+            if now != seen {
+                seen = now;
+                since = Instant::now();
+            }
+            if backend.alarm.poll(context, since + gap).is_pending() {
+                return Poll::Pending;
+            }
+            if now == seen {
+                return Poll::Ready(None);
+            }
+        }
+    })
+    .await;
+    match outcome {
+        Some(Ok(())) => (),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a connection ended while its request was still being sent")
+        }
+        None => tracing::debug!("a connection stood still while its request was still being sent"),
+    }
+}
+
+fn receive_error(error: &hyper::Error) -> StreamError {
+    let io = find::<std::io::Error>(error);
+    let (kind, message) = match io {
+        Some(io)
+            if io.kind() == std::io::ErrorKind::InvalidData
+                || io.kind() == std::io::ErrorKind::InvalidInput =>
+        {
+            (
+                StreamErrorKind::Malformed,
+                format!("the answer's body is not valid: {io}"),
+            )
+        }
+        Some(io) if !is_gone(io) => (StreamErrorKind::Failed, format!("the answer broke off: {io}")),
+        _ if error.is_parse() => (
+            StreamErrorKind::Malformed,
+            format!("the answer's body is not valid: {error}"),
+        ),
+        _ => (
+            StreamErrorKind::Closed,
+            "the backend broke its answer off".to_owned(),
+        ),
+    };
+    StreamError::new(StreamOrigin::Backend, kind, message)
+}
+
+fn stalled(gap: Duration) -> StreamError {
+    let message = format!("the answer stood still for {} ms", gap.as_millis());
+    StreamError::new(StreamOrigin::Backend, StreamErrorKind::TimedOut, message)
+}
+
+impl Body for Http1Body {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = &mut *self;
+        match this.poll_incoming(context) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                this.waiting_since = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    hop::strip_trailers(trailers);
+                }
+                if this.incoming.is_end_stream() {
+                    this.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.driven = Driven::Gone;
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Pending => {
+                let since = *this.waiting_since.get_or_insert_with(Instant::now);
+                let alarm = match &mut this.driven {
+                    Driven::Here(backend) => &mut backend.alarm,
+                    _ => &mut this.alarm,
+                };
+                if alarm.poll(context, since + this.gap).is_pending() {
+                    return Poll::Pending;
+                }
+                if let Driven::Task(task) = std::mem::replace(&mut this.driven, Driven::Gone) {
+                    task.abort();
+                }
+                Poll::Ready(Some(Err(stalled(this.gap))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Http1Body {
+    fn drop(&mut self) {
+        if let Driven::Task(task) = &self.driven {
+            task.abort();
+        }
+    }
+}
+
+/// Many requests over one HTTP/2 connection, which has a task of its own.
+#[derive(Clone)]
+pub(super) struct Http2Sender {
+    requests: http2::SendRequest<Outgoing>,
+}
+
+impl Http2Sender {
+    pub async fn handshake(
+        stream: Metered,
+        limits: &ClientLimits,
+        within: Duration,
+    ) -> Result<Self, SendError> {
+        let failed = |kind, message| SendError {
+            kind,
+            message,
+            reached: Reached::NothingSent,
+        };
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.body_gap)
+            .keep_alive_timeout(limits.body_gap)
+            .max_header_list_size(u32::try_from(limits.response_head).unwrap_or(u32::MAX));
+        let (requests, connection) = timeout(within, builder.handshake(TokioIo::new(stream)))
+            .await
+            .map_err(|_| failed(SendErrorKind::ConnectTimeout, "no HTTP/2 in time".to_owned()))?
+            .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an HTTP/2 connection to a backend ended");
+            }
+        });
+        Ok(Self { requests })
+    }
+
+    pub async fn exchange(
+        mut self,
+        request: http::Request<Outgoing>,
+        upload: Option<&Upload>,
+        times: &Times,
+    ) -> Result<http::Response<Incoming>, SendError> {
+        let mut answer = std::pin::pin!(self.requests.try_send_request(request));
+        let mut deadline = Instant::now() + times.response;
+        let outcome = loop {
+            match tokio::time::timeout_at(deadline, answer.as_mut()).await {
+                Ok(outcome) => break outcome,
+                Err(_) => match upload.and_then(|upload| upload.progress.get()) {
+                    Some(progress) if progress + times.response > deadline => {
+                        deadline = progress + times.response
+                    }
+                    _ => {
+                        return Err(SendError {
+                            kind: SendErrorKind::Timeout,
+                            message: format!("no answer within {} ms", times.response.as_millis()),
+                            reached: Reached::Unknown,
+                        });
+                    }
+                },
+            }
+        };
+        if let Some(error) = upload.and_then(|upload| upload.error.borrow_mut().take()) {
+            let meter = Meter::default();
+            meter.written.set(1);
+            return Err(upload_error(error, &meter));
+        }
+        outcome.map_err(|error| {
+            let unsent = error.message().is_some() || is_refused(error.error());
+            let error = error.into_error();
+            let kind = match find::<h2::Error>(&error) {
+                Some(h2) if h2.is_io() => SendErrorKind::Closed,
+                Some(h2) if h2.is_remote() && h2.is_go_away() => SendErrorKind::Closed,
+                Some(h2) if h2.is_remote() => SendErrorKind::Closed,
+                Some(_) => SendErrorKind::Protocol,
+                None => SendErrorKind::Closed,
+            };
+            let message = match find::<h2::Error>(&error) {
+                Some(h2) => h2.to_string(),
+                None => error.to_string(),
+            };
+            SendError {
+                kind,
+                message,
+                reached: if unsent {
+                    Reached::NothingSent
+                } else {
+                    Reached::Unknown
+                },
+            }
+        })
+    }
+}
+
+/// A backend that refuses a stream, or goes away before it, promises not to have looked at it.
+fn is_refused(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|h2| {
+        h2.is_remote()
+            && (h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR))
+    })
+}
+
+/// The body of an answer over HTTP/2.
+pub(super) struct Http2Body {
+    incoming: Incoming,
+    gap: Duration,
+    waiting_since: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Http2Body {
+    pub fn new(incoming: Incoming, gap: Duration) -> Self {
+        Self {
+            incoming,
+            gap,
+            waiting_since: None,
+            alarm: Alarm::default(),
+        }
+    }
+}
+
+impl Body for Http2Body {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.waiting_since = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    hop::strip_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(receive_error(&error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let since = *self.waiting_since.get_or_insert_with(Instant::now);
+                let deadline = since + self.gap;
+                if self.alarm.poll(context, deadline).is_pending() {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Err(stalled(self.gap))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,126 @@
+//! Serving one connection: what arrives becomes an `Incoming`, what the service answers is written back.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
+
+use super::hop;
+use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+/// A request as it arrived, checked, and without its hop-by-hop headers.
+#[derive(Debug)]
+pub struct Incoming {
+    pub method: Method,
+    /// Path and query as sent; `*` for `OPTIONS *`.
+    pub target: PathAndQuery,
+    pub version: Version,
+    pub scheme: Scheme,
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+    /// Always with exactly one `Host`.
+    pub headers: HeaderMap,
+    /// Empty when the request has no body.
+    pub body: ByteStream,
+}
+
+impl Incoming {
+    /// Host and port as the client named them.
+    pub fn authority(&self) -> &str {
+        self.headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("")
+    }
+
+    /// The host alone.
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+            _ => authority,
+        }
+    }
+
+    pub fn has_body(&self) -> bool {
+        !self.body.is_end_stream()
+    }
+}
+
+/// An answer to write. Hop-by-hop headers and `Content-Length` follow from the body and are not taken from `headers`,
+/// except the length that an answer to HEAD, or a 304, tells.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub reason: Option<String>,
+    pub headers: HeaderMap,
+    pub body: ByteStream,
+}
+
+impl Reply {
+    pub fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            reason: None,
+            headers: HeaderMap::new(),
+            body: ByteStream::empty(),
+        }
+    }
+
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        let mut reply = Self::new(status);
+        reply.headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        reply.body = ByteStream::from(Bytes::from(text.into()));
+        reply
+    }
+}
+
+/// What answers requests. One a worker; it is dropped mid-way when the client leaves.
+pub trait Service: 'static {
+    fn serve(&self, incoming: Incoming) -> impl Future<Output = Reply>;
+}
+
+/// Runs hyper's helper futures on this thread.
+#[derive(Clone, Copy)]
+pub(super) struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}

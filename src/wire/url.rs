@@ -1,0 +1,177 @@
+//! Where a request goes: an origin (scheme, host, port), which connections are kept for, and a path with its query.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::uri::{Authority, PathAndQuery};
+
+use super::server::Scheme;
+
+/// A parsed address. Cloning is cheap, so a fixed address is parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    pub origin: Arc<Origin>,
+    pub path_and_query: PathAndQuery,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub scheme: Scheme,
+    /// In lower case, without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
+    /// What belongs in `Host`.
+    pub authority: HeaderValue,
+}
+
+impl Url {
+    /// Reads `http://host[:port][/path][?query]`, or `https`. A fragment is dropped, as clients do.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |reason: &str| InvalidUrl {
+            text: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| invalid("it has no scheme such as http://"))?;
+        let scheme = if scheme.eq_ignore_ascii_case("http") {
+            Scheme::Http
+        } else if scheme.eq_ignore_ascii_case("https") {
+            Scheme::Https
+        } else {
+            return Err(invalid("its scheme is neither http nor https"));
+        };
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(path_start);
+        let origin =
+            Origin::new(scheme, authority).ok_or_else(|| invalid("its host or port is not valid"))?;
+        let path_and_query = if path.is_empty() {
+            PathAndQuery::from_static("/")
+        } else if path.starts_with('?') {
+            PathAndQuery::try_from(format!("/{path}")).map_err(|_| invalid("its query is not valid"))?
+        } else {
+            PathAndQuery::try_from(path).map_err(|_| invalid("its path or query is not valid"))?
+        };
+        Ok(Self {
+            origin: Arc::new(origin),
+            path_and_query,
+        })
+    }
+}
+
+impl Origin {
+    /// Reads `host[:port]`; user names are refused, as they hide where a request really goes.
+    pub fn new(scheme: Scheme, authority: &str) -> Option<Self> {
+        let parsed: Authority = authority.parse().ok()?;
+        if authority.contains('@') || parsed.host().is_empty() {
+            return None;
+        }
+        let host = parsed
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase();
+        if authority.ends_with(':') || host.is_empty() {
+            return None;
+        }
+        let written = match parsed.port() {
+            Some(port) => Some(port.as_str().parse::<u16>().ok()?),
+            None => None,
+        };
+        let default = scheme.default_port();
+        let port = written.unwrap_or(default);
+        let bracketed = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        let authority = if port == default {
+            bracketed
+        } else {
+            format!("{bracketed}:{port}")
+        };
+        Some(Self {
+            scheme,
+            host,
+            port,
+            authority: HeaderValue::try_from(authority).ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path_and_query)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}://{}",
+            self.scheme.as_str(),
+            self.authority.to_str().unwrap_or(&self.host)
+        )
+    }
+}
+
+/// Why a text is no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidUrl {
+    pub text: String,
+    pub reason: String,
+}
+
+impl fmt::Display for InvalidUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is not an address that can be called: {}",
+            self.text, self.reason
+        )
+    }
+}
+
+impl std::error::Error for InvalidUrl {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let shown = match Url::parse(text) {
+            Ok(url) => format!(
+                "{} {} {} {}",
+                url.origin.host, url.origin.port, url.origin, url.path_and_query
+            ),
+            Err(invalid) => invalid.reason,
+        };
+        assert_eq!(shown, expected, "for {text}");
+    }
+
+    #[test]
+    fn an_address_is_an_origin_and_a_path() {
+        check(
+            "http://Example.org/a/b?c=d",
+            "example.org 80 http://example.org /a/b?c=d",
+        );
+        check("https://example.org", "example.org 443 https://example.org /");
+        check("http://h:8080?x=1#part", "h 8080 http://h:8080 /?x=1");
+        check("http://[::1]:81/x", "::1 81 http://[::1]:81 /x");
+        check("HTTP://h:80/", "h 80 http://h /");
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        check("/only/a/path", "it has no scheme such as http://");
+        check("ftp://h/", "its scheme is neither http nor https");
+        check("http://user@h/", "its host or port is not valid");
+        check("http://:80/", "its host or port is not valid");
+        check("http://h:/", "its host or port is not valid");
+        check("http://h:99999/", "its host or port is not valid");
+        check("http://h/a b", "its path or query is not valid");
+    }
+}
