@@ -150,6 +150,8 @@ impl Reading<'_> {
                 .or_else(|| wanted.iter().position(|(name, _)| *name == described.name));
             match position {
                 Some(position) => found.push((position, described)),
+                // Descriptions for a service catalogue are never listed.
+                None if inner.starts_with("metadata/") => {}
                 None => self.tell(
                     Severity::Warning,
                     "W0104",

@@ -219,7 +219,7 @@ pub fn properties(text: &str) -> BTreeMap<String, String> {
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
-        while line.len() - line.trim_end_matches('\\').len() & 1 == 1 {
+        while (line.len() - line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
             match lines.next() {
                 Some(next) => line.push_str(next.trim_start()),

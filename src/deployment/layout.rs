@@ -63,7 +63,7 @@ impl Layout {
             Layout::Classic
         } else if files
             .iter()
-            .any(|file| position(&file.name, "src/main/synapse-config").is_some_and(|at| at > 0))
+            .any(|file| module_depth(&file.name).is_some_and(|depth| (1..=2).contains(&depth)))
         {
             Layout::Modules
         } else if has("repository/deployment/server/synapse-configs/default")
@@ -129,6 +129,11 @@ pub fn registry_path(name: &str) -> Option<String> {
         let at = position(name, folder)?;
         Some(format!("{path}/{}", &name[at + folder.len() + 1..]))
     })
+}
+
+/// How many folders lie above a module's `src/main/synapse-config`. Farther down, the folder given is more than one project.
+fn module_depth(name: &str) -> Option<usize> {
+    position(name, "src/main/synapse-config").map(|at| name[..at].matches('/').count())
 }
 
 /// Where a chain of folders stands in a name, as whole folders.

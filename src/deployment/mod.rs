@@ -8,3 +8,4 @@ pub mod folder;
 pub mod layout;
 pub mod resources;
 pub mod walk;
+pub mod watch;
