@@ -1,1 +1,17 @@
-//! ...
+//! How a message moves: exchanges, steps, faults.
+
+pub mod catalog;
+pub mod endpoint;
+pub mod exchange;
+pub mod fault;
+pub mod mediator;
+pub mod runtime;
+pub mod sequence;
+
+pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
+pub use endpoint::{Answer, Endpoint};
+pub use exchange::Exchange;
+pub use fault::{Code, Fault, Origin, Retry};
+pub use mediator::{Flow, Mediator, Outcome};
+pub use runtime::{Runtime, Worker};
+pub use sequence::{Sequence, Step};

@@ -1,1 +1,14 @@
-//! ...
+//! From XML to something that runs.
+
+pub mod compat;
+pub mod element;
+pub mod kind;
+pub mod later;
+pub mod names;
+pub mod planner;
+pub mod table;
+
+pub use element::{Attribute, Content, Element};
+pub use kind::{Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support};
+pub use names::Names;
+pub use planner::{Kinds, Planner};

@@ -59,11 +59,19 @@ impl Placed {
         Placed::verbatim("", span)
     }
 
-    /// Adds decoded text whose raw form starts at `at` in the file. `same_length` tells whether raw and decoded run side by side (no
-    /// entity inside).
+    /// Adds decoded text whose raw form starts at `at` in the file.
     pub fn push(&mut self, decoded: &str, at: usize) {
         self.pieces.push((self.text.len() as u32, at as u32));
         self.text.push_str(decoded);
+    }
+
+    /// Adds text that stands elsewhere in the same file.
+    pub fn append(&mut self, other: &Placed) {
+        let shift = self.text.len() as u32;
+        self.pieces
+            .extend(other.pieces.iter().map(|(at, file_at)| (at + shift, *file_at)));
+        self.text.push_str(&other.text);
+        self.span.end = self.span.end.max(other.span.end);
     }
 
     /// The place of a range of the decoded text.

@@ -1,5 +1,6 @@
 //! JSON: values that keep the order of their keys and the digits of their numbers, read under limits.
 
+pub mod convert;
 mod number;
 mod read;
 mod write;

@@ -8,7 +8,8 @@ use std::fmt;
 use super::{Json, Object};
 
 /// How much JSON is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct JsonLimits {
     /// Objects and arrays inside each other.
     pub depth: usize,

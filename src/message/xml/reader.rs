@@ -14,7 +14,8 @@ use super::names::{
 };
 
 /// How much a document may hold before it is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct XmlLimits {
     /// Elements inside each other.
     pub depth: usize,

@@ -1,0 +1,378 @@
+//! An exchange: one client request and everything that happens to it until its answer.
+
+use super::{Answer, Catalog, Code, Fault, Flow, Origin, Outcome, SequenceId, Worker, fault};
+use crate::expression::{Dynamic, Expression, ExpressionError, Scope, World};
+use crate::message::Message;
+use crate::message::body::{StreamErrorKind, StreamOrigin};
+use crate::message::json::Json;
+use crate::message::json::convert::ConversionSettings;
+use crate::message::payload::{BuildContext, Payload, PayloadError, PayloadErrorKind, PayloadLimits};
+use crate::message::properties::{Properties, Value};
+use crate::message::soap::{Envelope, SoapVersion};
+use crate::text::Span;
+use http::Method;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub struct Exchange {
+    pub message: Message,
+    pub properties: Properties,
+    pub request: Rc<Request>,
+    pub catalog: Arc<Catalog>,
+    pub worker: Rc<Worker>,
+    /// Which artifact serves it, for logs: `api Orders POST /{id}`.
+    pub served_by: Arc<str>,
+    /// How deep named sequences call each other just now.
+    pub depth: usize,
+    /// The sequence that gets the response instead of the out side (`send receive=`).
+    pub receive: Option<SequenceId>,
+    /// The last fault, handled or not: what the client gets when nobody answers.
+    pub fault: Option<Fault>,
+    /// The reason phrase that belongs to the backend's status.
+    pub reason: Option<String>,
+}
+
+/// What the client asked for. Never changes.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    /// Path and query as they were sent.
+    pub target: Arc<str>,
+    /// `http` or `https`
+    pub scheme: &'static str,
+    /// Host header or authority.
+    pub host: Arc<str>,
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+}
+
+impl Request {
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+}
+
+/// What expressions read of the world beside the message.
+struct Around<'a> {
+    catalog: &'a Catalog,
+    worker: &'a Worker,
+    request: &'a Request,
+}
+
+impl World for Around<'_> {
+    fn entry(&self, key: &str) -> Option<Value> {
+        self.catalog.entries.get(key).cloned()
+    }
+
+    fn config(&self, name: &str) -> Option<&str> {
+        self.catalog.surroundings.configs.get(name).map(String::as_str)
+    }
+
+    fn environment(&self, name: &str) -> Option<&str> {
+        self.catalog
+            .surroundings
+            .environment
+            .get(name)
+            .map(String::as_str)
+    }
+
+    fn file(&self, name: &str) -> Option<&str> {
+        self.catalog.surroundings.file.get(name).map(String::as_str)
+    }
+
+    fn server(&self) -> (&str, &str) {
+        (
+            &self.catalog.surroundings.server_host,
+            &self.catalog.surroundings.server_ip,
+        )
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.worker.runtime.clock.millis()
+    }
+
+    fn new_message_id(&self) -> String {
+        self.worker.runtime.message_id()
+    }
+
+    fn limits(&self) -> &PayloadLimits {
+        &self.catalog.limits
+    }
+
+    fn conversion(&self) -> &ConversionSettings {
+        &self.catalog.conversion
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.request.query()
+    }
+}
+
+impl Exchange {
+    /// Reads the payload into memory, if it still streams. Whatever looks inside does this first.
+    pub async fn load(&mut self) -> Result<(), Fault> {
+        if self.message.payload.is_loaded() {
+            return Ok(());
+        }
+        let loaded = self.message.payload.load(&self.catalog.limits).await;
+        loaded.map_err(|error| self.not_parsed(error))
+    }
+
+    pub async fn text(&mut self, expression: &Expression) -> Result<Option<String>, Fault> {
+        self.load_for(expression).await?;
+        self.evaluate(expression, Expression::text)
+    }
+
+    pub async fn holds(&mut self, expression: &Expression) -> Result<bool, Fault> {
+        self.load_for(expression).await?;
+        self.evaluate(expression, Expression::holds)
+    }
+
+    pub async fn value(&mut self, expression: &Expression) -> Result<Option<Value>, Fault> {
+        self.load_for(expression).await?;
+        self.evaluate(expression, Expression::value)
+    }
+
+    /// A literal as it is, an expression's text; an expression that selects nothing gives "".
+    pub async fn dynamic<'a>(&mut self, value: &'a Dynamic) -> Result<Cow<'a, str>, Fault> {
+        match value {
+            Dynamic::Literal(text) => Ok(Cow::Borrowed(text)),
+            Dynamic::Expression(expression) => {
+                Ok(Cow::Owned(self.text(expression).await?.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The message as a SOAP envelope; other payloads stand in one (JSON converted).
+    pub async fn envelope(&mut self) -> Result<&Envelope, Fault> {
+        self.load().await?;
+        let context = BuildContext {
+            limits: &self.catalog.limits,
+            conversion: &self.catalog.conversion,
+        };
+        // Asked twice because a borrow that is returned on one path only is held on all.
+        if let Err(error) = self.message.payload.envelope(&context) {
+            return Err(self.not_parsed(error));
+        }
+        let context = BuildContext {
+            limits: &self.catalog.limits,
+            conversion: &self.catalog.conversion,
+        };
+        Ok(self
+            .message
+            .payload
+            .envelope(&context)
+            .expect("it was built a line above"))
+    }
+
+    /// The envelope to be changed: from here on the XML is the message.
+    pub async fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
+        self.envelope().await?;
+        let context = BuildContext {
+            limits: &self.catalog.limits,
+            conversion: &self.catalog.conversion,
+        };
+        Ok(self
+            .message
+            .payload
+            .envelope_mut(&context)
+            .expect("it was built a line above"))
+    }
+
+    /// The message as JSON; XML is converted.
+    pub async fn json(&mut self) -> Result<&Json, Fault> {
+        self.load().await?;
+        let context = BuildContext {
+            limits: &self.catalog.limits,
+            conversion: &self.catalog.conversion,
+        };
+        if let Err(error) = self.message.payload.json(&context) {
+            return Err(self.not_parsed(error));
+        }
+        let context = BuildContext {
+            limits: &self.catalog.limits,
+            conversion: &self.catalog.conversion,
+        };
+        Ok(self
+            .message
+            .payload
+            .json(&context)
+            .expect("it was built a line above"))
+    }
+
+    /// Runs a named sequence in place.
+    pub async fn run(&mut self, sequence: SequenceId) -> Outcome {
+        let sequence = self.catalog.sequence(sequence);
+        sequence.run(self).await
+    }
+
+    /// Gives a fault to a fault sequence. Nothing of the failed flow goes on afterwards.
+    pub async fn handle(&mut self, fault: Fault, handler: SequenceId) -> Outcome {
+        self.note_for_handler(&fault);
+        let sequence = self.catalog.sequence(handler);
+        // The handler may itself be nested as deep as the flow that failed.
+        match sequence.run(self).await? {
+            Flow::Continue => Ok(Flow::Drop),
+            flow => Ok(flow),
+        }
+    }
+
+    /// Sets what the handlers read, and keeps the fault for the answer.
+    pub fn note_for_handler(&mut self, fault: &Fault) {
+        let place = fault.at.map(|(span, _)| self.catalog.place(span));
+        fault.describe_in(&mut self.properties, place.as_deref());
+        self.fault = Some(fault.clone());
+    }
+
+    /// One log line a fault, where it happened.
+    pub(super) fn note_fault(&self, fault: &Fault, sequence: &str) {
+        let (place, mediator) = match fault.at {
+            Some((span, element)) => (self.catalog.place(span), element),
+            None => (String::new(), ""),
+        };
+        tracing::warn!(
+            served_by = %self.served_by,
+            sequence,
+            mediator,
+            place,
+            error_code = %fault.code,
+            reason = %fault.reason,
+            "A step failed."
+        );
+    }
+
+    /// The backend's answer takes the place of the message: body, headers and axis2 properties are its own; default-scope properties and
+    /// variables stay (`SynapseCallbackReceiver`).
+    pub fn take(&mut self, answer: Answer) {
+        let Answer {
+            status,
+            reason,
+            headers,
+            payload,
+        } = answer;
+        let request_type = self.message.arrived_as.take();
+        let soap_action = self.message.addressing.soap_action.take();
+        self.message = Message {
+            response: self.message.response,
+            ..Message::new(headers, payload)
+        };
+        if self.message.arrived_as.is_none() {
+            self.message.arrived_as = request_type;
+        }
+        drop(soap_action);
+        self.properties.forget_axis2();
+        self.properties
+            .set_axis2("HTTP_SC", Value::Integer(i32::from(status.as_u16())));
+        self.reason = reason;
+    }
+
+    /// The media type that decides how the payload is written: `messageType`, or what the message arrived as.
+    pub fn message_type(&self) -> Option<Cow<'_, str>> {
+        match self.properties.axis2("messageType") {
+            Some(Cow::Borrowed(value)) => Some(value.to_text()),
+            Some(Cow::Owned(value)) => Some(Cow::Owned(value.to_text().into_owned())),
+            None => self.message.arrived_as.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    /// Sets `messageType` as the `property` mediator does: ContentType and the header follow.
+    pub fn set_message_type(&mut self, media_type: &str) {
+        let value = Value::text(media_type);
+        self.properties.set_axis2("messageType", value.clone());
+        self.properties.set_axis2("ContentType", value);
+        if let Ok(header) = http::HeaderValue::from_str(media_type) {
+            self.message.headers.insert(http::header::CONTENT_TYPE, header);
+        }
+    }
+
+    async fn load_for(&mut self, expression: &Expression) -> Result<(), Fault> {
+        if expression.needs_payload() {
+            self.load().await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn evaluate<T>(
+        &mut self,
+        expression: &Expression,
+        question: impl FnOnce(&Expression, &mut Scope<'_>) -> Result<T, ExpressionError>,
+    ) -> Result<T, Fault> {
+        let around = Around {
+            catalog: &self.catalog,
+            worker: &self.worker,
+            request: &self.request,
+        };
+        let mut scope = Scope {
+            message: &mut self.message,
+            properties: &self.properties,
+            world: &around,
+        };
+        match question(expression, &mut scope) {
+            Ok(answer) => Ok(answer),
+            Err(ExpressionError::Payload(error)) => Err(self.not_parsed(error)),
+            Err(ExpressionError::Failed(reason)) => {
+                let mut fault = Fault::mediation(reason);
+                fault.detail = Some(format!(
+                    "{} (in `{}` at {})",
+                    fault.reason,
+                    expression.source(),
+                    self.catalog.place(expression.span())
+                ));
+                Err(fault)
+            }
+        }
+    }
+
+    /// A payload that cannot be read or parsed: code 601000, and an empty envelope in its place (`AbstractListMediator`).
+    pub fn not_parsed(&mut self, error: PayloadError) -> Fault {
+        self.message.payload = Payload::xml(Envelope::empty(SoapVersion::Soap11));
+        let origin = match error.kind {
+            PayloadErrorKind::Stream(ref error) if error.origin == StreamOrigin::Backend => Origin::Backend,
+            _ if self.message.response => Origin::Backend,
+            _ => Origin::Client,
+        };
+        let code = match (&error.kind, origin) {
+            (PayloadErrorKind::Stream(_), Origin::Backend) => fault::code::SENDER_IO_RECEIVING,
+            (PayloadErrorKind::Stream(_), _) => fault::code::RECEIVER_IO_RECEIVING,
+            _ => fault::code::MESSAGE_NOT_PARSED,
+        };
+        let fault = Fault::new(code, origin, error.to_string());
+        match error.kind {
+            PayloadErrorKind::TooLarge if origin == Origin::Client => fault.status(413),
+            PayloadErrorKind::Stream(ref stream) if origin == Origin::Client => {
+                fault.status(client_status(stream.kind))
+            }
+            _ => fault,
+        }
+    }
+
+    /// For logs: where a step stands.
+    pub fn place(&self, span: Span) -> String {
+        self.catalog.place(span)
+    }
+}
+
+/// What a client hears whose own upload broke.
+fn client_status(kind: StreamErrorKind) -> u16 {
+    match kind {
+        StreamErrorKind::TimedOut => 408,
+        StreamErrorKind::TooLarge => 413,
+        _ => 400,
+    }
+}
+
+impl From<&Code> for Value {
+    fn from(code: &Code) -> Value {
+        match code {
+            Code::Number(number) => Value::Integer(*number),
+            Code::Named(name) => Value::text(name),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What outlives a deployment: connections to backends, the clock, the source of ids.
+
+use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
+use async_trait::async_trait;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Shared by all threads.
+#[derive(Debug)]
+pub struct Runtime {
+    pub clock: Clock,
+    ids: AtomicU64,
+    pub timeouts: Timeouts,
+}
+
+/// What an endpoint that says nothing waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the last byte of the request to the answer's headers.
+    pub response: Duration,
+}
+
+/// The wall clock, or one that a test sets.
+#[derive(Debug)]
+pub enum Clock {
+    System,
+    /// Milliseconds since 1970.
+    Fixed(AtomicI64),
+}
+
+impl Clock {
+    pub fn millis(&self) -> i64 {
+        match self {
+            Clock::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as i64),
+            Clock::Fixed(millis) => millis.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Runtime {
+    pub fn new(clock: Clock, seed: u64, timeouts: Timeouts) -> Runtime {
+        Runtime {
+            clock,
+            ids: AtomicU64::new(seed),
+            timeouts,
+        }
+    }
+
+    /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).
+    pub fn message_id(&self) -> String {
+        let at = self.ids.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mut random = fastrand::Rng::with_seed(at);
+        let bits = (random.u128(..) & !(0xF000 << 64) & !(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48);
+        let hex = format!("{bits:032x}");
+        format!(
+            "urn:uuid:{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
+    }
+}
+
+/// The way to backends: HTTP, or a script in memory for examples and tests.
+#[async_trait(?Send)]
+pub trait Backends {
+    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError>;
+}
+
+#[async_trait(?Send)]
+impl Backends for Client {
+    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError> {
+        Client::send(self, request).await
+    }
+}
+
+/// One thread's share: its own connections.
+pub struct Worker {
+    pub client: Rc<dyn Backends>,
+    pub runtime: Arc<Runtime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_are_uuids_of_version_4_and_differ() {
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(2),
+            response: Duration::from_secs(30),
+        };
+        let runtime = Runtime::new(Clock::Fixed(AtomicI64::new(5)), 7, timeouts);
+        let (first, second) = (runtime.message_id(), runtime.message_id());
+        assert_ne!(first, second);
+        assert_eq!((first.len(), &first[23..24]), (45, "4"), "{first}");
+        assert!("89ab".contains(&first[28..29]), "{first}");
+        assert_eq!(runtime.clock.millis(), 5);
+    }
+}

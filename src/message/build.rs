@@ -1,0 +1,333 @@
+//! Builders: from the bytes of a body to the XML or JSON that steps look into, by the body's form.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use memchr::memmem;
+use percent_encoding::percent_decode;
+
+use super::json::{self, Json};
+use super::media_type::{Charset, Form, MediaType};
+use super::payload::{Around, BuildContext, PayloadError, PayloadLimits};
+use super::soap::{Envelope, SoapVersion};
+use super::xml::{NodeId, XmlTree, decode_bytes_as, is_nc_name};
+
+/// The envelope that a body of this form stands in. For a multipart body it is the root part, and what stands around it
+/// comes along.
+pub(super) fn envelope(
+    form: Form,
+    media_type: Option<&MediaType>,
+    rest: bool,
+    body: Bytes,
+    context: &BuildContext<'_>,
+) -> Result<(Envelope, Option<Around>), PayloadError> {
+    let charset = media_type.and_then(|media_type| media_type.charset.as_deref());
+    let text = || decode(&body, named_charset(media_type)?);
+    let envelope = match form {
+        Form::Xml => Envelope::around(xml(&body, charset, context.limits)?),
+        Form::Soap12 => Envelope::from_soap(xml(&body, charset, context.limits)?)?,
+        Form::Soap11 | Form::Unknown => {
+            let tree = xml(&body, charset, context.limits)?;
+            // Whoever says text/xml without a SOAPAction may mean either; the document tells.
+            if rest && !Envelope::is_soap(&tree) {
+                Envelope::around(tree)
+            } else {
+                Envelope::from_soap(tree)?
+            }
+        }
+        Form::Json => from_json(&self::json(&text()?, context)?, context)?,
+        Form::UrlEncoded => form_fields(text()?.trim(), context.limits)?,
+        Form::Text => {
+            let mut envelope = Envelope::empty(SoapVersion::Soap11);
+            envelope.set_text(&xml_characters(text()?));
+            envelope
+        }
+        Form::Binary => {
+            let mut envelope = Envelope::empty(SoapVersion::Soap11);
+            envelope.set_binary(&body);
+            envelope
+        }
+        Form::Multipart => {
+            let root = root_part(&body, media_type)?;
+            let charset = root
+                .media_type
+                .as_ref()
+                .and_then(|media_type| media_type.charset.as_deref());
+            let tree = xml(&body[root.content.clone()], charset, context.limits)?;
+            let around = Around {
+                before: body.slice(..root.content.start),
+                after: body.slice(root.content.end..),
+            };
+            return Ok((Envelope::from_soap(tree)?, Some(around)));
+        }
+    };
+    Ok((envelope, None))
+}
+
+/// A document, in the character set of its Content-Type or else in the one it declares.
+pub(super) fn xml(
+    body: &[u8],
+    charset: Option<&str>,
+    limits: &PayloadLimits,
+) -> Result<XmlTree, PayloadError> {
+    let text = decode_bytes_as(body, charset).map_err(|error| PayloadError {
+        offset: Some(error.offset),
+        ..PayloadError::malformed(error.message)
+    })?;
+    XmlTree::parse_str(&text, &limits.xml)
+        .map_err(|error| PayloadError::malformed(error.message).at(error.offset, &text))
+}
+
+pub(super) fn json(text: &str, context: &BuildContext<'_>) -> Result<Json, PayloadError> {
+    json::parse(text.as_bytes(), &context.limits.json)
+        .map_err(|error| PayloadError::malformed(error.message).at(error.offset, text))
+}
+
+/// JSON as XML in an envelope: `jsonObject`, `jsonArray` or `jsonValue`.
+pub(super) fn from_json(json: &Json, context: &BuildContext<'_>) -> Result<Envelope, PayloadError> {
+    let tree = json::convert::to_xml(json, context.conversion)
+        .map_err(|error| PayloadError::malformed(error.to_string()))?;
+    Ok(Envelope::around(tree))
+}
+
+/// An element as JSON.
+pub(super) fn to_json(
+    tree: &XmlTree,
+    node: NodeId,
+    context: &BuildContext<'_>,
+) -> Result<Json, PayloadError> {
+    json::convert::to_json(tree, node, context.conversion)
+        .map_err(|error| PayloadError::malformed(error.to_string()))
+}
+
+/// The fields of a form or a query: `<xformValues><name>value</name>…`.
+pub(super) fn form_fields(text: &str, limits: &PayloadLimits) -> Result<Envelope, PayloadError> {
+    let mut tree = XmlTree::new();
+    let (document, values) = (tree.document(), tree.create_element("", "", "xformValues"));
+    tree.append(document, values);
+    for (count, (name, value)) in fields(text).enumerate() {
+        if count >= limits.form_fields {
+            return Err(PayloadError::too_large(format!(
+                "a form of more than {} fields",
+                limits.form_fields
+            )));
+        }
+        let field = tree.create_element("", "", &element_name(&name));
+        tree.set_value(field, &xml_characters(value.into()));
+        tree.append(values, field);
+    }
+    Ok(Envelope::around(tree))
+}
+
+/// The fields of a form or a query, decoded. Fields without a name are left out.
+pub fn fields(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split('&').filter_map(|field| {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        let decoded = |part: &str| {
+            let spaced = part.replace('+', " ");
+            percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned()
+        };
+        Some((decoded(name), decoded(value))).filter(|(name, _)| !name.is_empty())
+    })
+}
+
+/// A name for an element that stands for a field. What no name may hold is written as the JSON conversion writes it, and
+/// undone by the formatter.
+fn element_name(field: &str) -> Cow<'_, str> {
+    if is_nc_name(field) {
+        return Cow::Borrowed(field);
+    }
+    let mut name = String::new();
+    for (at, character) in field.chars().enumerate() {
+        if at == 0 && character.is_ascii_digit() {
+            name.push_str("_JsonReader_PD_");
+            name.push(character);
+        } else if at == 0 && character == '$' {
+            name.push_str("_JsonReader_PS_");
+        } else if is_nc_name(&format!("_{character}"))
+            && (at > 0 || is_nc_name(character.encode_utf8(&mut [0; 4])))
+        {
+            name.push(character);
+        } else {
+            name.push_str(&format!("_JsonReader_{}_", u32::from(character)));
+        }
+    }
+    Cow::Owned(name)
+}
+
+/// The field name that `element_name` made this of.
+pub(super) fn field_name(element: &str) -> Cow<'_, str> {
+    const MARK: &str = "_JsonReader_";
+    if !element.contains(MARK) {
+        return Cow::Borrowed(element);
+    }
+    let (mut name, mut rest) = (String::new(), element);
+    while let Some(at) = rest.find(MARK) {
+        name.push_str(&rest[..at]);
+        let code = &rest[at + MARK.len()..];
+        let (character, after) = match code.split_once('_') {
+            Some(("PD", after)) => (Some(None), after),
+            Some(("PS", after)) => (Some(Some('$')), after),
+            Some((digits, after)) => (digits.parse().ok().and_then(char::from_u32).map(Some), after),
+            None => (None, code),
+        };
+        match character {
+            Some(character) => name.extend(character),
+            None => {
+                name.push_str(MARK);
+                rest = code;
+                continue;
+            }
+        }
+        rest = after;
+    }
+    name.push_str(rest);
+    Cow::Owned(name)
+}
+
+/// Characters that XML cannot hold become the replacement character, as in Axiom.
+fn xml_characters(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_illegal = |character: char| matches!(character, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    if text.contains(is_illegal) {
+        Cow::Owned(text.replace(is_illegal, "\u{fffd}"))
+    } else {
+        text
+    }
+}
+
+/// The text of a body: by its byte order mark, else by its Content-Type, else UTF-8.
+pub(super) fn decode(bytes: &[u8], charset: Option<Charset>) -> Result<Cow<'_, str>, PayloadError> {
+    let charset = match bytes {
+        [0xef, 0xbb, 0xbf, ..] => Charset::Utf8,
+        [0xff, 0xfe, ..] => Charset::Utf16LittleEndian,
+        [0xfe, 0xff, ..] => Charset::Utf16BigEndian,
+        _ => charset.unwrap_or_default(),
+    };
+    charset.decode(bytes).map_err(|offset| PayloadError {
+        offset: Some(offset),
+        ..PayloadError::malformed(format!("bytes that are not {}", charset.name()))
+    })
+}
+
+pub(super) fn named_charset(media_type: Option<&MediaType>) -> Result<Option<Charset>, PayloadError> {
+    let Some(name) = media_type.and_then(|media_type| media_type.charset.as_deref()) else {
+        return Ok(None);
+    };
+    match Charset::named(name) {
+        Some(charset) => Ok(Some(charset)),
+        None => Err(PayloadError::unsupported(format!(
+            "the character set `{name}` is not supported; use UTF-8"
+        ))),
+    }
+}
+
+struct RootPart {
+    media_type: Option<MediaType>,
+    content: std::ops::Range<usize>,
+}
+
+/// Where the root part of a `multipart/related` body lies: the part that `start` names, else the first (RFC 2387).
+fn root_part(body: &[u8], media_type: Option<&MediaType>) -> Result<RootPart, PayloadError> {
+    let related = media_type.filter(|media_type| media_type.essence == "multipart/related");
+    let Some(media_type) = related else {
+        return Err(PayloadError::unsupported(
+            "a multipart body passes through, but only the SOAP part of multipart/related can be looked into",
+        ));
+    };
+    let boundary = media_type
+        .boundary
+        .as_deref()
+        .filter(|boundary| (1..=70).contains(&boundary.len()));
+    let Some(boundary) = boundary else {
+        return Err(PayloadError::malformed("a multipart body without a boundary"));
+    };
+    let delimiter = format!("--{boundary}");
+    let start = media_type.parameter("start");
+    let mut part = delimiter_after(body, 0, &delimiter).filter(|found| !found.last);
+    for _ in 0..MAX_PARTS {
+        let Some(begin) = part else { break };
+        let Some(end) = delimiter_after(body, begin.after, &delimiter) else {
+            break;
+        };
+        let headers_end = memmem::find(&body[begin.after..end.before], b"\r\n\r\n");
+        let Some(headers_end) = headers_end.map(|at| begin.after + at) else {
+            return Err(PayloadError::malformed(
+                "a part of a multipart body without an end of its headers",
+            ));
+        };
+        let headers = part_headers(&body[begin.after..headers_end]);
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(given, _)| given == name)
+                .map(|(_, value)| value.as_str())
+        };
+        if start.is_none() || header("content-id") == start {
+            return soap_part(&header, headers_end + 4..end.before);
+        }
+        part = Some(end).filter(|found| !found.last);
+    }
+    Err(PayloadError::malformed("a multipart body without its root part"))
+}
+
+const MAX_PARTS: usize = 1000;
+
+fn soap_part<'a>(
+    header: &dyn Fn(&str) -> Option<&'a str>,
+    content: std::ops::Range<usize>,
+) -> Result<RootPart, PayloadError> {
+    let media_type = header("content-type").map(MediaType::parse);
+    let essence = media_type.as_ref().map_or("", |media_type| &media_type.essence);
+    let is_soap = matches!(
+        essence,
+        "application/xop+xml" | "text/xml" | "application/soap+xml" | "application/xml"
+    );
+    let encoding = header("content-transfer-encoding")
+        .unwrap_or("8bit")
+        .to_ascii_lowercase();
+    if !is_soap || !matches!(&*encoding, "7bit" | "8bit" | "binary") {
+        return Err(PayloadError::unsupported(format!(
+            "the root part of this multipart body (`{essence}`, encoded as {encoding}) cannot be looked into"
+        )));
+    }
+    Ok(RootPart { media_type, content })
+}
+
+struct Delimiter {
+    /// Where the part before it ends.
+    before: usize,
+    /// Where the part behind it begins.
+    after: usize,
+    last: bool,
+}
+
+fn delimiter_after(body: &[u8], from: usize, delimiter: &str) -> Option<Delimiter> {
+    for at in memmem::find_iter(&body[from..], delimiter.as_bytes()) {
+        let at = from + at;
+        let line_starts = at == 0 || body[..at].ends_with(b"\r\n");
+        let rest = &body[at + delimiter.len()..];
+        let last = rest.starts_with(b"--");
+        let end_of_line = rest
+            .iter()
+            .position(|&byte| !matches!(byte, b' ' | b'\t'))
+            .unwrap_or(rest.len());
+        if line_starts && (last || rest[end_of_line..].starts_with(b"\r\n")) {
+            let after = (at + delimiter.len() + end_of_line + 2).min(body.len());
+            return Some(Delimiter {
+                before: at.saturating_sub(2).max(from),
+                after,
+                last,
+            });
+        }
+    }
+    None
+}
+
+fn part_headers(head: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(head);
+    let unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let lines = unfolded.split("\r\n").filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        .collect()
+}

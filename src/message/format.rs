@@ -1,0 +1,328 @@
+//! Formatters: from what a body is to the bytes that go out, by the form that `messageType` asks for.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::body::ByteStream;
+use super::build;
+use super::json;
+use super::media_type::{Charset, Form};
+use super::payload::{BuildContext, Payload, PayloadError, Truth};
+use super::soap::{Envelope, SoapVersion};
+use super::xml::NodeId;
+
+/// How a body is to be written.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    pub form: Form,
+    /// None keeps the character set of a body that goes out as it came, and means UTF-8 for any other.
+    pub charset: Option<Charset>,
+    pub envelope: EnvelopeRule,
+}
+
+/// Whether XML that is no SOAP is put into an envelope when it goes out as `text/xml`.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum EnvelopeRule {
+    /// Not in a REST exchange.
+    ByExchange,
+    /// As an endpoint with a SOAP format wants it.
+    Always,
+}
+
+impl Target {
+    pub fn of(form: Form) -> Target {
+        Target {
+            form,
+            charset: None,
+            envelope: EnvelopeRule::ByExchange,
+        }
+    }
+}
+
+/// A body on its way out.
+#[derive(Debug)]
+pub struct Written {
+    pub body: Body,
+    /// These are the very bytes that arrived: their Content-Type, Content-Encoding and Content-Length still hold.
+    pub as_arrived: bool,
+    /// What was written. It differs from what was asked for where an unknown form became XML.
+    pub form: Form,
+    pub charset: Charset,
+}
+
+#[derive(Debug)]
+pub enum Body {
+    Empty,
+    Bytes {
+        bytes: Bytes,
+        trailers: Option<HeaderMap>,
+    },
+    Stream(ByteStream),
+}
+
+impl Payload {
+    /// A body that still streams has to be loaded before it can be written in this form.
+    pub fn must_load_for(&self, target: &Target) -> bool {
+        !self.is_loaded() && !self.goes_as_it_is(target)
+    }
+
+    /// Writes the body. It goes as it is when its form is the one asked for and nobody changed it.
+    pub fn write(mut self, target: &Target, context: &BuildContext<'_>) -> Result<Written, PayloadError> {
+        let charset = target.charset.unwrap_or_default();
+        if !self.goes_as_it_is(target) {
+            if matches!(self.truth(), Truth::Empty | Truth::Query(_)) {
+                return Ok(Written {
+                    body: Body::Empty,
+                    as_arrived: false,
+                    form: target.form,
+                    charset,
+                });
+            }
+            return self.format(target, charset, context);
+        }
+        // Only a body that is no text may name a character set unknown here, and no one asks for that of such a body.
+        let own = self.charset().ok().flatten().unwrap_or_default();
+        let (body, as_arrived) = match self.take_truth() {
+            Truth::Stream { body, .. } => (Body::Stream(body), true),
+            Truth::Raw(raw) => {
+                let (bytes, trailers) = raw.forwarded();
+                (
+                    Body::Bytes {
+                        bytes: bytes.clone(),
+                        trailers: trailers.cloned(),
+                    },
+                    raw.arrived(),
+                )
+            }
+            Truth::Empty | Truth::Query(_) | Truth::Json | Truth::Xml => (Body::Empty, false),
+        };
+        Ok(Written {
+            body,
+            as_arrived,
+            form: target.form,
+            charset: own,
+        })
+    }
+
+    fn goes_as_it_is(&self, target: &Target) -> bool {
+        let is_raw = match self.truth() {
+            Truth::Stream { .. } => true,
+            Truth::Raw(_) => true,
+            Truth::Empty | Truth::Query(_) | Truth::Json | Truth::Xml => false,
+        };
+        is_raw && self.agrees_in_form(target) && self.agrees_in_charset(target)
+    }
+
+    fn agrees_in_form(&self, target: &Target) -> bool {
+        let bare = self.is_rest() && target.envelope == EnvelopeRule::ByExchange;
+        match (self.form(), target.form) {
+            (Form::Xml, Form::Soap11) => bare,
+            (Form::Soap11, Form::Soap11) => bare || self.is_known_soap(),
+            (own, wanted) => own == wanted,
+        }
+    }
+
+    /// `text/xml` that has to be an envelope: a stream is believed, a built body is known.
+    fn is_known_soap(&self) -> bool {
+        self.envelope
+            .as_deref()
+            .is_none_or(|envelope| !envelope.is_wrapped())
+    }
+
+    fn agrees_in_charset(&self, target: &Target) -> bool {
+        match (self.form(), target.charset) {
+            (_, None) | (Form::Binary | Form::Multipart | Form::UrlEncoded | Form::Unknown, _) => true,
+            (_, Some(wanted)) => matches!(self.charset(), Ok(own) if own.unwrap_or_default() == wanted),
+        }
+    }
+
+    fn format(
+        mut self,
+        target: &Target,
+        charset: Charset,
+        context: &BuildContext<'_>,
+    ) -> Result<Written, PayloadError> {
+        let mut form = target.form;
+        let bytes = match target.form {
+            Form::Json => self.format_json(charset, context)?,
+            Form::Xml => bare_xml(self.envelope(context)?, charset),
+            Form::Soap11 | Form::Soap12 | Form::Unknown => {
+                let rest = self.is_rest() && target.envelope == EnvelopeRule::ByExchange;
+                let bare = rest && target.form != Form::Soap12;
+                if self.envelope(context)?.is_wrapped() && bare {
+                    bare_xml(self.envelope(context)?, charset)
+                } else {
+                    let version = match target.form {
+                        Form::Soap12 => SoapVersion::Soap12,
+                        Form::Soap11 => SoapVersion::Soap11,
+                        _ => self.envelope(context)?.version(),
+                    };
+                    form = if version == SoapVersion::Soap12 {
+                        Form::Soap12
+                    } else {
+                        Form::Soap11
+                    };
+                    self.format_soap(version, charset, context)?
+                }
+            }
+            Form::Text => self.format_text(charset, context)?,
+            Form::Binary => self.format_binary(context)?,
+            Form::UrlEncoded => form_fields(self.envelope(context)?),
+            Form::Multipart => self.format_multipart()?,
+        };
+        let body = match bytes {
+            bytes if bytes.is_empty() => Body::Empty,
+            bytes => Body::Bytes {
+                bytes,
+                trailers: None,
+            },
+        };
+        Ok(Written {
+            body,
+            as_arrived: false,
+            form,
+            charset,
+        })
+    }
+
+    fn format_json(&mut self, charset: Charset, context: &BuildContext<'_>) -> Result<Bytes, PayloadError> {
+        let text = if matches!(self.truth(), Truth::Json) {
+            json::text(self.json(context)?)
+        } else if self.is_json() {
+            // The text as it was written, not as it would be written again.
+            self.json_text(context)?.into_owned()
+        } else if self.envelope(context)?.first_child().is_some() {
+            json::text(self.json(context)?)
+        } else {
+            String::new()
+        };
+        Ok(charset.encode(text, json_escape).into())
+    }
+
+    fn format_soap(
+        &mut self,
+        version: SoapVersion,
+        charset: Charset,
+        context: &BuildContext<'_>,
+    ) -> Result<Bytes, PayloadError> {
+        if self.envelope(context)?.version() != version {
+            self.envelope_mut(context)?.to_version(version);
+        }
+        let envelope = self.envelope(context)?;
+        let mut text = declaration(charset).into_bytes();
+        envelope.tree().write(envelope.root(), &mut text);
+        Ok(encode_xml(text, charset))
+    }
+
+    /// The text of the element `text`; of any other body what it says, without its marks. JSON stays JSON.
+    fn format_text(&mut self, charset: Charset, context: &BuildContext<'_>) -> Result<Bytes, PayloadError> {
+        let text = if self.is_json() {
+            self.json_text(context)?.into_owned()
+        } else if let (Truth::Raw(_), Form::Text) = (self.truth(), self.form()) {
+            self.raw_text()?.unwrap_or_default().into_owned()
+        } else {
+            let envelope = self.envelope(context)?;
+            let child = envelope.first_child();
+            child
+                .map(|child| envelope.tree().string_value(child).into_owned())
+                .unwrap_or_default()
+        };
+        Ok(charset.encode(text, |_| "?".to_owned()).into())
+    }
+
+    /// The bytes of the element `binary`; of any other body the bytes it had or would have.
+    fn format_binary(&mut self, context: &BuildContext<'_>) -> Result<Bytes, PayloadError> {
+        match self.truth() {
+            Truth::Raw(raw) => return raw.plain().cloned(),
+            Truth::Json => return self.format_json(Charset::Utf8, context),
+            _ => {}
+        }
+        let envelope = self.envelope(context)?;
+        if let Some(bytes) = envelope.binary() {
+            return Ok(bytes.into());
+        }
+        match envelope.text() {
+            Some(text) => Ok(text.into()),
+            None => Ok(bare_xml(envelope, Charset::Utf8)),
+        }
+    }
+
+    /// The parts as they came, the root part written anew.
+    fn format_multipart(&mut self) -> Result<Bytes, PayloadError> {
+        let (Some(around), Some(envelope)) = (self.around(), self.envelope.as_deref()) else {
+            return Err(PayloadError::unsupported(
+                "this body cannot be written as a multipart body",
+            ));
+        };
+        let mut bytes = around.before.to_vec();
+        envelope.tree().write(envelope.root(), &mut bytes);
+        bytes.extend_from_slice(&around.after);
+        Ok(bytes.into())
+    }
+}
+
+/// The first child of the body, without the envelope.
+fn bare_xml(envelope: &Envelope, charset: Charset) -> Bytes {
+    let Some(child) = envelope.first_child() else {
+        return Bytes::new();
+    };
+    // UTF-8 needs no declaration, and Synapse writes none here.
+    let mut text = match charset {
+        Charset::Utf8 => Vec::new(),
+        other => declaration(other).into_bytes(),
+    };
+    envelope.tree().write(child, &mut text);
+    encode_xml(text, charset)
+}
+
+fn declaration(charset: Charset) -> String {
+    format!("<?xml version='1.0' encoding='{}'?>", charset.name())
+}
+
+fn encode_xml(text: Vec<u8>, charset: Charset) -> Bytes {
+    if charset == Charset::Utf8 {
+        return text.into();
+    }
+    let text = String::from_utf8(text).expect("the writer of trees writes UTF-8");
+    charset
+        .encode(text, |character| format!("&#{};", u32::from(character)))
+        .into()
+}
+
+fn json_escape(character: char) -> String {
+    character
+        .encode_utf16(&mut [0; 2])
+        .iter()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect()
+}
+
+/// `name=value&…` of the children of the first child.
+fn form_fields(envelope: &Envelope) -> Bytes {
+    let tree = envelope.tree();
+    let Some(values) = envelope.first_child() else {
+        return Bytes::new();
+    };
+    let field = |node: NodeId| {
+        let name = build::field_name(tree.local_name(node));
+        let text = tree.own_text(node);
+        format!(
+            "{}={}",
+            utf8_percent_encode(&name, FORM),
+            utf8_percent_encode(&text, FORM)
+        )
+    };
+    tree.child_elements(values)
+        .map(field)
+        .collect::<Vec<_>>()
+        .join("&")
+        .into()
+}
+
+/// What Java's URLEncoder leaves as it is.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*');

@@ -1,0 +1,632 @@
+//! The body of a message: a stream until somebody looks inside, then bytes, then XML or JSON, parsed once and kept.
+//!
+//! One of these is the truth at any time, the others are views made from it. Whoever only looks (`envelope`, `json`)
+//! leaves the truth alone, so that a body nobody changed goes out as the very bytes that came in. Whoever changes
+//! (`envelope_mut`, `json_mut`) makes the changed side the truth, and the other views are dropped.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::body::{ByteStream, StreamError, StreamErrorKind};
+use super::build;
+use super::encoding::{DecodeError, Encoding};
+use super::json::convert::ConversionSettings;
+use super::json::{self, Json, JsonLimits, Object};
+use super::media_type::{Charset, Form, MediaType};
+use super::soap::{Envelope, SoapVersion};
+use super::xml::XmlLimits;
+
+/// How much of a body is kept, opened and built.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PayloadLimits {
+    /// Bytes of a body that is read into memory, packed or opened.
+    pub body: usize,
+    /// Bytes of a body that is built as XML or JSON.
+    pub tree: usize,
+    pub xml: XmlLimits,
+    pub json: JsonLimits,
+    /// Fields of a form or a query.
+    pub form_fields: usize,
+}
+
+impl Default for PayloadLimits {
+    fn default() -> PayloadLimits {
+        PayloadLimits {
+            body: 10 << 20,
+            tree: 2 << 20,
+            xml: XmlLimits::default(),
+            json: JsonLimits::default(),
+            form_fields: 1000,
+        }
+    }
+}
+
+/// What building a body needs to know besides the body.
+#[derive(Clone, Copy)]
+pub struct BuildContext<'a> {
+    pub limits: &'a PayloadLimits,
+    pub conversion: &'a ConversionSettings,
+}
+
+/// Why a body cannot be read, built or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadError {
+    pub kind: PayloadErrorKind,
+    pub message: String,
+    /// The byte of the body where it shows.
+    pub offset: Option<usize>,
+    /// The same place as line and column, from 1.
+    pub place: Option<(usize, usize)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayloadErrorKind {
+    Malformed,
+    TooLarge,
+    Stream(StreamError),
+    Unsupported,
+    /// The body still streams; `load` comes first. Only a mistake in this program leads here.
+    NotLoaded,
+}
+
+impl PayloadError {
+    pub fn new(kind: PayloadErrorKind, message: impl Into<String>) -> PayloadError {
+        PayloadError {
+            kind,
+            message: message.into(),
+            offset: None,
+            place: None,
+        }
+    }
+
+    pub fn malformed(message: impl Into<String>) -> PayloadError {
+        PayloadError::new(PayloadErrorKind::Malformed, message)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> PayloadError {
+        PayloadError::new(PayloadErrorKind::Unsupported, message)
+    }
+
+    pub fn too_large(message: impl Into<String>) -> PayloadError {
+        PayloadError::new(PayloadErrorKind::TooLarge, message)
+    }
+
+    /// The same error with its place in this text.
+    pub fn at(mut self, offset: usize, text: &str) -> PayloadError {
+        self.offset = Some(offset);
+        self.place = Some(super::xml::line_and_column(text, offset));
+        self
+    }
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)?;
+        match (self.place, self.offset) {
+            (Some((line, column)), _) => write!(out, " (line {line}, column {column} of the body)"),
+            (None, Some(offset)) => write!(out, " (byte {offset} of the body)"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for PayloadError {}
+
+impl From<StreamError> for PayloadError {
+    fn from(error: StreamError) -> PayloadError {
+        let message = error.message.clone();
+        match error.kind {
+            StreamErrorKind::TooLarge => PayloadError::too_large(message),
+            _ => PayloadError::new(PayloadErrorKind::Stream(error), message),
+        }
+    }
+}
+
+impl From<DecodeError> for PayloadError {
+    fn from(error: DecodeError) -> PayloadError {
+        match error {
+            DecodeError::TooLarge => {
+                PayloadError::too_large("the body grows beyond the limit when it is unpacked")
+            }
+            DecodeError::Malformed(message) => PayloadError::malformed(message),
+            DecodeError::Unsupported(message) => PayloadError::unsupported(message),
+        }
+    }
+}
+
+/// The body of a message.
+#[derive(Debug)]
+pub struct Payload {
+    form: Form,
+    media_type: Option<Arc<MediaType>>,
+    truth: Truth,
+    /// The truth, or a view of it.
+    pub(super) json: Option<Arc<Json>>,
+    /// The truth, or a view of it.
+    pub(super) envelope: Option<Arc<Envelope>>,
+    /// An envelope whose body was replaced: its headers go on with the new body, as in Synapse.
+    shell: Option<Arc<Envelope>>,
+    /// What stands around the root part of a multipart body whose root part is the envelope.
+    around: Option<Around>,
+    rest: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Truth {
+    Empty,
+    /// No body, but a query that shows itself as one when somebody looks.
+    Query(Box<str>),
+    Stream {
+        body: ByteStream,
+        encoding: Encoding,
+    },
+    Raw(Raw),
+    Json,
+    Xml,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Raw {
+    /// Unpacked. None until `load` has unpacked it.
+    plain: Option<Bytes>,
+    /// As it came, if it came packed.
+    packed: Option<(Bytes, Encoding)>,
+    trailers: Option<HeaderMap>,
+    /// It came from outside, not from a step.
+    arrived: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Around {
+    pub before: Bytes,
+    pub after: Bytes,
+}
+
+impl Payload {
+    /// No body.
+    pub fn empty() -> Payload {
+        Payload::of(Form::Unknown, Truth::Empty)
+    }
+
+    /// A request without a body but with a query. Nothing is written for it; whoever looks inside sees the query as a form.
+    pub fn query(query: &str) -> Payload {
+        Payload::of(Form::UrlEncoded, Truth::Query(query.into()))
+    }
+
+    /// A body on its way in. Without a media type its form is unknown.
+    pub fn stream(media_type: Option<MediaType>, encoding: Encoding, body: ByteStream) -> Payload {
+        let form = media_type.as_ref().map_or(Form::Unknown, MediaType::form);
+        let mut payload = Payload::of(form, Truth::Stream { body, encoding });
+        payload.media_type = media_type.map(Arc::new);
+        payload
+    }
+
+    /// A body made here, in UTF-8 if it is text. It is parsed when somebody looks inside.
+    pub fn bytes(form: Form, bytes: impl Into<Bytes>) -> Payload {
+        let plain = Some(bytes.into());
+        Payload::of(
+            form,
+            Truth::Raw(Raw {
+                plain,
+                packed: None,
+                trailers: None,
+                arrived: false,
+            }),
+        )
+    }
+
+    pub fn text(text: impl Into<String>) -> Payload {
+        Payload::bytes(Form::Text, text.into().into_bytes())
+    }
+
+    pub fn of_json(json: Json) -> Payload {
+        let mut payload = Payload::of(Form::Json, Truth::Json);
+        payload.json = Some(Arc::new(json));
+        payload
+    }
+
+    pub fn xml(envelope: Envelope) -> Payload {
+        Payload::shared_xml(Arc::new(envelope))
+    }
+
+    /// An envelope that others hold as well; it is copied when somebody changes it.
+    pub fn shared_xml(envelope: Arc<Envelope>) -> Payload {
+        let form = match envelope.version() {
+            _ if envelope.is_wrapped() => Form::Xml,
+            SoapVersion::Soap11 => Form::Soap11,
+            SoapVersion::Soap12 => Form::Soap12,
+        };
+        let mut payload = Payload::of(form, Truth::Xml);
+        payload.envelope = Some(envelope);
+        payload
+    }
+
+    fn of(form: Form, truth: Truth) -> Payload {
+        Payload {
+            form,
+            media_type: None,
+            truth,
+            json: None,
+            envelope: None,
+            shell: None,
+            around: None,
+            rest: true,
+        }
+    }
+
+    /// Whether this belongs to a REST exchange (the default): then `text/xml` may be XML without an envelope, both ways.
+    /// A request with a SOAPAction does not, nor does what an endpoint sends as SOAP.
+    pub fn set_rest(&mut self, rest: bool) {
+        self.rest = rest;
+    }
+
+    pub fn is_rest(&self) -> bool {
+        self.rest
+    }
+
+    /// The shape in which it came or was made.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The Content-Type it came with.
+    pub fn media_type(&self) -> Option<&MediaType> {
+        self.media_type.as_deref()
+    }
+
+    /// There is no body. A stream counts as empty when it says so itself.
+    pub fn is_empty(&self) -> bool {
+        match &self.truth {
+            Truth::Empty | Truth::Query(_) => true,
+            Truth::Stream { body, .. } => body.exact_length() == Some(0),
+            Truth::Raw(raw) => raw.forwarded().0.is_empty(),
+            Truth::Json | Truth::Xml => false,
+        }
+    }
+
+    /// All of it is here, unpacked: the synchronous methods may be used.
+    pub fn is_loaded(&self) -> bool {
+        match &self.truth {
+            Truth::Stream { .. } => false,
+            Truth::Raw(raw) => raw.plain.is_some(),
+            Truth::Empty | Truth::Query(_) | Truth::Json | Truth::Xml => true,
+        }
+    }
+
+    /// Still exactly what arrived: its own Content-Length and Content-Encoding hold.
+    pub fn is_untouched(&self) -> bool {
+        match &self.truth {
+            Truth::Stream { .. } | Truth::Query(_) => true,
+            Truth::Raw(raw) => raw.arrived,
+            Truth::Empty | Truth::Json | Truth::Xml => false,
+        }
+    }
+
+    /// The message is JSON, not a view of it.
+    pub fn is_json(&self) -> bool {
+        match &self.truth {
+            Truth::Json => true,
+            Truth::Stream { .. } => self.form == Form::Json,
+            Truth::Raw(raw) => self.form == Form::Json && !raw.is_blank(),
+            Truth::Empty | Truth::Query(_) | Truth::Xml => false,
+        }
+    }
+
+    /// The envelope, if somebody built it already.
+    pub fn built_envelope(&self) -> Option<&Envelope> {
+        self.envelope.as_deref()
+    }
+
+    /// The message is XML that was built, here or by a step.
+    pub fn is_built_xml(&self) -> bool {
+        matches!(self.truth, Truth::Xml)
+    }
+
+    /// Its SOAP headers would be lost to a step that replaces the body without loading it.
+    pub fn may_have_headers(&self) -> bool {
+        self.form.is_soap() || self.form == Form::Multipart || self.envelope.is_some() || self.shell.is_some()
+    }
+
+    /// Reads it into memory without opening it, to be able to send it twice.
+    pub async fn keep(&mut self, limits: &PayloadLimits) -> Result<(), PayloadError> {
+        let Truth::Stream { body, encoding } = std::mem::replace(&mut self.truth, Truth::Empty) else {
+            return Ok(());
+        };
+        self.truth = match body.collect(limits.body).await? {
+            (bytes, trailers) if encoding == Encoding::Identity || bytes.is_empty() => Truth::Raw(Raw {
+                plain: Some(bytes),
+                packed: None,
+                trailers,
+                arrived: true,
+            }),
+            (bytes, trailers) => Truth::Raw(Raw {
+                plain: None,
+                packed: Some((bytes, encoding)),
+                trailers,
+                arrived: true,
+            }),
+        };
+        Ok(())
+    }
+
+    /// Reads it into memory and unpacks it, both within `limits.body`. What came stays beside what was unpacked, for
+    /// a body that nobody changes. After an error in the stream nothing is left of the body.
+    pub async fn load(&mut self, limits: &PayloadLimits) -> Result<(), PayloadError> {
+        if matches!(self.truth, Truth::Stream { .. }) {
+            self.keep(limits).await?;
+        }
+        let Truth::Raw(Raw {
+            plain: plain @ None,
+            packed: Some((packed, encoding)),
+            ..
+        }) = &mut self.truth
+        else {
+            return Ok(());
+        };
+        let unpacked = if packed.len() < UNPACK_IN_PLACE || tokio::runtime::Handle::try_current().is_err() {
+            encoding.decode(packed, limits.body)
+        } else {
+            let (packed, encoding, limit) = (packed.clone(), encoding.clone(), limits.body);
+            let unpacking = tokio::task::spawn_blocking(move || encoding.decode(&packed, limit));
+            unpacking
+                .await
+                .map_err(|_| PayloadError::malformed("the body could not be unpacked"))?
+        };
+        *plain = Some(unpacked?.into());
+        Ok(())
+    }
+
+    /// The message as XML in an envelope: built on the first call and kept. JSON is converted; no body is an empty envelope.
+    pub fn envelope(&mut self, context: &BuildContext<'_>) -> Result<&Envelope, PayloadError> {
+        self.build_envelope(context)?;
+        Ok(self.envelope.as_deref().expect("it was built a line above"))
+    }
+
+    /// The same, shared: a later change of the message copies it first.
+    pub fn shared_envelope(&mut self, context: &BuildContext<'_>) -> Result<Arc<Envelope>, PayloadError> {
+        self.build_envelope(context)?;
+        Ok(self.envelope.clone().expect("it was built a line above"))
+    }
+
+    /// The envelope to be changed. From now on the XML is the truth.
+    pub fn envelope_mut(&mut self, context: &BuildContext<'_>) -> Result<&mut Envelope, PayloadError> {
+        self.build_envelope(context)?;
+        self.truth = Truth::Xml;
+        self.json = None;
+        self.shell = None;
+        Ok(Arc::make_mut(
+            self.envelope.as_mut().expect("it was built a line above"),
+        ))
+    }
+
+    /// The message as JSON: parsed or converted on the first call and kept until somebody changes the XML. Of XML, the
+    /// first child of the body is converted; no body at all is `{}`, as in Synapse.
+    pub fn json(&mut self, context: &BuildContext<'_>) -> Result<&Json, PayloadError> {
+        self.build_json(context)?;
+        Ok(self.json.as_deref().expect("it was built a line above"))
+    }
+
+    /// The JSON to be changed. From now on the JSON is the truth; SOAP headers stay for the day it becomes XML again.
+    pub fn json_mut(&mut self, context: &BuildContext<'_>) -> Result<&mut Json, PayloadError> {
+        self.build_json(context)?;
+        if !matches!(self.truth, Truth::Json) {
+            self.shell = self.envelope.take().or(self.shell.take());
+            self.around = None;
+            self.truth = Truth::Json;
+            self.form = Form::Json;
+        }
+        self.envelope = None;
+        Ok(Arc::make_mut(
+            self.json.as_mut().expect("it was built a line above"),
+        ))
+    }
+
+    /// What JSONPath's bare `$` gives: the text of a JSON body as it is, of any other body its JSON.
+    pub fn json_text(&mut self, context: &BuildContext<'_>) -> Result<Cow<'_, str>, PayloadError> {
+        if matches!(self.truth, Truth::Raw(_)) && self.is_json() {
+            return self.plain_text();
+        }
+        Ok(Cow::Owned(json::text(self.json(context)?)))
+    }
+
+    /// The body as the text it came as, undone from its character set. Nothing is parsed; None for what was built.
+    pub fn raw_text(&self) -> Result<Option<Cow<'_, str>>, PayloadError> {
+        match &self.truth {
+            Truth::Stream { .. } => Err(not_loaded()),
+            Truth::Raw(_) => self.plain_text().map(Some),
+            Truth::Empty | Truth::Query(_) | Truth::Json | Truth::Xml => Ok(None),
+        }
+    }
+
+    /// A new body in place of this one. The SOAP headers of this one go on with it, as far as they were loaded.
+    pub fn replace_body(
+        &mut self,
+        mut body: Payload,
+        context: &BuildContext<'_>,
+    ) -> Result<(), PayloadError> {
+        if self.may_have_headers() && self.is_loaded() {
+            if self.envelope.is_none() && self.shell.is_none() {
+                self.build_envelope(context)?;
+            }
+            body.shell = self
+                .envelope
+                .take()
+                .or(self.shell.take())
+                .filter(|envelope| envelope.header().is_some());
+        }
+        body.rest = self.rest;
+        if let (Truth::Xml, Some(envelope)) = (&body.truth, body.envelope.take()) {
+            body.envelope = Some(match body.shell.take() {
+                Some(mut shell) => {
+                    Arc::make_mut(&mut shell).set_body_of(&envelope);
+                    shell
+                }
+                None => envelope,
+            });
+        }
+        *self = body;
+        Ok(())
+    }
+
+    /// A copy, if all of it is here. Bytes, trees and JSON are shared until one side changes them.
+    pub fn try_clone(&self) -> Option<Payload> {
+        let truth = match &self.truth {
+            Truth::Stream { .. } => return None,
+            Truth::Empty => Truth::Empty,
+            Truth::Query(query) => Truth::Query(query.clone()),
+            Truth::Raw(raw) => Truth::Raw(raw.clone()),
+            Truth::Json => Truth::Json,
+            Truth::Xml => Truth::Xml,
+        };
+        Some(Payload {
+            form: self.form,
+            media_type: self.media_type.clone(),
+            truth,
+            json: self.json.clone(),
+            envelope: self.envelope.clone(),
+            shell: self.shell.clone(),
+            around: self.around.clone(),
+            rest: self.rest,
+        })
+    }
+
+    fn build_envelope(&mut self, context: &BuildContext<'_>) -> Result<(), PayloadError> {
+        if self.envelope.is_some() {
+            return Ok(());
+        }
+        let envelope = match &self.truth {
+            Truth::Stream { .. } => return Err(not_loaded()),
+            Truth::Empty => Envelope::empty(SoapVersion::Soap11),
+            Truth::Query(query) => build::form_fields(query, context.limits)?,
+            Truth::Raw(raw) if raw.plain()?.len() > context.limits.tree => {
+                return Err(too_large_for_a_tree(context.limits));
+            }
+            Truth::Raw(raw) if raw.is_blank() => Envelope::empty(SoapVersion::Soap11),
+            Truth::Raw(_) if self.form == Form::Json => {
+                self.build_json(context)?;
+                self.envelope_of_json(context)?
+            }
+            Truth::Raw(raw) => {
+                let plain = raw.plain()?.clone();
+                let (envelope, around) =
+                    build::envelope(self.form, self.media_type.as_deref(), self.rest, plain, context)?;
+                self.around = around;
+                envelope
+            }
+            Truth::Json | Truth::Xml => self.envelope_of_json(context)?,
+        };
+        let envelope = match &self.shell {
+            None => envelope,
+            Some(shell) => {
+                let mut kept = Envelope::clone(shell);
+                kept.set_body_of(&envelope);
+                kept
+            }
+        };
+        self.envelope = Some(Arc::new(envelope));
+        Ok(())
+    }
+
+    fn envelope_of_json(&self, context: &BuildContext<'_>) -> Result<Envelope, PayloadError> {
+        let json = self.json.as_deref().ok_or_else(not_loaded)?;
+        build::from_json(json, context)
+    }
+
+    fn build_json(&mut self, context: &BuildContext<'_>) -> Result<(), PayloadError> {
+        if self.json.is_some() {
+            return Ok(());
+        }
+        let json = match &self.truth {
+            Truth::Raw(raw) if self.form == Form::Json && !raw.is_blank() => {
+                if raw.plain()?.len() > context.limits.tree {
+                    return Err(too_large_for_a_tree(context.limits));
+                }
+                build::json(&self.plain_text()?, context)?
+            }
+            Truth::Stream { .. } => return Err(not_loaded()),
+            _ => {
+                self.build_envelope(context)?;
+                match self
+                    .envelope
+                    .as_deref()
+                    .and_then(|envelope| Some((envelope, envelope.first_child()?)))
+                {
+                    Some((envelope, child)) => build::to_json(envelope.tree(), child, context)?,
+                    None => Json::Object(Object::new()),
+                }
+            }
+        };
+        self.json = Some(Arc::new(json));
+        Ok(())
+    }
+
+    fn plain_text(&self) -> Result<Cow<'_, str>, PayloadError> {
+        let Truth::Raw(raw) = &self.truth else {
+            return Err(not_loaded());
+        };
+        build::decode(raw.plain()?, self.charset()?)
+    }
+
+    /// The character set that the media type names.
+    pub(super) fn charset(&self) -> Result<Option<Charset>, PayloadError> {
+        build::named_charset(self.media_type.as_deref())
+    }
+
+    pub(super) fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
+    pub(super) fn take_truth(&mut self) -> Truth {
+        std::mem::replace(&mut self.truth, Truth::Empty)
+    }
+
+    pub(super) fn around(&self) -> Option<&Around> {
+        self.around.as_ref()
+    }
+}
+
+/// Packed bodies up to this size are unpacked where they are; larger ones would hold up the core's other exchanges.
+const UNPACK_IN_PLACE: usize = 64 << 10;
+
+impl Raw {
+    pub(super) fn plain(&self) -> Result<&Bytes, PayloadError> {
+        self.plain.as_ref().ok_or_else(not_loaded)
+    }
+
+    /// What an untouched body is forwarded as.
+    pub(super) fn forwarded(&self) -> (&Bytes, Option<&HeaderMap>) {
+        static NOTHING: Bytes = Bytes::new();
+        let packed = self.packed.as_ref().map(|(bytes, _)| bytes);
+        (
+            packed.or(self.plain.as_ref()).unwrap_or(&NOTHING),
+            self.trailers.as_ref(),
+        )
+    }
+
+    pub(super) fn arrived(&self) -> bool {
+        self.arrived
+    }
+
+    fn is_blank(&self) -> bool {
+        self.plain
+            .as_ref()
+            .is_some_and(|bytes| bytes.iter().all(u8::is_ascii_whitespace))
+    }
+}
+
+pub(super) fn not_loaded() -> PayloadError {
+    PayloadError::new(PayloadErrorKind::NotLoaded, "the body has not been read yet")
+}
+
+fn too_large_for_a_tree(limits: &PayloadLimits) -> PayloadError {
+    PayloadError::too_large(format!(
+        "a body of more than {} bytes is not looked into",
+        limits.tree
+    ))
+}
