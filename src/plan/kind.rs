@@ -36,6 +36,18 @@ pub struct EndpointKind {
     pub examples: &'static [Example],
 }
 
+/// An artifact: what may stand at the root of a file or inside `<definitions>`. Its code is called by name in `deployment`.
+pub struct ArtifactKind {
+    pub element: &'static str,
+    pub summary: &'static str,
+    pub notes: &'static str,
+    pub differences: &'static str,
+    pub attributes: &'static [Attr],
+    pub children: Children,
+    /// A whole artifact each; `check` accepts them without a word.
+    pub examples: &'static [&'static str],
+}
+
 /// An attribute as its author may write it.
 #[derive(Debug, Clone, Copy)]
 pub struct Attr {

@@ -9,6 +9,6 @@ pub mod planner;
 pub mod table;
 
 pub use element::{Attribute, Content, Element};
-pub use kind::{Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support};
+pub use kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support};
 pub use names::Names;
 pub use planner::{Kinds, Planner};

@@ -24,7 +24,14 @@ pub trait Lookup {
     fn resource(&self, key: &str) -> Option<(String, String)>;
     fn resource_names(&self) -> Vec<String>;
     /// `$SYSTEM:X`, `$FILE:X`, `${configs.X}` at the start of a value: `Ok(None)` when it is none of these.
-    fn resolve(&self, text: &str) -> Result<Option<String>, String>;
+    fn resolve(&self, text: &str) -> Result<Option<String>, Unset>;
+}
+
+/// A value that stands outside the XML and is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    pub reason: String,
+    pub help: Option<String>,
 }
 
 /// A sequence or endpoint that stands in a registry resource or local entry: planned after what mentions it.
@@ -404,8 +411,8 @@ impl<'a> Planner<'a> {
         match self.lookup.resolve(&value.text) {
             Ok(Some(resolved)) => Some(resolved),
             Ok(None) => Some(value.text.clone()),
-            Err(reason) => {
-                self.tell(Diagnostic::error("E0402", value.span, reason));
+            Err(unset) => {
+                self.tell(Diagnostic::error("E0402", value.span, unset.reason).maybe_help(unset.help));
                 None
             }
         }
