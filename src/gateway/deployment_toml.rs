@@ -1,0 +1,341 @@
+//! `deployment.toml` of a Micro Integrator project: what has a counterpart here is taken over, the rest is accepted and named once.
+
+use super::settings::{JsonSwitches, Layer, Reading, text_value};
+use crate::text::suggest::did_you_mean;
+use crate::text::{Diagnostic, FileId, Span};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Sections without a counterpart here, or whose counterpart comes from elsewhere.
+const IGNORED: &[&str] = &[
+    "user_store",
+    "datasource",
+    "tasks",
+    "task_handling",
+    "encryption",
+    "phase_order",
+    "dashboard_config",
+    "icp_config",
+    "service_catalog",
+    "analytics",
+    "keystore",
+    "truststore",
+    "management_api",
+    "internal_apis",
+    "prometheus_api",
+    "opentelemetry",
+    "secrets",
+    "secret",
+    "system",
+    "external_vault",
+    "synapse_handlers",
+    "message_builders",
+    "message_formatters",
+    "custom_message_builders",
+    "custom_message_formatters",
+    "blocking",
+    "file_user_store",
+    "cluster_config",
+    "clustering",
+    "monitoring",
+    "config",
+    "database",
+    "default_axis2_handler",
+    "admin_console",
+    "transaction_counter",
+    "token_store",
+    "jndi",
+    "catalina",
+    "passthru_properties",
+    "thread_pool_config",
+];
+
+/// What the Micro Integrator adds to its ports when nothing is said.
+const DEFAULT_OFFSET: u16 = 10;
+
+pub(super) fn read(file: FileId, text: &str, reading: &mut Reading<'_>) -> Layer {
+    let mut toml = Toml {
+        file,
+        used: Vec::new(),
+        values: Vec::new(),
+    };
+    let mut own = Reading::default();
+    let table = own.parse(file, text);
+    reading.mistakes.extend(own.mistakes);
+    toml.flatten("", &table);
+
+    let layer = toml.addresses();
+    toml.limits(reading);
+    toml.mediation(reading);
+    toml.tell_the_rest(reading);
+    layer
+}
+
+/// Every value by its full key, `transport.http.listener.port`.
+struct Toml {
+    file: FileId,
+    values: Vec<Value>,
+    used: Vec<String>,
+}
+
+struct Value {
+    key: String,
+    text: String,
+    span: Span,
+}
+
+impl Toml {
+    fn flatten(&mut self, prefix: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            self.value(key, name.span(), value);
+        }
+    }
+
+    fn value(&mut self, key: String, place: std::ops::Range<usize>, value: &Spanned<DeValue<'_>>) {
+        let text = match value.get_ref() {
+            DeValue::Table(table) => {
+                self.flatten(&format!("{key}."), table);
+                return;
+            }
+            DeValue::Array(list) => {
+                for entry in list.iter() {
+                    self.value(key.clone(), place.clone(), entry);
+                }
+                return;
+            }
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string().replace('_', ""),
+            DeValue::Boolean(value) => value.to_string(),
+            other => other.as_str().unwrap_or_default().to_owned(),
+        };
+        self.values.push(Value {
+            key,
+            text,
+            span: Span::new(self.file, place),
+        });
+    }
+
+    fn get(&mut self, key: &str) -> Option<&str> {
+        self.used.push(key.to_owned());
+        self.values
+            .iter()
+            .find(|value| value.key == key)
+            .map(|value| value.text.trim())
+    }
+
+    /// Numbers and switches stand with and without quotes.
+    fn parsed<T: std::str::FromStr>(&mut self, key: &str) -> Option<T> {
+        self.get(key)?.parse().ok()
+    }
+
+    fn addresses(&mut self) -> Layer {
+        let offset: Option<u16> = self.parsed("server.offset");
+        let port: Option<u16> = self.parsed("transport.http.listener.port");
+        let secured: Option<u16> = self.parsed("transport.http.listener.secured_port");
+        let bind: Option<IpAddr> = self.parsed("transport.http.listener.bind_address");
+        let hot: Option<bool> = self.parsed("server.hot_deployment");
+        let address = |port: Option<u16>, default: u16| {
+            (port.is_some() || offset.is_some() || bind.is_some()).then(|| {
+                let port = port
+                    .unwrap_or(default)
+                    .saturating_add(offset.unwrap_or(DEFAULT_OFFSET));
+                SocketAddr::from((bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port))
+            })
+        };
+        Layer {
+            listen: address(port, 8280),
+            listen_tls: address(secured, 8243),
+            watch: hot,
+            ..Layer::default()
+        }
+    }
+
+    fn limits(&mut self, reading: &mut Reading<'_>) {
+        let mut set =
+            |table: &str, key: &str, text: &str| reading.limit(table, key, text_value(text), None, None);
+        if let Some(timeout) = self.parsed::<u64>("transport.http.socket_timeout") {
+            let timeout = format!("{timeout}ms");
+            for (table, key) in [
+                ("server", "body-gap"),
+                ("client", "response-headers"),
+                ("client", "body-gap"),
+            ] {
+                set(table, key, &timeout);
+            }
+        }
+        if let Some(timeout) = self.parsed::<u64>("transport.http.connection_timeout") {
+            set("client", "connect", &format!("{timeout}ms"));
+        }
+        let is_checked = self.parsed::<bool>("transport.http.enable_message_size_validation");
+        let largest = self.parsed::<u64>("transport.http.max_message_size_bytes");
+        if let (Some(true), Some(largest)) = (is_checked, largest) {
+            set("server", "streamed-body", &largest.to_string());
+        }
+    }
+
+    fn mediation(&mut self, reading: &mut Reading<'_>) {
+        let timeout = self
+            .parsed::<u64>("mediation.synapse.global_timeout_interval")
+            .or_else(|| self.parsed("synapse_properties.synapse.global_timeout_interval"));
+        reading.synapse.global_timeout = timeout.map(Duration::from_millis);
+        let mut switch = |short: &str, raw: &str| {
+            let short = self.parsed(&format!("mediation.synapse.{short}"));
+            short.or_else(|| self.parsed(&format!("synapse_properties.{raw}")))
+        };
+        reading.synapse.json = JsonSwitches {
+            auto_array: switch(
+                "json_out_auto_array",
+                "synapse.commons.json.output.jsonoutAutoArray",
+            ),
+            auto_primitive: switch(
+                "enable_auto_primitive",
+                "synapse.commons.json.output.autoPrimitive",
+            ),
+            preserve_namespace: switch(
+                "preserve_namespace_on_xml_to_json",
+                "synapse.commons.json.preserve.namespace",
+            ),
+            namespace_declaration: switch(
+                "enable_namespace_declaration",
+                "synapse.commons.json.output.enableNSDeclarations",
+            ),
+            xml_nil: switch("enable_xml_nil", "synapse.commons.enableXmlNilReadWrite"),
+            null_for_empty_element: switch(
+                "enable_xml_null_for_empty_element",
+                "synapse.commons.enableXmlNullForEmptyElement",
+            ),
+            multiple_pi: switch(
+                "json_out_xml_multiple_pi",
+                "synapse.commons.json.output.xmloutMultiplePI",
+            ),
+            valid_nc_names: switch("build_valid_nc_name", "synapse.commons.json.buildValidNCNames"),
+            disable_auto_primitive_regex: None,
+        };
+        for key in [
+            "mediation.synapse.disable_auto_primitive_regex",
+            "synapse_properties.synapse.commons.json.output.disableAutoPrimitive.regex",
+        ] {
+            if let Some(pattern) = self.get(key) {
+                reading.synapse.json.disable_auto_primitive_regex = Some(pattern.to_owned());
+            }
+        }
+    }
+
+    /// One note for all that has no effect; a warning for what looks like a slip of the hand.
+    fn tell_the_rest(&self, reading: &mut Reading<'_>) {
+        let mut ignored: Vec<String> = Vec::new();
+        let mut first = None;
+        for value in &self.values {
+            if self.used.contains(&value.key) {
+                continue;
+            }
+            let section = value.key.split('.').next().unwrap_or_default();
+            if !IGNORED.contains(&section)
+                && let Some(help) = did_you_mean(&value.key, self.used.iter().map(String::as_str))
+            {
+                reading.mistakes.push(
+                    Diagnostic::warning("W0107", value.span, format!("`{}` has no effect", value.key))
+                        .label("unknown")
+                        .help(help),
+                );
+                continue;
+            }
+            let name = if IGNORED.contains(&section) {
+                section
+            } else {
+                &value.key
+            };
+            if !ignored.iter().any(|known| known == name) {
+                ignored.push(name.to_owned());
+            }
+            first = first.or(Some(value.span));
+        }
+        if let Some(first) = first {
+            reading.mistakes.push(
+                Diagnostic::note(
+                    "N0103",
+                    first,
+                    "some settings have no counterpart here and are ignored",
+                )
+                .with_note(ignored.join(", ")),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{Settings, load};
+    use super::*;
+
+    fn loaded(text: &str) -> (Settings, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("deployment")).unwrap();
+        std::fs::write(folder.path().join("deployment/deployment.toml"), text).unwrap();
+        let loaded = load(folder.path(), Layer::default(), None, &Default::default());
+        assert_eq!(loaded.mistakes.errors(), 0, "{:?}", loaded.mistakes);
+        let told = loaded
+            .mistakes
+            .iter()
+            .map(|mistake| {
+                format!(
+                    "{} {} {:?} {:?}",
+                    mistake.code, mistake.message, mistake.help, mistake.notes
+                )
+            })
+            .collect();
+        (loaded.settings, told)
+    }
+
+    #[test]
+    fn ports_have_the_offset_added_that_the_product_adds() {
+        let port = |text: &str| loaded(text).0.listen.to_string();
+        assert_eq!(port(""), "0.0.0.0:8290");
+        assert_eq!(port("[server]\noffset = \"0\""), "0.0.0.0:8280");
+        assert_eq!(port("[server]\noffset = 12"), "0.0.0.0:8292");
+        assert_eq!(
+            port("[transport.http]\nlistener.port = 9000\nlistener.bind_address = \"127.0.0.1\""),
+            "127.0.0.1:9010"
+        );
+    }
+
+    #[test]
+    fn timeouts_and_switches_are_taken_over() {
+        let (settings, told) = loaded(
+            "[transport.http]\nsocket_timeout = 180000\nconnection_timeout = \"90000\"\nenable_message_size_validation = true\n\
+             max_message_size_bytes = 1024\n[mediation]\nsynapse.enable_auto_primitive = false\n\
+             synapse.global_timeout_interval = \"120000\"\n[synapse_properties]\n\
+             'synapse.commons.json.output.disableAutoPrimitive.regex' = \"^-?0.*\"\n[server]\nhot_deployment = false\n",
+        );
+        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(settings.client.response_headers, Duration::from_secs(180));
+        assert_eq!(settings.server.body_gap, Duration::from_secs(180));
+        assert_eq!(settings.client.connect, Duration::from_secs(90));
+        assert_eq!(settings.server.streamed_body, 1024);
+        assert_eq!(settings.synapse.global_timeout, Some(Duration::from_secs(120)));
+        assert_eq!(settings.synapse.json.auto_primitive, Some(false));
+        assert_eq!(
+            settings.synapse.json.disable_auto_primitive_regex.as_deref(),
+            Some("^-?0.*")
+        );
+        assert!(!settings.watch);
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_named_once_and_a_slip_is_told() {
+        let (_, told) = loaded(
+            "[server]\nhostname = \"localhost\"\n[user_store]\ntype = \"x\"\nother = 1\n[[datasource]]\nid = \"a\"\n\
+             [transport.http]\nsocket_timeuot = 5\n",
+        );
+        assert_eq!(
+            told,
+            [
+                "W0107 `transport.http.socket_timeuot` has no effect Some(\"did you mean `transport.http.socket_timeout`?\") []",
+                "N0103 some settings have no counterpart here and are ignored None [\"datasource, server.hostname, user_store\"]",
+            ]
+        );
+    }
+}

@@ -1,0 +1,748 @@
+//! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
+
+use super::deployment_toml;
+use crate::message::json::JsonLimits;
+use crate::message::xml::XmlLimits;
+use crate::text::suggest::did_you_mean;
+use crate::text::{Diagnostic, FileId, Mistakes, Severity, Sources, Span};
+use crate::wire::limits::{parse_duration, parse_size};
+use crate::wire::{ClientLimits, ServerLimits};
+use serde::de::value::MapDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Top-level keys of `myelin.toml`, each with a flag and a `MYELIN_` variable of the same name; and the tables below them.
+const KEYS: &[&str] = &[
+    "listen",
+    "listen-tls",
+    "admin",
+    "tls-cert",
+    "tls-key",
+    "watch",
+    "watch-poll",
+    "env-file",
+    "log",
+    "log-format",
+    "lenient",
+    "grace",
+    "workers",
+    "limits",
+];
+
+const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub tls: Option<TlsSettings>,
+    pub watch: bool,
+    pub watch_poll: bool,
+    pub env_file: Option<PathBuf>,
+    /// A filter such as `info` or `warn,myelin=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// Serve what is whole when some artifacts are broken.
+    pub lenient: bool,
+    /// Threads that serve; by default one a core.
+    pub workers: usize,
+    pub server: ServerLimits,
+    pub client: ClientLimits,
+    pub xml: XmlLimits,
+    pub json: JsonLimits,
+    pub synapse: SynapseSettings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub listen: SocketAddr,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What a project's `deployment.toml` says about mediation; `None` is Synapse's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SynapseSettings {
+    pub global_timeout: Option<Duration>,
+    pub json: JsonSwitches,
+}
+
+/// How JSON and XML turn into each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JsonSwitches {
+    pub auto_array: Option<bool>,
+    pub auto_primitive: Option<bool>,
+    pub disable_auto_primitive_regex: Option<String>,
+    pub preserve_namespace: Option<bool>,
+    pub namespace_declaration: Option<bool>,
+    pub xml_nil: Option<bool>,
+    pub null_for_empty_element: Option<bool>,
+    pub multiple_pi: Option<bool>,
+    pub valid_nc_names: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// What one place says about the settings; `None` where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layer {
+    pub listen: Option<SocketAddr>,
+    pub listen_tls: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub watch: Option<bool>,
+    pub watch_poll: Option<bool>,
+    pub env_file: Option<PathBuf>,
+    pub log: Option<String>,
+    pub log_format: Option<LogFormat>,
+    pub lenient: Option<bool>,
+    pub grace: Option<Duration>,
+    pub workers: Option<usize>,
+}
+
+/// Settings, what is wrong with them, and the files they came from.
+#[derive(Debug)]
+pub struct LoadedSettings {
+    pub settings: Settings,
+    pub mistakes: Mistakes,
+    pub sources: Sources,
+    pub files: Vec<PathBuf>,
+}
+
+/// The values of one table of limits, by key; what comes later replaces what was there.
+pub(super) type Limits<'i> = BTreeMap<String, Spanned<DeValue<'i>>>;
+
+/// Reads the settings for the folder `root`. `flags` are the command line's and its environment's; of `environment` only the limits are
+/// read. `file` is read instead of `myelin.toml`.
+pub fn load(
+    root: &Path,
+    flags: Layer,
+    file: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+) -> LoadedSettings {
+    let mut sources = Sources::default();
+    let mut mistakes = Mistakes::default();
+    let mut files = Vec::new();
+    let own = match file {
+        Some(file) => Some(file.to_path_buf()),
+        None => [root.join("myelin.toml"), PathBuf::from("myelin.toml")]
+            .into_iter()
+            .find(|path| path.is_file()),
+    };
+    let mut texts = Vec::new();
+    for path in [own, crate::deployment::folder::deployment_toml(root)] {
+        let Some(path) = path else {
+            texts.push(None);
+            continue;
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+                texts.push(Some((sources.add(name, text.as_str()), text)));
+            }
+            Err(error) => {
+                mistakes.push(
+                    Diagnostic::new(
+                        Severity::Error,
+                        "E0101",
+                        format!("the settings cannot be read: {error}"),
+                    )
+                    .in_file(path.to_string_lossy()),
+                );
+                texts.push(None);
+            }
+        }
+        files.push(path);
+    }
+    let folder = files.first().and_then(|path| path.parent()).unwrap_or(root);
+    let mut reading = Reading {
+        mistakes,
+        limits: Default::default(),
+        synapse: SynapseSettings::default(),
+    };
+    let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
+        deployment_toml::read(*file, text, &mut reading)
+    });
+    let own = texts[0].as_ref().map_or(Layer::default(), |(file, text)| {
+        reading.own_file(*file, text, folder)
+    });
+    reading.environment(environment);
+    let layer = flags.or(own);
+    if layer.listen_tls.is_some() && layer.tls_cert.is_none() && layer.tls_key.is_none() {
+        reading.tell(
+            None,
+            "E0110",
+            "`listen-tls` needs `tls-cert` and `tls-key`".to_owned(),
+        );
+    }
+    let settings = reading.settings(layer.or(project));
+    LoadedSettings {
+        settings,
+        mistakes: reading.mistakes.sorted(),
+        sources,
+        files,
+    }
+}
+
+/// Reading in progress: mistakes, and limits as they were given.
+#[derive(Default)]
+pub(super) struct Reading<'i> {
+    pub mistakes: Mistakes,
+    pub limits: LimitTables<'i>,
+    pub synapse: SynapseSettings,
+}
+
+#[derive(Default)]
+pub(super) struct LimitTables<'i> {
+    pub server: Limits<'i>,
+    pub client: Limits<'i>,
+    pub xml: BTreeMap<&'static str, usize>,
+    pub json: BTreeMap<&'static str, usize>,
+}
+
+const XML_LIMITS: &[&str] = &["depth", "attributes", "namespaces", "nodes", "text", "name"];
+const JSON_LIMITS: &[&str] = &["depth", "size"];
+const LIMIT_TABLES: &[&str] = &["server", "client", "xml", "json"];
+
+impl<'i> Reading<'i> {
+    fn own_file(&mut self, file: FileId, text: &'i str, folder: &Path) -> Layer {
+        let mut layer = Layer::default();
+        let table = self.parse(file, text);
+        for (key, value) in &table {
+            let mut place = Place {
+                file,
+                key: key.get_ref(),
+                value,
+                mistakes: &mut self.mistakes,
+            };
+            match key.get_ref().as_ref() {
+                "listen" => layer.listen = place.read(parse_address),
+                "listen-tls" => layer.listen_tls = place.read(parse_address),
+                "admin" => layer.admin = place.read(parse_address),
+                "tls-cert" => layer.tls_cert = place.text().map(|path| folder.join(path)),
+                "tls-key" => layer.tls_key = place.text().map(|path| folder.join(path)),
+                "env-file" => layer.env_file = place.text().map(|path| folder.join(path)),
+                "watch" => layer.watch = place.boolean(),
+                "watch-poll" => layer.watch_poll = place.boolean(),
+                "lenient" => layer.lenient = place.boolean(),
+                "log" => layer.log = place.text().map(str::to_owned),
+                "log-format" => layer.log_format = place.read(LogFormat::from_str),
+                "grace" => layer.grace = place.read(read_duration),
+                "workers" => layer.workers = place.read(read_workers),
+                "limits" => self.limit_tables(file, value),
+                unknown => self.unknown(Span::new(file, key.span()), unknown, KEYS.iter().copied()),
+            }
+        }
+        layer
+    }
+
+    pub fn parse(&mut self, file: FileId, text: &'i str) -> DeTable<'i> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let range = error.span().unwrap_or(0..0);
+            self.mistakes.push(
+                Diagnostic::error("E0108", Span::new(file, range), "this is not TOML")
+                    .label(error.message().trim().replace('\n', ", ")),
+            );
+        }
+        table.into_inner()
+    }
+
+    fn limit_tables(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(tables) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`limits` is a table of tables");
+        };
+        for (name, table) in tables {
+            let span = Span::new(file, name.span());
+            let name = name.get_ref().as_ref();
+            if !LIMIT_TABLES.contains(&name) {
+                self.unknown(span, name, LIMIT_TABLES.iter().copied());
+                continue;
+            }
+            let Some(entries) = table.get_ref().as_table() else {
+                self.bad(Span::new(file, table.span()), "this is a table");
+                continue;
+            };
+            for (key, value) in entries {
+                let place = |range: std::ops::Range<usize>| Some(Span::new(file, range));
+                self.limit(
+                    name,
+                    key.get_ref(),
+                    value.clone(),
+                    place(key.span()),
+                    place(value.span()),
+                );
+            }
+        }
+    }
+
+    /// Takes up one limit if its table knows the key and the value fits.
+    pub fn limit(
+        &mut self,
+        table: &str,
+        key: &str,
+        value: Spanned<DeValue<'i>>,
+        key_span: Option<Span>,
+        value_span: Option<Span>,
+    ) {
+        let (known, checked) = match table {
+            "server" => (field_names::<ServerLimits>(), check::<ServerLimits>(key, &value)),
+            "client" => (field_names::<ClientLimits>(), check::<ClientLimits>(key, &value)),
+            "xml" => (XML_LIMITS, read_count(&value).map(drop)),
+            _ => (JSON_LIMITS, read_count(&value).map(drop)),
+        };
+        let Some(known_key) = known.iter().find(|name| **name == key) else {
+            return match key_span {
+                Some(span) => self.unknown(span, key, known.iter().copied()),
+                None => self.tell(None, "E0109", format!("there is no limit `{table}.{key}`")),
+            };
+        };
+        if let Err(reason) = checked {
+            return self.tell(value_span, "E0110", format!("`{key}`: {reason}"));
+        }
+        let count = read_count(&value).unwrap_or_default();
+        match table {
+            "server" => drop(self.limits.server.insert(key.to_owned(), value)),
+            "client" => drop(self.limits.client.insert(key.to_owned(), value)),
+            "xml" => drop(self.limits.xml.insert(known_key, count)),
+            _ => drop(self.limits.json.insert(known_key, count)),
+        }
+    }
+
+    /// `MYELIN_LIMITS_SERVER_BODY_GAP=10s`. Other variables may be anybody's: Kubernetes makes `MYELIN_PORT` of a service's name.
+    fn environment(&mut self, environment: &'i BTreeMap<String, String>) {
+        for (name, value) in environment {
+            let Some((table, key)) = name
+                .strip_prefix(ENVIRONMENT_PREFIX)
+                .and_then(|rest| rest.split_once('_'))
+            else {
+                continue;
+            };
+            let (table, key) = (
+                table.to_ascii_lowercase(),
+                key.to_ascii_lowercase().replace('_', "-"),
+            );
+            if !LIMIT_TABLES.contains(&table.as_str()) {
+                self.tell(
+                    None,
+                    "E0109",
+                    format!("`{name}`: there is no table of limits `{table}`"),
+                );
+                continue;
+            }
+            let value = DeValue::parse(value)
+                .ok()
+                .filter(|value| value.get_ref().is_integer() || value.get_ref().is_bool())
+                .unwrap_or_else(|| text_value(value));
+            self.limit(&table, &key, value, None, None);
+        }
+    }
+
+    fn settings(&mut self, layer: Layer) -> Settings {
+        let mut server: ServerLimits = from_entries(&self.limits.server);
+        if let Some(grace) = layer.grace {
+            server.shutdown_grace = grace;
+        }
+        let mut xml = XmlLimits::default();
+        for (key, count) in &self.limits.xml {
+            match *key {
+                "depth" => xml.depth = *count,
+                "attributes" => xml.attributes = *count,
+                "namespaces" => xml.namespaces = *count,
+                "nodes" => xml.nodes = *count,
+                "text" => xml.text = *count,
+                _ => xml.name = *count,
+            }
+        }
+        let mut json = JsonLimits::default();
+        for (key, count) in &self.limits.json {
+            match *key {
+                "depth" => json.depth = *count,
+                _ => json.size = *count,
+            }
+        }
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let tls = match (layer.tls_cert, layer.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsSettings {
+                listen: layer.listen_tls.unwrap_or(any(8253)),
+                certificate,
+                key,
+            }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.tell(None, "E0110", "`tls-cert` needs `tls-key`".to_owned());
+                None
+            }
+            (None, Some(_)) => {
+                self.tell(None, "E0110", "`tls-key` needs `tls-cert`".to_owned());
+                None
+            }
+        };
+        Settings {
+            listen: layer.listen.unwrap_or(any(8290)),
+            admin: layer
+                .admin
+                .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9164))),
+            tls,
+            watch: layer.watch.unwrap_or(true),
+            watch_poll: layer.watch_poll.unwrap_or(false),
+            env_file: layer.env_file,
+            log: layer.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: layer.log_format.unwrap_or(LogFormat::Human),
+            lenient: layer.lenient.unwrap_or(false),
+            workers: layer
+                .workers
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            server,
+            client: from_entries(&self.limits.client),
+            xml,
+            json,
+            synapse: std::mem::take(&mut self.synapse),
+        }
+    }
+
+    fn unknown(&mut self, span: Span, key: &str, known: impl IntoIterator<Item = &'static str>) {
+        let known: Vec<&str> = known.into_iter().collect();
+        self.mistakes.push(
+            Diagnostic::error("E0109", span, format!("there is no setting `{key}`"))
+                .label("unknown")
+                .maybe_help(
+                    did_you_mean(key, known.iter().copied())
+                        .or_else(|| Some(format!("the settings here are {}", known.join(", ")))),
+                ),
+        );
+    }
+
+    fn bad(&mut self, span: Span, message: &str) {
+        self.tell(Some(span), "E0110", message.to_owned());
+    }
+
+    fn tell(&mut self, span: Option<Span>, code: &'static str, message: String) {
+        let mut diagnostic = Diagnostic::new(Severity::Error, code, message);
+        diagnostic.span = span;
+        self.mistakes.push(diagnostic);
+    }
+}
+
+impl Layer {
+    /// What is said here, and where nothing is, what is said there.
+    pub fn or(self, other: Layer) -> Layer {
+        Layer {
+            listen: self.listen.or(other.listen),
+            listen_tls: self.listen_tls.or(other.listen_tls),
+            admin: self.admin.or(other.admin),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+            watch: self.watch.or(other.watch),
+            watch_poll: self.watch_poll.or(other.watch_poll),
+            env_file: self.env_file.or(other.env_file),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            lenient: self.lenient.or(other.lenient),
+            grace: self.grace.or(other.grace),
+            workers: self.workers.or(other.workers),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "human" => Ok(LogFormat::Human),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("this is `human` or `json`".to_owned()),
+        }
+    }
+}
+
+/// `127.0.0.1:8290`, `[::1]:8290`, `localhost:8290`, or a port on every address: `:8290`, `8290`.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let address = match host {
+        "" | "*" => Some(Ipv4Addr::UNSPECIFIED),
+        "localhost" => Some(Ipv4Addr::LOCALHOST),
+        _ => None,
+    };
+    match (address, port.parse::<u16>()) {
+        (Some(address), Ok(port)) => Ok(SocketAddr::from((address, port))),
+        _ => Err("this is an address and a port, such as 127.0.0.1:8290".to_owned()),
+    }
+}
+
+/// `30s`, `500ms`, `5m`, `1h`.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "this is a duration, such as 30s, 500ms or 5m".to_owned())
+}
+
+pub fn read_workers(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=1024).contains(count))
+        .ok_or_else(|| "this is a number of threads, from 1 to 1024".to_owned())
+}
+
+/// One key of `myelin.toml` and its value.
+struct Place<'a, 'i> {
+    file: FileId,
+    key: &'a str,
+    value: &'a Spanned<DeValue<'i>>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Place<'a, '_> {
+    /// A text, or a number as it is written.
+    fn read<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let read = match self.value.get_ref() {
+            DeValue::String(text) => parse(text),
+            DeValue::Integer(number) => parse(number.as_str()),
+            other => Err(format!("{} does not fit here", other.type_str())),
+        };
+        read.map_err(|reason| self.tell(&reason)).ok()
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let text = self.value.get_ref().as_str();
+        if text.is_none() {
+            self.tell("this is a text in quotes");
+        }
+        text
+    }
+
+    fn boolean(&mut self) -> Option<bool> {
+        let value = self.value.get_ref().as_bool();
+        if value.is_none() {
+            self.tell("this is true or false");
+        }
+        value
+    }
+
+    fn tell(&mut self, reason: &str) {
+        self.mistakes.push(
+            Diagnostic::error(
+                "E0110",
+                Span::new(self.file, self.value.span()),
+                format!("the value of `{}` does not fit", self.key),
+            )
+            .label(reason),
+        );
+    }
+}
+
+pub(super) fn text_value(text: &str) -> Spanned<DeValue<'static>> {
+    Spanned::new(0..0, DeValue::String(Cow::Owned(text.to_owned())))
+}
+
+fn read_count(value: &Spanned<DeValue<'_>>) -> Result<usize, String> {
+    let read = match value.get_ref() {
+        DeValue::String(text) => parse_size(text),
+        DeValue::Integer(number) => number.as_str().replace('_', "").parse().ok(),
+        _ => None,
+    };
+    read.and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| "this is a number, or a size such as \"10MiB\"".to_owned())
+}
+
+/// Whether a struct of limits takes this one value.
+fn check<'i, T: Deserialize<'i>>(key: &str, value: &Spanned<DeValue<'i>>) -> Result<(), String> {
+    let entries = [(key.to_owned(), value.clone())];
+    T::deserialize(MapDeserializer::<_, toml::de::Error>::new(entries.into_iter()))
+        .map(drop)
+        .map_err(|error| error.message().to_owned())
+}
+
+fn from_entries<'i, T: Deserialize<'i> + Default>(entries: &Limits<'i>) -> T {
+    let entries = entries.iter().map(|(key, value)| (key.clone(), value.clone()));
+    T::deserialize(MapDeserializer::<_, toml::de::Error>::new(entries)).unwrap_or_default()
+}
+
+/// The names a struct is read by, asked of its own `Deserialize`.
+fn field_names<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    struct Asking<'a>(&'a Cell<&'static [&'static str]>);
+
+    impl<'de> Deserializer<'de> for Asking<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("only asking"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0.set(fields);
+            Err(Self::Error::custom("only asking"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let fields = Cell::new(&[] as &'static [&'static str]);
+    drop(T::deserialize(Asking(&fields)));
+    fields.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::render::one_plain;
+
+    fn loaded(own: &str, flags: Layer, environment: &[(&str, &str)]) -> (Settings, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("myelin.toml"), own).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let loaded = load(folder.path(), flags, None, &environment);
+        let told = loaded
+            .mistakes
+            .iter()
+            .map(|mistake| one_plain(mistake, &loaded.sources))
+            .collect();
+        (loaded.settings, told)
+    }
+
+    fn check_told(own: &str, expected: &[&str]) {
+        let (_, told) = loaded(own, Layer::default(), &[]);
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_micro_integrator() {
+        let (settings, told) = loaded("", Layer::default(), &[]);
+        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:8290");
+        assert_eq!(settings.admin.to_string(), "127.0.0.1:9164");
+        assert!(settings.watch && !settings.lenient && settings.tls.is_none());
+        assert_eq!(settings.server, ServerLimits::default());
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let own = "listen = \":1\"\nadmin = \"localhost:2\"\nwatch = false\nworkers = 3\ngrace = \"5s\"\n";
+        let flags = Layer {
+            listen: Some(parse_address("127.0.0.1:7").unwrap()),
+            ..Layer::default()
+        };
+        let (settings, told) = loaded(own, flags, &[]);
+        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:7");
+        assert_eq!(settings.admin.to_string(), "127.0.0.1:2");
+        assert_eq!((settings.watch, settings.workers), (false, 3));
+        assert_eq!(settings.server.shutdown_grace, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_limit_is_a_setting_and_the_environment_beats_the_file() {
+        let own = "[limits.server]\nbody-gap = \"10s\"\nheader-count = 50\nunderscore-headers = \"pass\"\n\
+                   [limits.client]\nconnect = 500\n[limits.xml]\ntext = \"1MiB\"\n[limits.json]\ndepth = 9\n";
+        let environment = [
+            ("MYELIN_LIMITS_SERVER_BODY_GAP", "11s"),
+            ("MYELIN_LIMITS_SERVER_HTTP2", "false"),
+            ("MYELIN_LIMITS_SERVER_CONNECTIONS", "12"),
+            ("MYELIN_LIMITS_XML_DEPTH", "7"),
+            ("MYELIN_PORT", "tcp://10.0.0.1:80"),
+        ];
+        let (settings, told) = loaded(own, Layer::default(), &environment);
+        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(settings.server.body_gap, Duration::from_secs(11));
+        assert_eq!(
+            (settings.server.header_count, settings.server.connections),
+            (50, 12)
+        );
+        assert!(!settings.server.http2);
+        assert_eq!(settings.client.connect, Duration::from_millis(500));
+        assert_eq!(
+            (settings.xml.text, settings.xml.depth, settings.json.depth),
+            (1 << 20, 7, 9)
+        );
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_stand() {
+        check_told(
+            "lisen = 1\n",
+            &[
+                "error[E0109]: there is no setting `lisen`\n   ┌─ myelin.toml:1:1\n 1 │ lisen = 1\n   │ ^^^^^ unknown\n   \
+               = help: did you mean `listen`?\n",
+            ],
+        );
+        check_told(
+            "[limits.server]\nbody-gab = \"1s\"\n",
+            &[
+                "error[E0109]: there is no setting `body-gab`\n   ┌─ myelin.toml:2:1\n 2 │ body-gab = \"1s\"\n   │ ^^^^^^^^ unknown\n   \
+               = help: did you mean `body-gap`?\n",
+            ],
+        );
+        let (_, told) = loaded(
+            "listen = \"here\"\nwatch = 1\n[limits.server]\nbody-gap = \"soon\"\n[limits.client]\nconnect = true\n[limit]\n",
+            Layer::default(),
+            &[("MYELIN_LIMITS_SERVER_BODY_GAB", "1")],
+        );
+        let places: Vec<&str> = told
+            .iter()
+            .filter_map(|text| Some(text.split_once("myelin.toml:")?.1.split_once('\n')?.0))
+            .collect();
+        assert_eq!(places, ["1:10", "2:9", "4:12", "6:11", "7:2"]);
+        assert_eq!(told.len(), 6, "{told:#?}");
+    }
+
+    #[test]
+    fn a_broken_file_and_half_a_certificate_are_told() {
+        let (_, told) = loaded("listen = \nadmin = \"x\"", Layer::default(), &[]);
+        assert!(
+            told[0].contains("this is not TOML") && told[0].contains("myelin.toml:1:"),
+            "{told:?}"
+        );
+        let (_, told) = loaded("tls-cert = \"a.pem\"", Layer::default(), &[]);
+        assert!(told[0].contains("`tls-cert` needs `tls-key`"));
+        let (settings, told) = loaded(
+            "tls-cert = \"a.pem\"\ntls-key = \"/b.pem\"",
+            Layer::default(),
+            &[],
+        );
+        assert_eq!(told, Vec::<String>::new());
+        let tls = settings.tls.unwrap();
+        assert_eq!(tls.listen.port(), 8253);
+        assert!(tls.certificate.is_absolute() && tls.certificate.ends_with("a.pem"));
+    }
+
+    #[test]
+    fn addresses_are_read_in_their_usual_spellings() {
+        for (text, expected) in [
+            ("8290", "0.0.0.0:8290"),
+            (":0", "0.0.0.0:0"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("[::1]:2", "[::1]:2"),
+        ] {
+            assert_eq!(parse_address(text).unwrap().to_string(), expected);
+        }
+        assert!(parse_address("example.com:80").is_err());
+        assert!(parse_address("127.0.0.1").is_err());
+    }
+}
