@@ -1,6 +1,7 @@
 //! `<api>`: resources below a context.
 
 use crate::flow::Sequence;
+use crate::plan::{Element, Planner};
 use crate::text::Span;
 use std::sync::Arc;
 
@@ -39,3 +40,10 @@ pub struct Resource {
     pub fault_sequence: Option<Arc<Sequence>>,
     pub span: Span,
 }
+
+pub fn build(_element: &Element, _planner: &mut Planner<'_>) -> Option<Api> {
+    None
+}
+
+/// What only shows when all APIs are known: clashes, and orders that differ from Synapse's.
+pub fn check_all(_apis: &[Api], _planner: &mut Planner<'_>) {}

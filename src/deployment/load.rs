@@ -1,0 +1,636 @@
+//! From files to a deployment: check, start and reload all come through here.
+
+use super::broken::{BrokenEndpoint, broken_sequence};
+use super::folder::{self, Collected, ReadOptions};
+use super::layout::Layout;
+use super::resources::Resources;
+use super::walk::Stamp;
+use super::{Deployment, api, configs, local_entry, proxy, sequence, template};
+use crate::flow::catalog::{Surroundings, Template};
+use crate::flow::{Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
+use crate::message::json::convert::ConversionSettings;
+use crate::message::payload::PayloadLimits;
+use crate::plan::compat::Compat;
+use crate::plan::kind::{Attr, Children, Support};
+use crate::plan::planner::{Lookup, Pending, Unset};
+use crate::plan::{Element, Kinds, Planner, element, later, table};
+use crate::text::{Diagnostic, Mistakes, Severity, Sources, Span, suggest};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// All mediators and endpoints there are.
+pub static KINDS: Kinds = Kinds {
+    mediators: crate::mediators::ALL,
+    endpoints: crate::endpoints::ALL,
+};
+
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    pub read: ReadOptions,
+    /// Serve what is whole, and answer 503 with the reason for the rest.
+    pub lenient: bool,
+    pub conversion: ConversionSettings,
+    pub limits: PayloadLimits,
+    pub generation: u64,
+}
+
+/// What came of a load: with mistakes there may be no deployment.
+pub struct Loaded {
+    pub deployment: Option<Arc<Deployment>>,
+    pub mistakes: Mistakes,
+    pub sources: Sources,
+    pub compat: Compat,
+    pub counts: Counts,
+    pub layout: Layout,
+    pub stamp: Stamp,
+}
+
+/// How many artifacts of each kind there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub apis: usize,
+    pub proxies: usize,
+    pub sequences: usize,
+    pub endpoints: usize,
+    pub templates: usize,
+    pub local_entries: usize,
+}
+
+pub fn load(roots: &[PathBuf], options: &LoadOptions) -> Loaded {
+    build(folder::read(roots, &options.read), options)
+}
+
+/// Everything but the reading.
+pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
+    let Collected {
+        layout,
+        sources,
+        xml,
+        resources,
+        configs,
+        mistakes,
+        stamp,
+    } = collected;
+    let lookup = FolderLookup {
+        resources: &resources,
+        configs: &configs,
+    };
+    let mut planner = Planner::new(KINDS, &lookup, sources);
+    planner.mistakes = mistakes;
+
+    let mut roots = Vec::new();
+    for file in xml.iter().filter(|file| file.namespaced) {
+        let text = planner.sources.file(file.file).text.clone();
+        match element::parse(file.file, &text) {
+            Ok(root) => roots.push(root),
+            Err(mistake) => planner.tell(mistake),
+        }
+    }
+    let mut artifacts = Artifacts::default();
+    roots
+        .into_iter()
+        .for_each(|root| artifacts.take(root, &mut planner));
+
+    artifacts.name_all(&mut planner);
+    artifacts.read_entries(&resources, &mut planner);
+    let plans = artifacts.plan_all(&mut planner);
+    let counts = Counts {
+        apis: plans.apis.len(),
+        proxies: plans.proxies.len(),
+        sequences: artifacts.sequences.len(),
+        endpoints: artifacts.endpoints.len(),
+        templates: artifacts.templates.len(),
+        local_entries: artifacts.entries.len(),
+    };
+    let mistakes = std::mem::take(&mut planner.mistakes).sorted();
+    let sources = std::mem::take(&mut planner.sources);
+    let compat = std::mem::take(&mut planner.compat);
+    let servable = mistakes.errors() == 0 || options.lenient;
+    let deployment = servable.then(|| Arc::new(link(plans, planner, sources.clone(), &configs, options)));
+    Loaded {
+        deployment,
+        mistakes,
+        sources,
+        compat,
+        counts,
+        layout,
+        stamp,
+    }
+}
+
+struct FolderLookup<'a> {
+    resources: &'a Resources,
+    configs: &'a configs::Configs,
+}
+
+impl Lookup for FolderLookup<'_> {
+    fn resource(&self, key: &str) -> Option<(String, String)> {
+        let resource = self.resources.find(key)?;
+        let text = resource.text().ok()?;
+        Some((resource.name.clone(), text.to_string()))
+    }
+
+    fn resource_names(&self) -> Vec<String> {
+        self.resources.names().collect()
+    }
+
+    fn resolve(&self, text: &str) -> Result<Option<String>, Unset> {
+        if !text.contains('$') {
+            return Ok(None);
+        }
+        self.configs.resolve(text).map_err(|unset| Unset {
+            reason: unset.reason,
+            help: unset.help,
+        })
+    }
+}
+
+/// Artifacts by kind, as elements.
+#[derive(Default)]
+struct Artifacts {
+    sequences: Vec<(String, Element)>,
+    endpoints: Vec<(String, Element)>,
+    templates: Vec<(String, Element)>,
+    entries: Vec<(String, Element)>,
+    apis: Vec<Element>,
+    proxies: Vec<Element>,
+    registry: Option<Span>,
+}
+
+const REGISTRY: &[Attr] = &[Attr::ignored(
+    "provider",
+    "registry keys are mapped to folders and files here",
+)];
+const DEFINITIONS: &[Attr] = &[Attr::optional("name", crate::plan::Shape::Text, "A label.")];
+
+impl Artifacts {
+    /// Sorts one file's root element in.
+    fn take(&mut self, root: Element, planner: &mut Planner<'_>) {
+        if root.name != "definitions" {
+            return self.take_one(root, planner);
+        }
+        planner
+            .compat
+            .met("definitions".to_owned(), Support::Full, root.span);
+        table::check(&root, DEFINITIONS, &Children::ANY, planner);
+        for inner in root.content {
+            if let crate::plan::Content::Element(inner) = inner {
+                if inner.name == "description" && inner.is_synapse() {
+                    continue;
+                }
+                self.take_one(inner, planner);
+            }
+        }
+    }
+
+    fn take_one(&mut self, element: Element, planner: &mut Planner<'_>) {
+        const KNOWN: &[&str] = &[
+            "api",
+            "proxy",
+            "sequence",
+            "endpoint",
+            "localEntry",
+            "template",
+            "registry",
+            "taskManager",
+            "definitions",
+        ];
+        if !element.is_synapse() {
+            planner.tell(
+                Diagnostic::error(
+                    "E0210",
+                    element.span,
+                    format!("`<{}>` is not an artifact of Synapse", element.name),
+                )
+                .help(format!("artifacts are in the namespace {}", element::SYNAPSE)),
+            );
+            return;
+        }
+        match element.name.as_str() {
+            "api" => self.apis.push(element),
+            "proxy" => self.proxies.push(element),
+            "sequence" => named(&mut self.sequences, element, "name", planner),
+            "endpoint" => named(&mut self.endpoints, element, "name", planner),
+            "localEntry" => named(&mut self.entries, element, "key", planner),
+            "template" => self.take_template(element, planner),
+            "registry" => self.take_registry(&element, planner),
+            "taskManager" => {
+                planner.compat.met(
+                    "taskManager".to_owned(),
+                    Support::Ignored("there is one scheduler, built in"),
+                    element.span,
+                );
+            }
+            other => {
+                if let Some(advice) = later::advice(later::ARTIFACTS, other) {
+                    planner
+                        .compat
+                        .met(other.to_owned(), Support::Refused(advice), element.span);
+                    if let Some(name) = element.get("name").or_else(|| element.get("key")) {
+                        let known = later::ARTIFACTS
+                            .iter()
+                            .find(|(known, _)| *known == other)
+                            .map_or("", |(known, _)| known);
+                        planner.names.later.insert(name.to_owned(), known);
+                    }
+                    planner.tell(
+                        Diagnostic::error("E0503", element.span, format!("`<{other}>` is not supported yet"))
+                            .help(advice),
+                    );
+                    return;
+                }
+                let help = suggest::did_you_mean(other, KNOWN.iter().copied());
+                planner.tell(
+                    Diagnostic::error(
+                        "E0210",
+                        element.span,
+                        format!("`<{other}>` is not an artifact of Synapse"),
+                    )
+                    .maybe_help(help),
+                );
+            }
+        }
+    }
+
+    fn take_template(&mut self, element: Element, planner: &mut Planner<'_>) {
+        if element.child("sequence").is_none() && element.child("endpoint").is_some() {
+            let advice = "endpoint templates come in a later release; write the endpoint out";
+            planner.compat.met(
+                "template/endpoint".to_owned(),
+                Support::Refused(advice),
+                element.span,
+            );
+            if let Some(name) = element.get("name") {
+                planner.names.later.insert(name.to_owned(), "template");
+            }
+            planner.tell(
+                Diagnostic::error("E0503", element.span, "endpoint templates are not supported yet")
+                    .help(advice),
+            );
+            return;
+        }
+        named(&mut self.templates, element, "name", planner);
+    }
+
+    fn take_registry(&mut self, element: &Element, planner: &mut Planner<'_>) {
+        planner
+            .compat
+            .met("registry".to_owned(), Support::Full, element.span);
+        table::check(element, REGISTRY, &Children::ANY, planner);
+        match self.registry {
+            Some(first) => planner.tell(
+                Diagnostic::error("E0403", element.span, "there is a `<registry>` already")
+                    .also(first, "the first one"),
+            ),
+            None => self.registry = Some(element.span),
+        }
+    }
+
+    /// Gives every sequence, endpoint, template and entry its number. Sequences, endpoints and local entries share their names, as in
+    /// Synapse's local registry.
+    fn name_all(&mut self, planner: &mut Planner<'_>) {
+        let mut taken: HashMap<String, Span> = HashMap::new();
+        let mut sequences = Vec::new();
+        for (name, element) in std::mem::take(&mut self.sequences) {
+            if free(&mut taken, &name, "sequence", &element, planner) {
+                let id = SequenceId(sequences.len() as u32);
+                planner.names.sequences.insert(name.clone(), (id, element.span));
+                sequences.push((name, element));
+            }
+        }
+        self.sequences = sequences;
+        let mut endpoints = Vec::new();
+        for (name, element) in std::mem::take(&mut self.endpoints) {
+            if free(&mut taken, &name, "endpoint", &element, planner) {
+                let id = EndpointId(endpoints.len() as u32);
+                planner.names.endpoints.insert(name.clone(), (id, element.span));
+                endpoints.push((name, element));
+            }
+        }
+        self.endpoints = endpoints;
+        let mut entries = Vec::new();
+        for (name, element) in std::mem::take(&mut self.entries) {
+            if free(&mut taken, &name, "local entry", &element, planner) {
+                planner.names.entries.insert(name.clone(), element.span);
+                entries.push((name, element));
+            }
+        }
+        self.entries = entries;
+        let mut template_names: HashMap<String, Span> = HashMap::new();
+        let mut templates = Vec::new();
+        for (name, element) in std::mem::take(&mut self.templates) {
+            if free(&mut template_names, &name, "template", &element, planner) {
+                let id = TemplateId(templates.len() as u32);
+                planner.names.templates.insert(name.clone(), (id, element.span));
+                templates.push((name, element));
+            }
+        }
+        self.templates = templates;
+    }
+
+    fn read_entries(&self, resources: &Resources, planner: &mut Planner<'_>) {
+        for (key, element) in &self.entries {
+            planner
+                .compat
+                .met("localEntry".to_owned(), Support::Full, element.span);
+            if !table::check(
+                element,
+                local_entry::KIND.attributes,
+                &local_entry::KIND.children,
+                planner,
+            ) {
+                continue;
+            }
+            if let Some(entry) = local_entry::build(element, resources, planner) {
+                planner.entries.insert(key.clone(), entry.value);
+                if let Some(element) = entry.element {
+                    planner.entry_elements.insert(key.clone(), element);
+                }
+            }
+        }
+    }
+
+    fn plan_all(&self, planner: &mut Planner<'_>) -> Plans {
+        let mut plans = Plans::default();
+        for (name, element) in &self.sequences {
+            planner
+                .compat
+                .met("sequence".to_owned(), Support::Full, element.span);
+            let before = first_error(planner);
+            table::check(
+                element,
+                sequence::KIND.attributes,
+                &sequence::KIND.children,
+                planner,
+            );
+            let planned = sequence::build(element, name, planner);
+            plans.sequences.push(match reason_since(before, planner) {
+                None => Arc::new(planned),
+                Some(reason) => Arc::new(broken_sequence(name, element.span, reason)),
+            });
+        }
+        for (name, element) in &self.endpoints {
+            let before = first_error(planner);
+            let planned = planner.endpoint(element);
+            plans
+                .endpoints
+                .push(whole_endpoint(planned, name, reason_since(before, planner)));
+        }
+        for (name, element) in &self.templates {
+            planner
+                .compat
+                .met("template".to_owned(), Support::Full, element.span);
+            let before = first_error(planner);
+            let planned = template::build(element, name, planner);
+            plans
+                .templates
+                .push(match (planned, reason_since(before, planner)) {
+                    (Some(planned), None) => Arc::new(planned),
+                    (_, reason) => Arc::new(Template {
+                        name: Arc::from(name.as_str()),
+                        parameters: Vec::new(),
+                        sequence: Arc::new(broken_sequence(name, element.span, reason.unwrap_or_default())),
+                    }),
+                });
+        }
+        for element in &self.apis {
+            let before = first_error(planner);
+            let planned = api::build(element, planner);
+            let reason = reason_since(before, planner);
+            plans.apis.extend(planned.map(|api| api::Api {
+                broken: reason.map(Arc::from),
+                ..api
+            }));
+        }
+        for element in &self.proxies {
+            let before = first_error(planner);
+            let planned = proxy::build(element, planner);
+            let reason = reason_since(before, planner);
+            plans.proxies.extend(planned.map(|proxy| proxy::Proxy {
+                broken: reason.map(Arc::from),
+                ..proxy
+            }));
+        }
+        plan_pending(&mut plans, planner);
+        api::check_all(&plans.apis, planner);
+        proxy::check_all(&plans.proxies, planner);
+        plans
+    }
+}
+
+#[derive(Default)]
+struct Plans {
+    sequences: Vec<Arc<Sequence>>,
+    endpoints: Vec<Arc<dyn Endpoint>>,
+    templates: Vec<Arc<Template>>,
+    apis: Vec<api::Api>,
+    proxies: Vec<proxy::Proxy>,
+}
+
+/// Sequences and endpoints that stand in registry resources and local entries; planning one may mention more.
+fn plan_pending(plans: &mut Plans, planner: &mut Planner<'_>) {
+    while !planner.pending.is_empty() {
+        for pending in std::mem::take(&mut planner.pending) {
+            let before = first_error(planner);
+            match pending {
+                Pending::Sequence(id, element) => {
+                    let name = name_of_sequence(planner, id);
+                    let planned = sequence::build(&element, &name, planner);
+                    let whole = match reason_since(before, planner) {
+                        None => Arc::new(planned),
+                        Some(reason) => Arc::new(broken_sequence(&name, element.span, reason)),
+                    };
+                    // Ids were given out in this order.
+                    plans.sequences.push(whole);
+                }
+                Pending::Endpoint(id, element) => {
+                    let name = name_of_endpoint(planner, id);
+                    let planned = planner.endpoint(&element);
+                    plans
+                        .endpoints
+                        .push(whole_endpoint(planned, &name, reason_since(before, planner)));
+                }
+            }
+        }
+    }
+}
+
+fn name_of_sequence(planner: &Planner<'_>, id: SequenceId) -> String {
+    planner
+        .names
+        .sequences
+        .iter()
+        .find(|(_, (known, _))| *known == id)
+        .map(|(name, _)| name.clone())
+        .unwrap_or_default()
+}
+
+fn name_of_endpoint(planner: &Planner<'_>, id: EndpointId) -> String {
+    planner
+        .names
+        .endpoints
+        .iter()
+        .find(|(_, (known, _))| *known == id)
+        .map(|(name, _)| name.clone())
+        .unwrap_or_default()
+}
+
+fn whole_endpoint(
+    planned: Option<Arc<dyn Endpoint>>,
+    name: &str,
+    reason: Option<String>,
+) -> Arc<dyn Endpoint> {
+    match (planned, reason) {
+        (Some(planned), None) => planned,
+        (_, reason) => Arc::new(BrokenEndpoint::new(name, reason.unwrap_or_default())),
+    }
+}
+
+/// How many diagnostics there are before an artifact is planned.
+fn first_error(planner: &Planner<'_>) -> usize {
+    planner.mistakes.len()
+}
+
+/// The first error since then, in one line.
+fn reason_since(before: usize, planner: &Planner<'_>) -> Option<String> {
+    let error = planner
+        .mistakes
+        .iter()
+        .skip(before)
+        .find(|diagnostic| diagnostic.severity == Severity::Error)?;
+    let place = error
+        .span
+        .map(|span| format!("{}: ", planner.sources.place_text(span)))
+        .unwrap_or_default();
+    Some(format!("{place}{}", error.message))
+}
+
+fn named(list: &mut Vec<(String, Element)>, element: Element, attribute: &str, planner: &mut Planner<'_>) {
+    if element.name == "sequence" && element.has("key") && !element.has("name") {
+        planner.tell(
+            Diagnostic::error(
+                "E0211",
+                element.span,
+                "a `<sequence key=…>` cannot stand at the top",
+            )
+            .help("give it a `name` and steps, or put it inside another sequence"),
+        );
+        return;
+    }
+    match element.get(attribute).map(|name| name.trim().to_owned()) {
+        Some(name) if !name.is_empty() => list.push((name, element)),
+        _ => planner.tell(
+            Diagnostic::error(
+                "E0202",
+                element.span,
+                format!("`<{}>` needs the attribute `{attribute}`", element.name),
+            )
+            .help("other artifacts call it by that name"),
+        ),
+    }
+}
+
+fn free(
+    taken: &mut HashMap<String, Span>,
+    name: &str,
+    what: &str,
+    element: &Element,
+    planner: &mut Planner<'_>,
+) -> bool {
+    let attribute = element.attribute("name").or_else(|| element.attribute("key"));
+    let span = attribute.map_or(element.span, |attribute| attribute.value.span);
+    match taken.get(name) {
+        Some(first) => {
+            planner.tell(
+                Diagnostic::error(
+                    "E0403",
+                    span,
+                    format!("the name `{name}` of this {what} is taken"),
+                )
+                .label("here again")
+                .also(*first, "the first one"),
+            );
+            false
+        }
+        None => {
+            taken.insert(name.to_owned(), span);
+            true
+        }
+    }
+}
+
+fn link(
+    plans: Plans,
+    planner: Planner<'_>,
+    sources: Sources,
+    configs: &configs::Configs,
+    options: &LoadOptions,
+) -> Deployment {
+    let names = planner.names;
+    let sequence = |name: &str| names.sequences.get(name).map(|(id, _)| *id);
+    let (main, fault) = (sequence("main"), sequence("fault"));
+    let (pre_mediate, mismatch, not_allowed) = (
+        sequence("pre-mediate"),
+        sequence("_resource_mismatch_handler_"),
+        sequence("_method_not_allowed_handler_"),
+    );
+    let catalog = Catalog {
+        sequences: plans.sequences,
+        endpoints: plans.endpoints,
+        templates: plans.templates,
+        entries: planner.entries,
+        sequence_names: names
+            .sequences
+            .into_iter()
+            .map(|(name, (id, _))| (name, id))
+            .collect(),
+        endpoint_names: names
+            .endpoints
+            .into_iter()
+            .map(|(name, (id, _))| (name, id))
+            .collect(),
+        template_names: names
+            .templates
+            .into_iter()
+            .map(|(name, (id, _))| (name, id))
+            .collect(),
+        fault,
+        sources,
+        conversion: options.conversion.clone(),
+        limits: options.limits.clone(),
+        surroundings: surroundings(configs),
+    };
+    Deployment::new(
+        catalog,
+        plans.apis,
+        plans.proxies,
+        super::Handlers {
+            main,
+            pre_mediate,
+            resource_mismatch: mismatch,
+            method_not_allowed: not_allowed,
+        },
+        options.generation,
+    )
+}
+
+fn surroundings(configs: &configs::Configs) -> Surroundings {
+    let host = configs.environment("HOSTNAME").unwrap_or("localhost").to_owned();
+    Surroundings {
+        environment: configs
+            .environment_values()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        file: configs
+            .property_values()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        configs: configs
+            .config_names()
+            .filter_map(|name| Some((name.to_owned(), configs.config(name)?.to_owned())))
+            .collect(),
+        server_host: host,
+        server_ip: "127.0.0.1".to_owned(),
+    }
+}
