@@ -6,6 +6,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use percent_encoding::percent_decode;
 
+use super::json::convert::{json_to_xml, xml_to_json};
 use super::json::{self, Json};
 use super::media_type::{Charset, Form, MediaType};
 use super::payload::{Around, BuildContext, PayloadError, PayloadLimits};
@@ -35,7 +36,7 @@ pub(super) fn envelope(
                 Envelope::from_soap(tree)?
             }
         }
-        Form::Json => from_json(&self::json(&text()?, context)?, context)?,
+        Form::Json => from_json(&self::json(&text()?, context)?, context),
         Form::UrlEncoded => form_fields(text()?.trim(), context.limits)?,
         Form::Text => {
             let mut envelope = Envelope::empty(SoapVersion::Soap11);
@@ -84,10 +85,12 @@ pub(super) fn json(text: &str, context: &BuildContext<'_>) -> Result<Json, Paylo
 }
 
 /// JSON as XML in an envelope: `jsonObject`, `jsonArray` or `jsonValue`.
-pub(super) fn from_json(json: &Json, context: &BuildContext<'_>) -> Result<Envelope, PayloadError> {
-    let tree = json::convert::to_xml(json, context.conversion)
-        .map_err(|error| PayloadError::malformed(error.to_string()))?;
-    Ok(Envelope::around(tree))
+pub(super) fn from_json(json: &Json, context: &BuildContext<'_>) -> Envelope {
+    let mut envelope = Envelope::empty(SoapVersion::Soap11);
+    let child = json_to_xml(json, &mut envelope.tree, context.conversion);
+    let body = envelope.body();
+    envelope.tree.append(body, child);
+    envelope
 }
 
 /// An element as JSON.
@@ -96,8 +99,7 @@ pub(super) fn to_json(
     node: NodeId,
     context: &BuildContext<'_>,
 ) -> Result<Json, PayloadError> {
-    json::convert::to_json(tree, node, context.conversion)
-        .map_err(|error| PayloadError::malformed(error.to_string()))
+    xml_to_json(tree, node, context.conversion).map_err(|error| PayloadError::malformed(error.to_string()))
 }
 
 /// The fields of a form or a query: `<xformValues><name>value</name>…`.
@@ -262,7 +264,8 @@ fn root_part(body: &[u8], media_type: Option<&MediaType>) -> Result<RootPart, Pa
                 .find(|(given, _)| given == name)
                 .map(|(_, value)| value.as_str())
         };
-        if start.is_none() || header("content-id") == start {
+        let id = |text: &'_ str| text.trim_matches(['<', '>']).to_owned();
+        if start.is_none() || header("content-id").map(id) == start.map(id) {
             return soap_part(&header, headers_end + 4..end.before);
         }
         part = Some(end).filter(|found| !found.last);
@@ -330,4 +333,190 @@ fn part_headers(head: &[u8]) -> Vec<(String, String)> {
     lines
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::convert::ConversionSettings;
+    use super::super::payload::PayloadErrorKind;
+    use super::*;
+
+    fn build(content_type: &str, body: impl AsRef<[u8]>) -> Result<Envelope, PayloadError> {
+        let media_type = MediaType::parse(content_type);
+        let (limits, conversion) = (PayloadLimits::default(), ConversionSettings::default());
+        let context = BuildContext {
+            limits: &limits,
+            conversion: &conversion,
+        };
+        let body = Bytes::copy_from_slice(body.as_ref());
+        envelope(media_type.form(), Some(&media_type), true, body, &context).map(|(envelope, _)| envelope)
+    }
+
+    /// What stands in the body.
+    fn check(content_type: &str, body: impl AsRef<[u8]>, expected: &str) {
+        match build(content_type, body) {
+            Ok(envelope) => {
+                let child = envelope.first_child().map(|child| envelope.tree.to_text(child));
+                assert_eq!(child.unwrap_or_default(), expected);
+            }
+            Err(error) => assert_eq!(format!("{:?}: {error}", error.kind), expected),
+        }
+    }
+
+    #[test]
+    fn a_form_becomes_an_element_a_field() {
+        check(
+            "application/x-www-form-urlencoded",
+            "a=1&b=two+words&c=%C3%A9%26&=nameless&d&a=again",
+            "<xformValues><a>1</a><b>two words</b><c>é&amp;</c><d/><a>again</a></xformValues>",
+        );
+    }
+
+    #[test]
+    fn field_names_that_are_no_element_names_come_back_as_they_were() {
+        for name in [
+            "a",
+            "1a",
+            "$a",
+            "a b",
+            "a[0]",
+            "<evil>",
+            "-x",
+            ".",
+            "a:b",
+            "é",
+            "_JsonReader_",
+            "\u{0}",
+        ] {
+            let element = element_name(name);
+            assert!(is_nc_name(&element), "{element}");
+            assert_eq!(field_name(&element), name, "{element}");
+        }
+    }
+
+    #[test]
+    fn a_form_of_too_many_fields_is_refused() {
+        let body = "a=1&".repeat(1000) + "a=1";
+        check(
+            "application/x-www-form-urlencoded",
+            body,
+            "TooLarge: a form of more than 1000 fields",
+        );
+    }
+
+    #[test]
+    fn text_and_bytes_are_wrapped() {
+        check(
+            "text/plain",
+            "a < b",
+            r#"<text xmlns="http://ws.apache.org/commons/ns/payload">a &lt; b</text>"#,
+        );
+        check(
+            "text/plain; charset=iso-8859-1",
+            b"\xe9",
+            r#"<text xmlns="http://ws.apache.org/commons/ns/payload">é</text>"#,
+        );
+        check(
+            "text/plain",
+            "a\0b",
+            "<text xmlns=\"http://ws.apache.org/commons/ns/payload\">a\u{fffd}b</text>",
+        );
+        check(
+            "application/octet-stream",
+            b"\0\xff",
+            r#"<binary xmlns="http://ws.apache.org/commons/ns/payload">AP8=</binary>"#,
+        );
+    }
+
+    #[test]
+    fn text_in_a_set_that_is_unknown_or_wrong_is_refused() {
+        check(
+            "text/plain; charset=ebcdic",
+            "x",
+            "Unsupported: the character set `ebcdic` is not supported; use UTF-8",
+        );
+        check(
+            "text/plain",
+            b"ab\xff",
+            "Malformed: bytes that are not UTF-8 (byte 2 of the body)",
+        );
+    }
+
+    #[test]
+    fn text_xml_is_soap_when_it_is_an_envelope() {
+        let soap = "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body><a/></e:Body></e:Envelope>";
+        check("text/xml", soap, "<a/>");
+        check("text/xml", "<a/>", "<a/>");
+        check(
+            "application/soap+xml",
+            "<a/>",
+            "Malformed: this is not a SOAP envelope but <a>",
+        );
+    }
+
+    #[test]
+    fn a_document_that_is_broken_says_where() {
+        let error = build("application/xml", "<a>\n  <b></c>\n</a>").unwrap_err();
+        assert_eq!(
+            (error.kind, error.place.map(|(line, _)| line)),
+            (PayloadErrorKind::Malformed, Some(2))
+        );
+    }
+
+    #[test]
+    fn a_doctype_is_refused() {
+        let bomb = "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>";
+        for content_type in [
+            "application/xml",
+            "text/xml",
+            "application/soap+xml",
+            "application/unknown",
+        ] {
+            assert!(build(content_type, bomb).is_err(), "{content_type}");
+        }
+    }
+
+    const RELATED: &str =
+        "multipart/related; boundary=\"b 1\"; type=\"application/xop+xml\"; start=\"<root>\"";
+
+    fn parts(root_headers: &str) -> String {
+        format!(
+            "preamble\r\n--b 1\r\nContent-ID: <file>\r\n\r\n\0\x01 --b 1 \r\n--b 1\r\nContent-ID: <root>\r\n{root_headers}\r\n\r\n\
+             <e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body><a/></e:Body></e:Envelope>\r\n--b 1--\r\n"
+        )
+    }
+
+    #[test]
+    fn of_a_multipart_body_the_root_part_is_seen() {
+        check(
+            RELATED,
+            parts("Content-Type: application/xop+xml;\r\n charset=utf-8"),
+            "<a/>",
+        );
+        let no_start = "multipart/related; boundary=\"b 1\"";
+        check(
+            no_start,
+            parts("Content-Type: text/xml"),
+            "Unsupported: the root part of this multipart body (``, encoded as 8bit) cannot be looked into",
+        );
+        check(
+            RELATED,
+            parts("Content-Type: image/png"),
+            "Unsupported: the root part of this multipart body (`image/png`, encoded as 8bit) cannot be looked into",
+        );
+        check(
+            "multipart/form-data; boundary=x",
+            "x",
+            "Unsupported: a multipart body passes through, but only the SOAP part of multipart/related can be looked into",
+        );
+    }
+
+    #[test]
+    fn a_multipart_body_that_is_cut_anywhere_is_refused() {
+        let whole = parts("Content-Type: text/xml");
+        for length in 0..whole.len() - 4 {
+            assert!(build(RELATED, &whole[..length]).is_err(), "cut at {length}");
+        }
+        assert!(build("multipart/related", whole).is_err());
+    }
 }

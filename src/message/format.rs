@@ -326,3 +326,255 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'*');
+
+#[cfg(test)]
+mod tests {
+    use super::super::encoding::Encoding;
+    use super::super::json::convert::ConversionSettings;
+    use super::super::media_type::MediaType;
+    use super::super::payload::{PayloadErrorKind, PayloadLimits};
+    use super::*;
+
+    fn arrived(content_type: &str, body: impl AsRef<[u8]>) -> Payload {
+        let body = Bytes::copy_from_slice(body.as_ref());
+        let mut payload = Payload::stream(
+            Some(MediaType::parse(content_type)),
+            Encoding::Identity,
+            body.into(),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(payload.load(&PayloadLimits::default())).unwrap();
+        payload
+    }
+
+    fn write(payload: Payload, target: Target) -> Result<Written, PayloadError> {
+        let (limits, conversion) = (PayloadLimits::default(), ConversionSettings::default());
+        payload.write(
+            &target,
+            &BuildContext {
+                limits: &limits,
+                conversion: &conversion,
+            },
+        )
+    }
+
+    fn bytes(written: Written) -> Bytes {
+        match written.body {
+            Body::Empty => Bytes::new(),
+            Body::Bytes { bytes, .. } => bytes,
+            Body::Stream(_) => panic!("it was loaded"),
+        }
+    }
+
+    fn check(payload: Payload, form: Form, expected: &str) {
+        let text = match write(payload, Target::of(form)) {
+            Ok(written) => String::from_utf8(bytes(written).to_vec()).unwrap(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(
+            text.replace("http://schemas.xmlsoap.org/soap/envelope/", "11")
+                .replace("http://www.w3.org/2003/05/soap-envelope", "12"),
+            expected
+        );
+    }
+
+    fn json() -> Payload {
+        arrived("application/json", r#"{"a": [1, 2], "b": "x"}"#)
+    }
+
+    fn soap() -> Payload {
+        let head = "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body>";
+        arrived(
+            "text/xml",
+            format!("{head}<p:a xmlns:p='urn:p'>1</p:a></e:Body></e:Envelope>"),
+        )
+    }
+
+    /// The same body, but as if a step had changed it.
+    fn changed(mut payload: Payload) -> Payload {
+        let (limits, conversion) = (PayloadLimits::default(), ConversionSettings::default());
+        payload
+            .envelope_mut(&BuildContext {
+                limits: &limits,
+                conversion: &conversion,
+            })
+            .unwrap();
+        payload
+    }
+
+    #[test]
+    fn json_is_written_in_each_form() {
+        check(json(), Form::Json, r#"{"a": [1, 2], "b": "x"}"#);
+        let xml = "<jsonObject><a>1</a><a>2</a><b>x</b></jsonObject>";
+        check(json(), Form::Xml, xml);
+        check(json(), Form::Soap11, xml);
+        check(
+            json(),
+            Form::Soap12,
+            &format!(
+                "<?xml version='1.0' encoding='UTF-8'?><soapenv:Envelope xmlns:soapenv=\"12\"><soapenv:Body>{xml}</soapenv:Body></soapenv:Envelope>"
+            ),
+        );
+        check(json(), Form::Text, r#"{"a": [1, 2], "b": "x"}"#);
+        check(json(), Form::Binary, r#"{"a": [1, 2], "b": "x"}"#);
+        check(json(), Form::UrlEncoded, "a=1&a=2&b=x");
+        check(
+            json(),
+            Form::Multipart,
+            "this body cannot be written as a multipart body",
+        );
+    }
+
+    #[test]
+    fn soap_is_written_in_each_form() {
+        check(soap(), Form::Json, r#"{"a":1}"#);
+        check(soap(), Form::Xml, r#"<p:a xmlns:p="urn:p">1</p:a>"#);
+        check(
+            changed(soap()),
+            Form::Soap11,
+            r#"<?xml version='1.0' encoding='UTF-8'?><e:Envelope xmlns:e="11"><e:Body><p:a xmlns:p="urn:p">1</p:a></e:Body></e:Envelope>"#,
+        );
+        check(
+            soap(),
+            Form::Soap12,
+            r#"<?xml version='1.0' encoding='UTF-8'?><e:Envelope xmlns:e="12"><e:Body><p:a xmlns:p="urn:p">1</p:a></e:Body></e:Envelope>"#,
+        );
+        check(soap(), Form::Text, "1");
+    }
+
+    #[test]
+    fn text_xml_has_an_envelope_where_the_exchange_is_soap() {
+        let xml = || arrived("application/xml", "<a/>");
+        check(xml(), Form::Soap11, "<a/>");
+        let mut soap_exchange = xml();
+        soap_exchange.set_rest(false);
+        let whole = r#"<?xml version='1.0' encoding='UTF-8'?><soapenv:Envelope xmlns:soapenv="11"><soapenv:Body><a/></soapenv:Body></soapenv:Envelope>"#;
+        check(soap_exchange, Form::Soap11, whole);
+        let always = Target {
+            envelope: EnvelopeRule::Always,
+            ..Target::of(Form::Soap11)
+        };
+        let written = write(xml(), always).unwrap();
+        assert_eq!((written.form, written.as_arrived), (Form::Soap11, false));
+        assert!(bytes(written).starts_with(b"<?xml version='1.0' encoding='UTF-8'?><soapenv:Envelope"));
+    }
+
+    #[test]
+    fn an_unknown_form_is_written_as_what_the_message_is() {
+        assert_eq!(
+            write(changed(soap()), Target::of(Form::Unknown)).unwrap().form,
+            Form::Soap11
+        );
+        check(arrived("application/grpc", "\0\0"), Form::Unknown, "\0\0");
+    }
+
+    #[test]
+    fn text_and_bytes_change_into_each_other() {
+        check(
+            Payload::text("a < b"),
+            Form::Xml,
+            r#"<text xmlns="http://ws.apache.org/commons/ns/payload">a &lt; b</text>"#,
+        );
+        check(changed(Payload::text("a < b")), Form::Text, "a < b");
+        check(changed(Payload::text("a < b")), Form::Binary, "a < b");
+        check(
+            changed(arrived("image/png", b"\x89PNG")),
+            Form::Xml,
+            r#"<binary xmlns="http://ws.apache.org/commons/ns/payload">iVBORw==</binary>"#,
+        );
+        assert_eq!(
+            bytes(
+                write(
+                    changed(arrived("image/png", b"\x89PNG")),
+                    Target::of(Form::Binary)
+                )
+                .unwrap()
+            ),
+            &b"\x89PNG"[..]
+        );
+    }
+
+    #[test]
+    fn a_form_is_written_as_a_form() {
+        let form = || arrived("application/x-www-form-urlencoded", "1a=x+y&b=%26");
+        check(form(), Form::UrlEncoded, "1a=x+y&b=%26");
+        check(changed(form()), Form::UrlEncoded, "1a=x%20y&b=%26");
+        check(form(), Form::Json, r#"{"xformValues":{"1a":"x y","b":"&"}}"#);
+    }
+
+    #[test]
+    fn nothing_is_written_as_nothing() {
+        for form in [
+            Form::Json,
+            Form::Xml,
+            Form::Text,
+            Form::Binary,
+            Form::UrlEncoded,
+            Form::Soap11,
+        ] {
+            assert!(matches!(
+                write(Payload::empty(), Target::of(form)).unwrap().body,
+                Body::Empty
+            ));
+        }
+    }
+
+    #[test]
+    fn another_character_set_is_written_when_it_is_asked_for() {
+        let to = |form, charset| Target {
+            charset: Some(charset),
+            ..Target::of(form)
+        };
+        let latin = || arrived("application/xml; charset=iso-8859-1", b"<a>\xe9</a>");
+        assert_eq!(
+            bytes(write(latin(), Target::of(Form::Xml)).unwrap()),
+            &b"<a>\xe9</a>"[..]
+        );
+        assert_eq!(
+            write(latin(), Target::of(Form::Xml)).unwrap().charset,
+            Charset::Latin1
+        );
+        assert_eq!(
+            bytes(write(latin(), to(Form::Xml, Charset::Utf8)).unwrap()),
+            "<a>é</a>"
+        );
+        assert_eq!(
+            bytes(write(latin(), to(Form::Xml, Charset::Ascii)).unwrap()),
+            "<?xml version='1.0' encoding='US-ASCII'?><a>&#233;</a>"
+        );
+        let json = arrived("application/json", "{\"a\":\"é😀\"}");
+        assert_eq!(
+            bytes(write(json, to(Form::Json, Charset::Ascii)).unwrap()),
+            r#"{"a":"\u00e9\ud83d\ude00"}"#
+        );
+        let text = arrived("text/plain; charset=utf-16", b"\xfe\xff\0a");
+        assert_eq!(bytes(write(text, to(Form::Text, Charset::Utf8)).unwrap()), "a");
+    }
+
+    #[test]
+    fn a_multipart_body_gets_its_changed_root_part_back() {
+        let body = "--b\r\nContent-Type: application/xop+xml\r\n\r\n<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body/></e:Envelope>\r\n--b\r\n\r\n\0file\r\n--b--";
+        let mut payload = changed(arrived("multipart/related; boundary=b", body));
+        let (limits, conversion) = (PayloadLimits::default(), ConversionSettings::default());
+        payload
+            .envelope_mut(&BuildContext {
+                limits: &limits,
+                conversion: &conversion,
+            })
+            .unwrap()
+            .clear_body();
+        check(
+            payload,
+            Form::Multipart,
+            &body
+                .replace('\'', "\"")
+                .replace("http://www.w3.org/2003/05/soap-envelope", "12"),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_cannot_be_written_in_another_form() {
+        let error = write(arrived("application/json", "{"), Target::of(Form::Xml)).unwrap_err();
+        assert_eq!(error.kind, PayloadErrorKind::Malformed);
+    }
+}

@@ -318,11 +318,6 @@ impl Payload {
         }
     }
 
-    /// The envelope, if somebody built it already.
-    pub fn built_envelope(&self) -> Option<&Envelope> {
-        self.envelope.as_deref()
-    }
-
     /// The message is XML that was built, here or by a step.
     pub fn is_built_xml(&self) -> bool {
         matches!(self.truth, Truth::Xml)
@@ -392,6 +387,11 @@ impl Payload {
     pub fn shared_envelope(&mut self, context: &BuildContext<'_>) -> Result<Arc<Envelope>, PayloadError> {
         self.build_envelope(context)?;
         Ok(self.envelope.clone().expect("it was built a line above"))
+    }
+
+    /// The envelope, if somebody built it already.
+    pub fn built_envelope(&self) -> Option<&Envelope> {
+        self.envelope.as_deref()
     }
 
     /// The envelope to be changed. From now on the XML is the truth.
@@ -535,7 +535,7 @@ impl Payload {
 
     fn envelope_of_json(&self, context: &BuildContext<'_>) -> Result<Envelope, PayloadError> {
         let json = self.json.as_deref().ok_or_else(not_loaded)?;
-        build::from_json(json, context)
+        Ok(build::from_json(json, context))
     }
 
     fn build_json(&mut self, context: &BuildContext<'_>) -> Result<(), PayloadError> {
@@ -629,4 +629,387 @@ fn too_large_for_a_tree(limits: &PayloadLimits) -> PayloadError {
         "a body of more than {} bytes is not looked into",
         limits.tree
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::{Body as HttpBody, Frame};
+
+    use super::super::body::StreamOrigin;
+    use super::super::format::{Body, Target};
+    use super::super::json::text;
+    use super::*;
+
+    /// A body that fails the test when somebody reads more of it than is there.
+    struct Pieces(VecDeque<Result<Bytes, StreamError>>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = StreamError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| piece.map(Frame::data)))
+        }
+    }
+
+    fn stream(content_type: &str, encoding: Encoding, body: impl AsRef<[u8]>) -> Payload {
+        let pieces = body
+            .as_ref()
+            .chunks(7)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
+        Payload::stream(
+            Some(MediaType::parse(content_type)),
+            encoding,
+            ByteStream::new(Pieces(pieces)),
+        )
+    }
+
+    fn wait<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    fn loaded(content_type: &str, body: impl AsRef<[u8]>) -> Payload {
+        let mut payload = stream(content_type, Encoding::Identity, body);
+        wait(payload.load(&PayloadLimits::default())).unwrap();
+        payload
+    }
+
+    fn with<T>(run: impl FnOnce(&BuildContext<'_>) -> T) -> T {
+        let (limits, conversion) = (PayloadLimits::default(), ConversionSettings::default());
+        run(&BuildContext {
+            limits: &limits,
+            conversion: &conversion,
+        })
+    }
+
+    fn first_child(payload: &mut Payload) -> String {
+        with(|context| match payload.envelope(context) {
+            Ok(envelope) => envelope
+                .first_child()
+                .map_or(String::new(), |child| envelope.tree.to_text(child)),
+            Err(error) => error.to_string(),
+        })
+    }
+
+    fn json(payload: &mut Payload) -> String {
+        with(|context| {
+            payload
+                .json(context)
+                .map(text)
+                .unwrap_or_else(|error| error.to_string())
+        })
+    }
+
+    fn written(payload: Payload, form: Form) -> (String, bool) {
+        let written = with(|context| payload.write(&Target::of(form), context)).unwrap();
+        let text = match written.body {
+            Body::Empty => String::new(),
+            Body::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+            Body::Stream(stream) => {
+                String::from_utf8(wait(stream.collect(1 << 20)).unwrap().0.to_vec()).unwrap()
+            }
+        };
+        (text, written.as_arrived)
+    }
+
+    #[test]
+    fn a_stream_that_nobody_looks_into_goes_on_as_a_stream() {
+        let payload = stream("application/json", Encoding::Other("aes".into()), "not even json");
+        assert!(
+            !payload.is_loaded() && payload.is_untouched() && !payload.must_load_for(&Target::of(Form::Json))
+        );
+        let written = with(|context| payload.write(&Target::of(Form::Json), context)).unwrap();
+        assert!(matches!(written.body, Body::Stream(_)) && written.as_arrived);
+    }
+
+    #[test]
+    fn looking_at_a_stream_before_it_is_loaded_is_an_error() {
+        let mut payload = stream("application/json", Encoding::Identity, "{}");
+        assert!(payload.must_load_for(&Target::of(Form::Xml)));
+        with(|context| {
+            assert_eq!(
+                payload.envelope(context).unwrap_err().kind,
+                PayloadErrorKind::NotLoaded
+            );
+            assert_eq!(
+                payload.json(context).unwrap_err().kind,
+                PayloadErrorKind::NotLoaded
+            );
+            assert_eq!(
+                payload.write(&Target::of(Form::Xml), context).unwrap_err().kind,
+                PayloadErrorKind::NotLoaded
+            );
+        });
+    }
+
+    #[test]
+    fn a_body_that_was_only_looked_at_goes_out_as_it_came() {
+        let body = "<a  b = '1'><!-- kept --></a >\n";
+        let mut payload = loaded("application/xml", body);
+        assert_eq!(first_child(&mut payload), r#"<a b="1"><!-- kept --></a>"#);
+        assert!(json(&mut payload).starts_with('{'));
+        assert!(payload.is_untouched() && !payload.is_json());
+        assert_eq!(written(payload, Form::Xml), (body.to_owned(), true));
+    }
+
+    #[test]
+    fn the_same_bytes_go_out_without_a_copy() {
+        let bytes = Bytes::from_static(b"<a/>");
+        let mut payload = Payload::stream(
+            Some(MediaType::parse("application/xml")),
+            Encoding::Identity,
+            bytes.clone().into(),
+        );
+        wait(payload.load(&PayloadLimits::default())).unwrap();
+        first_child(&mut payload);
+        let written = with(|context| payload.write(&Target::of(Form::Xml), context)).unwrap();
+        assert!(matches!(written.body, Body::Bytes { bytes: out, .. } if out.as_ptr() == bytes.as_ptr()));
+    }
+
+    #[test]
+    fn a_packed_body_is_unpacked_to_be_read_and_forwarded_as_it_came() {
+        let packed = zstd::encode_all(&b"<a>unpacked</a>"[..], 3).unwrap();
+        let mut payload = stream("application/xml", Encoding::Zstd, &packed);
+        wait(payload.load(&PayloadLimits::default())).unwrap();
+        assert_eq!(first_child(&mut payload), "<a>unpacked</a>");
+        let copy = payload.try_clone().unwrap();
+        let out = with(|context| copy.write(&Target::of(Form::Xml), context)).unwrap();
+        assert!(matches!(out.body, Body::Bytes { bytes, .. } if bytes == packed) && out.as_arrived);
+        with(|context| payload.envelope_mut(context).unwrap().set_text("changed"));
+        assert_eq!(written(payload, Form::Text), ("changed".to_owned(), false));
+    }
+
+    #[test]
+    fn a_large_packed_body_is_unpacked_elsewhere() {
+        let plain: Vec<u8> = (0..200_000u32)
+            .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        let packed = zstd::encode_all(&plain[..], 1).unwrap();
+        assert!(packed.len() > UNPACK_IN_PLACE);
+        let mut payload = stream("application/octet-stream", Encoding::Zstd, &packed);
+        wait(payload.load(&PayloadLimits::default())).unwrap();
+        let Truth::Raw(raw) = payload.truth() else {
+            panic!("it was loaded")
+        };
+        assert_eq!(raw.plain().unwrap(), &plain);
+    }
+
+    #[test]
+    fn a_body_kept_to_be_sent_again_is_not_unpacked() {
+        let mut payload = stream("application/xml", Encoding::Gzip, "no gzip at all");
+        wait(payload.keep(&PayloadLimits::default())).unwrap();
+        assert!(!payload.is_loaded() && payload.try_clone().is_some());
+        assert_eq!(
+            written(payload.try_clone().unwrap(), Form::Xml),
+            ("no gzip at all".to_owned(), true)
+        );
+        assert_eq!(
+            wait(payload.load(&PayloadLimits::default())).unwrap_err().kind,
+            PayloadErrorKind::Malformed
+        );
+        assert_eq!(written(payload, Form::Xml).0, "no gzip at all");
+    }
+
+    #[test]
+    fn more_than_the_limit_is_too_large_packed_or_not() {
+        let limits = PayloadLimits {
+            body: 100,
+            ..PayloadLimits::default()
+        };
+        let mut plain = stream("text/plain", Encoding::Identity, "x".repeat(101));
+        assert_eq!(
+            wait(plain.load(&limits)).unwrap_err().kind,
+            PayloadErrorKind::TooLarge
+        );
+        let mut bomb = stream(
+            "text/plain",
+            Encoding::Zstd,
+            zstd::encode_all(&[0; 1 << 20][..], 3).unwrap(),
+        );
+        assert_eq!(
+            wait(bomb.load(&limits)).unwrap_err().kind,
+            PayloadErrorKind::TooLarge
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_loaded_may_still_be_too_large_to_be_built() {
+        let body = format!("<a>{}</a>", "x".repeat(2 << 20));
+        let mut payload = loaded("application/xml", &body);
+        assert_eq!(
+            first_child(&mut payload),
+            "a body of more than 2097152 bytes is not looked into"
+        );
+        assert_eq!(written(payload, Form::Xml).0, body);
+    }
+
+    #[test]
+    fn a_stream_that_breaks_names_who_broke_it() {
+        let broken = StreamError::new(StreamOrigin::Client, StreamErrorKind::Closed, "gone");
+        let pieces = Pieces(VecDeque::from([
+            Ok(Bytes::from_static(b"half")),
+            Err(broken.clone()),
+        ]));
+        let mut payload = Payload::stream(None, Encoding::Identity, ByteStream::new(pieces));
+        let error = wait(payload.load(&PayloadLimits::default())).unwrap_err();
+        assert_eq!(error.kind, PayloadErrorKind::Stream(broken));
+        assert!(payload.is_empty() && payload.is_loaded());
+    }
+
+    #[test]
+    fn json_is_seen_as_xml_and_stays_json() {
+        let mut payload = loaded("application/json", r#"{ "a": 1.50, "b": [1, 2] }"#);
+        assert_eq!(
+            first_child(&mut payload),
+            "<jsonObject><a>1.50</a><b>1</b><b>2</b></jsonObject>"
+        );
+        assert!(payload.is_json());
+        assert_eq!(json(&mut payload), r#"{"a":1.50,"b":[1,2]}"#);
+        assert_eq!(
+            with(|context| payload.json_text(context).unwrap().into_owned()),
+            r#"{ "a": 1.50, "b": [1, 2] }"#
+        );
+        assert_eq!(
+            written(payload, Form::Json),
+            (r#"{ "a": 1.50, "b": [1, 2] }"#.to_owned(), true)
+        );
+    }
+
+    #[test]
+    fn json_that_is_changed_as_xml_is_converted_back() {
+        let mut payload = loaded("application/json", r#"{"a":1}"#);
+        with(|context| {
+            let envelope = payload.envelope_mut(context).unwrap();
+            let a = envelope
+                .tree
+                .first_child(envelope.first_child().unwrap())
+                .unwrap();
+            envelope.tree.set_value(a, "02");
+        });
+        assert!(!payload.is_json());
+        assert_eq!(json(&mut payload), r#"{"a":"02"}"#);
+        assert_eq!(written(payload, Form::Json), (r#"{"a":"02"}"#.to_owned(), false));
+    }
+
+    #[test]
+    fn a_view_is_made_anew_after_the_other_side_changed() {
+        let mut payload = loaded("application/xml", "<a>1</a>");
+        assert_eq!(json(&mut payload), r#"{"a":1}"#);
+        with(|context| payload.envelope_mut(context).unwrap().set_text("t"));
+        assert_eq!(json(&mut payload), r#"{"text":"t"}"#);
+        with(|context| *payload.json_mut(context).unwrap() = text_json("new"));
+        assert!(payload.is_json());
+        assert_eq!(first_child(&mut payload), "<jsonValue>\"new\"</jsonValue>");
+    }
+
+    fn text_json(text: &str) -> Json {
+        Json::String(text.to_owned())
+    }
+
+    const SOAP: &str = "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'>\
+                        <e:Header><h/></e:Header><e:Body><a>1</a></e:Body></e:Envelope>";
+
+    #[test]
+    fn soap_headers_outlive_a_body_that_is_replaced() {
+        for replacement in [
+            Payload::bytes(Form::Json, "{\"b\":2}"),
+            Payload::xml(Envelope::empty(SoapVersion::Soap11)),
+            Payload::text("b"),
+        ] {
+            let mut payload = loaded("text/xml", SOAP);
+            assert!(payload.may_have_headers());
+            with(|context| payload.replace_body(replacement, context)).unwrap();
+            let whole = with(|context| format!("{:?}", payload.envelope(context).unwrap()));
+            assert!(
+                whole.contains("<e:Header><h/></e:Header>") && !whole.contains("<a>"),
+                "{whole}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_replaced_unread_is_never_read() {
+        let endless = Pieces(VecDeque::from([Err(StreamError::new(
+            StreamOrigin::Client,
+            StreamErrorKind::Failed,
+            "read",
+        ))]));
+        let media_type = Some(MediaType::parse("application/json"));
+        let mut payload = Payload::stream(media_type, Encoding::Identity, ByteStream::new(endless));
+        with(|context| payload.replace_body(Payload::bytes(Form::Json, "{}"), context)).unwrap();
+        assert_eq!(written(payload, Form::Json), ("{}".to_owned(), false));
+    }
+
+    #[test]
+    fn no_body_is_an_empty_envelope_and_an_empty_object() {
+        for mut payload in [
+            Payload::empty(),
+            loaded("application/json", " \n"),
+            loaded("text/xml", ""),
+        ] {
+            assert_eq!(first_child(&mut payload), "");
+            assert_eq!(json(&mut payload), "{}");
+            assert!(!payload.is_json());
+            assert_eq!(written(payload, Form::Json).0.trim(), "");
+        }
+    }
+
+    #[test]
+    fn a_query_shows_itself_and_is_not_written_until_it_is_changed() {
+        let mut payload = Payload::query("a=1&b=x%20y");
+        assert!(payload.is_empty() && payload.is_loaded() && payload.is_untouched());
+        assert_eq!(
+            first_child(&mut payload),
+            "<xformValues><a>1</a><b>x y</b></xformValues>"
+        );
+        assert_eq!(written(payload.try_clone().unwrap(), Form::UrlEncoded).0, "");
+        with(|context| _ = payload.envelope_mut(context).unwrap());
+        assert_eq!(written(payload, Form::UrlEncoded).0, "a=1&b=x%20y");
+    }
+
+    #[test]
+    fn a_copy_does_not_change_with_its_original() {
+        let mut payload = loaded("application/xml", "<a/>");
+        first_child(&mut payload);
+        let mut copy = payload.try_clone().unwrap();
+        with(|context| payload.envelope_mut(context).unwrap().set_text("changed"));
+        assert_eq!(first_child(&mut copy), "<a/>");
+        assert!(copy.is_untouched() && !payload.is_untouched());
+        assert!(
+            stream("text/plain", Encoding::Identity, "x")
+                .try_clone()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn json_that_is_no_json_says_where() {
+        let mut payload = loaded("application/json", "{\"a\":\n x}");
+        with(|context| {
+            let error = payload.json(context).unwrap_err();
+            assert_eq!(
+                (error.kind, error.place),
+                (PayloadErrorKind::Malformed, Some((2, 2)))
+            );
+        });
+        assert_eq!(written(payload, Form::Json).0, "{\"a\":\n x}");
+    }
+
+    #[test]
+    fn limits_can_be_read_from_a_file() {
+        let limits: PayloadLimits = serde_json::from_str(r#"{"body": 5, "xml": {"depth": 3}}"#).unwrap();
+        assert_eq!((limits.body, limits.xml.depth, limits.form_fields), (5, 3, 1000));
+        assert!(serde_json::from_str::<PayloadLimits>(r#"{"bodies": 5}"#).is_err());
+    }
 }

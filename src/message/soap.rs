@@ -532,3 +532,189 @@ impl FaultCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::xml::XmlLimits;
+
+    fn tree(text: &str) -> XmlTree {
+        XmlTree::parse_str(text, &XmlLimits::default()).unwrap()
+    }
+
+    fn soap(parts: &str) -> Result<Envelope, PayloadError> {
+        Envelope::from_soap(tree(&format!(
+            "<s:Envelope xmlns:s='{SOAP11_NAMESPACE}'>{parts}</s:Envelope>"
+        )))
+    }
+
+    fn check(envelope: &Envelope, expected: &str) {
+        let text = envelope.tree.to_text(envelope.root());
+        let short = text
+            .replace(SOAP11_NAMESPACE, "11")
+            .replace(SOAP12_NAMESPACE, "12");
+        assert_eq!(
+            short.replace("soapenv:", "e:").replace(":soapenv", ":e"),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_document_is_put_into_an_envelope_without_being_copied() {
+        let parsed = tree("<!-- before --><a xmlns='urn:a'><b/></a>");
+        let (nodes, element) = (parsed.node_count(), parsed.document_element());
+        let envelope = Envelope::around(parsed);
+        assert_eq!(envelope.first_child(), element);
+        assert!(envelope.tree.node_count() <= nodes + 3);
+        assert!(envelope.is_wrapped());
+        check(
+            &envelope,
+            r#"<e:Envelope xmlns:e="11"><e:Body><a xmlns="urn:a"><b/></a></e:Body></e:Envelope>"#,
+        );
+    }
+
+    #[test]
+    fn the_parts_of_an_envelope_are_found() {
+        let envelope = soap("<s:Header><h/></s:Header><s:Body> <a/><b/></s:Body>").unwrap();
+        assert_eq!(envelope.version(), SoapVersion::Soap11);
+        assert!(!envelope.is_wrapped());
+        assert_eq!(envelope.tree.local_name(envelope.first_child().unwrap()), "a");
+        assert_eq!(envelope.tree.local_name(envelope.header().unwrap()), "Header");
+        assert_eq!(soap("<s:Body/>").unwrap().first_child(), None);
+    }
+
+    #[test]
+    fn an_envelope_of_another_build_is_refused() {
+        for (parts, reason) in [
+            ("<s:Body/><s:Body><evil/></s:Body>", "more than one Body"),
+            ("<s:Header/><s:Header/><s:Body/>", "more than one Header"),
+            ("<s:Body/><s:Header/>", "behind its Body"),
+            ("<s:Header/>", "without Body"),
+            ("<s:Body/><Body/>", "<Body> may not stand"),
+            ("<wrapper><s:Body/></wrapper><s:Body/>", "<wrapper> may not stand"),
+        ] {
+            let error = soap(parts).unwrap_err();
+            assert!(error.message.contains(reason), "{parts}: {error}");
+        }
+        let error = Envelope::from_soap(tree("<Envelope/>")).unwrap_err();
+        assert_eq!(error.message, "this is not a SOAP envelope but <Envelope>");
+    }
+
+    #[test]
+    fn the_body_of_another_document_can_be_put_in() {
+        let mut envelope = soap("<s:Header><h/></s:Header><s:Body><old/><older/></s:Body>").unwrap();
+        let source = tree("<x xmlns:p='urn:p'><p:new/></x>");
+        let child = source
+            .child_elements(source.document_element().unwrap())
+            .next()
+            .unwrap();
+        envelope.set_body_child(&source, child);
+        check(
+            &envelope,
+            r#"<s:Envelope xmlns:s="11"><s:Header><h/></s:Header><s:Body><p:new xmlns:p="urn:p"/></s:Body></s:Envelope>"#,
+        );
+    }
+
+    #[test]
+    fn a_header_is_made_when_it_is_needed() {
+        let mut envelope = Envelope::empty(SoapVersion::Soap12);
+        assert_eq!(envelope.header(), None);
+        let header = envelope.ensure_header();
+        assert_eq!(envelope.ensure_header(), header);
+        check(
+            &envelope,
+            r#"<e:Envelope xmlns:e="12"><e:Header/><e:Body/></e:Envelope>"#,
+        );
+    }
+
+    #[test]
+    fn an_envelope_that_a_step_has_ruined_is_made_anew() {
+        let mut envelope = Envelope::empty(SoapVersion::Soap11);
+        let root = envelope.root();
+        envelope.tree.detach(root);
+        assert_eq!(
+            (envelope.header(), envelope.first_child(), envelope.is_fault()),
+            (None, None, false)
+        );
+        envelope.set_text("again");
+        assert_eq!(envelope.text().as_deref(), Some("again"));
+        let body = envelope.body();
+        envelope.tree.detach(body);
+        envelope.set_text("and again");
+        assert_eq!(envelope.body_text(), "and again");
+    }
+
+    #[test]
+    fn text_and_bytes_stand_in_elements_of_their_own() {
+        let mut envelope = Envelope::empty(SoapVersion::Soap11);
+        envelope.set_text("a < b");
+        check(
+            &envelope,
+            r#"<e:Envelope xmlns:e="11"><e:Body><text xmlns="http://ws.apache.org/commons/ns/payload">a &lt; b</text></e:Body></e:Envelope>"#,
+        );
+        assert_eq!(envelope.binary(), None);
+        envelope.set_binary(b"\0\xff");
+        assert_eq!(envelope.binary().unwrap(), b"\0\xff");
+        assert_eq!(envelope.text(), None);
+    }
+
+    const FAULT11: &str = "<s:Body><s:Fault><faultcode>s:Server</faultcode><faultstring>no</faultstring>\
+                           <faultactor>urn:me</faultactor><detail><why>because</why></detail></s:Fault></s:Body>";
+
+    #[test]
+    fn a_fault_is_read_in_either_version() {
+        let mut envelope = soap(FAULT11).unwrap();
+        let fault = envelope.fault().unwrap();
+        assert_eq!((fault.code, &*fault.reason), (Some(FaultCode::Receiver), "no"));
+        envelope.to_version(SoapVersion::Soap12);
+        let again = envelope.fault().unwrap();
+        assert_eq!(
+            (again.code, &*again.reason, again.role.as_deref()),
+            (fault.code, "no", Some("urn:me"))
+        );
+    }
+
+    #[test]
+    fn a_fault_changes_its_version_and_back() {
+        let mut envelope = soap(FAULT11).unwrap();
+        envelope.to_version(SoapVersion::Soap12);
+        check(
+            &envelope,
+            r#"<s:Envelope xmlns:s="12"><s:Body><s:Fault><s:Code><s:Value>s:Receiver</s:Value></s:Code><s:Reason><s:Text xml:lang="en">no</s:Text></s:Reason><s:Role>urn:me</s:Role><s:Detail><why>because</why></s:Detail></s:Fault></s:Body></s:Envelope>"#,
+        );
+        envelope.to_version(SoapVersion::Soap11);
+        check(
+            &envelope,
+            r#"<s:Envelope xmlns:s="11"><s:Body><s:Fault><faultcode>s:Server</faultcode><faultstring>no</faultstring><faultactor>urn:me</faultactor><detail><why>because</why></detail></s:Fault></s:Body></s:Envelope>"#,
+        );
+    }
+
+    #[test]
+    fn a_code_of_ones_own_stays() {
+        let mut envelope = soap(
+            "<s:Body><s:Fault><faultcode>OUT</faultcode><faultstring>x</faultstring></s:Fault></s:Body>",
+        )
+        .unwrap();
+        assert_eq!(envelope.fault().unwrap().code, None);
+        envelope.to_version(SoapVersion::Soap12);
+        assert_eq!(envelope.fault().unwrap().own_code.as_deref(), Some("OUT"));
+        assert!(
+            envelope
+                .tree
+                .to_text(envelope.root())
+                .contains("<s:Subcode><s:Value>OUT</s:Value></s:Subcode>")
+        );
+    }
+
+    #[test]
+    fn header_blocks_keep_their_soap_attributes_in_the_other_version() {
+        let parts =
+            "<s:Header><h s:mustUnderstand='1' s:actor='urn:next' own='1'/></s:Header><s:Body><a/></s:Body>";
+        let mut envelope = soap(parts).unwrap();
+        envelope.to_version(SoapVersion::Soap12);
+        check(
+            &envelope,
+            r#"<s:Envelope xmlns:s="12"><s:Header><h s:mustUnderstand="1" s:role="urn:next" own="1"/></s:Header><s:Body><a/></s:Body></s:Envelope>"#,
+        );
+    }
+}
