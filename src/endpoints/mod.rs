@@ -1,5 +1,7 @@
 //! One file each: the endpoints.
 
+pub mod uri_template;
+
 use crate::plan::EndpointKind;
 
 /// Every endpoint, in the order of the reference.

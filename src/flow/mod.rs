@@ -7,6 +7,8 @@ pub mod fault;
 pub mod mediator;
 pub mod runtime;
 pub mod sequence;
+#[cfg(test)]
+pub mod testing;
 
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
 pub use endpoint::{Answer, Endpoint};
