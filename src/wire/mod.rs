@@ -3,12 +3,17 @@
 //! Everything here lives in one thread: a worker has its own listener, its own service and its own backend
 //! connections (`listen::spawn_workers`, `listen::serve`, `client::Client`). Nothing is shared on the way of a request.
 
+mod alarm;
+mod cause;
 pub mod client;
 mod connect;
+mod guard;
+mod head;
 mod hop;
 pub mod limits;
 pub mod listen;
 mod pool;
+mod serve;
 pub mod server;
 pub mod tls;
 pub mod url;

@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,8 +19,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::alarm::Alarm;
+use super::cause::find;
 use super::client::{Inner, Outgoing, Reached, SendError, SendErrorKind, Times, Upload};
 use super::connect::{Meter, Metered, is_gone};
 use super::hop;
@@ -258,40 +259,6 @@ fn send_error(error: &hyper::Error, meter: &Meter) -> SendError {
         kind,
         message,
         reached: reached(meter),
-    }
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// A deadline that moves without touching the timer: the timer is set again only when it goes off too early, or when
-/// the deadline moves ahead of it.
-#[derive(Default)]
-pub(super) struct Alarm {
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Alarm {
-    pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        while timer.as_mut().poll(context).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
     }
 }
 

@@ -1,22 +1,14 @@
-//! Serving one connection: what arrives becomes an `Incoming`, what the service answers is written back.
+//! What a server says and hears: a request that came in, the reply to it, and the service between.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
-use http_body::{Body, Frame, SizeHint};
-use hyper::ext::ReasonPhrase;
+use http_body::Body as _;
 
-use super::hop;
-use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
+use crate::message::body::ByteStream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {

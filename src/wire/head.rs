@@ -1,0 +1,643 @@
+//! A strict look at the raw bytes of a request, before the HTTP library sees them: where its head and body end, and
+//! whether any reader could take it for something else.
+//!
+//! hyper is lenient where leniency lets two servers disagree about where a request ends (repeated or odd
+//! `Transfer-Encoding`, two `Host`, bare line feeds, both framings at once). What passes here is unambiguous.
+
+use http::StatusCode;
+use memchr::memchr;
+
+use super::limits::ServerLimits;
+
+/// Why a request is not let in. The connection ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    pub const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}
+
+const fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
+}
+
+/// A head that is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Bytes of the head, with the empty line that ends it.
+    pub length: usize,
+    pub framing: Framing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// Reads a head line by line as it comes; each line is looked at once.
+#[derive(Debug, Default)]
+pub(super) struct HeadScanner {
+    line_start: usize,
+    searched: usize,
+    headers: usize,
+    request_line: Option<RequestLine>,
+    host: bool,
+    length: Option<u64>,
+    chunked: bool,
+    body_announced: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RequestLine {
+    http10: bool,
+    length: usize,
+}
+
+impl HeadScanner {
+    /// Looks at `bytes`, which begin with the head. `None`: it is not whole yet.
+    pub fn advance(&mut self, bytes: &[u8], limits: &ServerLimits) -> Result<Option<Head>, Refusal> {
+        while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
+            let line_end = self.searched + found;
+            if line_end == self.line_start || bytes[line_end - 1] != b'\r' {
+                return Err(bad("a line ends without a carriage return"));
+            }
+            let line = &bytes[self.line_start..line_end - 1];
+            self.line_start = line_end + 1;
+            self.searched = self.line_start;
+            match self.request_line {
+                // Some clients send an empty line after a body, and RFC 9112 2.2 asks to overlook one.
+                None if line.is_empty() && line_end == 1 => (),
+                None => self.request_line = Some(read_request_line(line, limits)?),
+                Some(request_line) if line.is_empty() => return self.finish(request_line, limits).map(Some),
+                Some(request_line) => self.header(line, request_line, limits)?,
+            }
+        }
+        self.searched = bytes.len();
+        let unfinished = &bytes[self.line_start..];
+        match self.request_line {
+            None if unfinished.len() > limits.request_line + 1 => Err(URI_TOO_LONG),
+            // Whatever speaks another protocol is told at once, not after a timeout.
+            None if unfinished.first().is_some_and(|first| *first != b'\r' && !TOKEN[usize::from(*first)]) => {
+                Err(bad("the request does not begin with a method"))
+            }
+            Some(line) if bytes.len() - line.length > limits.header_bytes => Err(HEADERS_TOO_LARGE),
+            _ => Ok(None),
+        }
+    }
+
+    fn header(&mut self, line: &[u8], request: RequestLine, limits: &ServerLimits) -> Result<(), Refusal> {
+        self.headers += 1;
+        if self.headers > limits.header_count {
+            return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "there are too many headers"));
+        }
+        if self.line_start - request.length > limits.header_bytes {
+            return Err(HEADERS_TOO_LARGE);
+        }
+        let Some(colon) = memchr(b':', line) else {
+            return Err(bad("a header has no colon"));
+        };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.is_empty() || !name.iter().all(|byte| TOKEN[usize::from(*byte)]) {
+            return Err(bad("a header name is not valid"));
+        }
+        if !is_field_value(value) {
+            return Err(bad("a header value has a control character"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                if self.host {
+                    return Err(bad("there is more than one Host"));
+                }
+                self.host = true;
+                if !is_authority(value.trim_ascii()) {
+                    return Err(bad("the Host is not valid"));
+                }
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                if !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "the expectation is not known"));
+                }
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                if self.body_announced {
+                    return Err(bad("the length of the body is told more than once"));
+                }
+                self.body_announced = true;
+                self.length = Some(read_length(value.trim_ascii()).ok_or(bad("the Content-Length is not valid"))?);
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.body_announced {
+                    return Err(bad("the length of the body is told more than once"));
+                }
+                self.body_announced = true;
+                if request.http10 {
+                    return Err(bad("HTTP/1.0 knows no Transfer-Encoding"));
+                }
+                if !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Err(bad("the Transfer-Encoding is not chunked"));
+                }
+                self.chunked = true;
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn finish(&self, request: RequestLine, limits: &ServerLimits) -> Result<Head, Refusal> {
+        if !self.host && !request.http10 {
+            return Err(bad("there is no Host"));
+        }
+        let framing =
+            if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or_default()) };
+        if let Framing::Length(length) = framing
+            && limits.streamed_body > 0
+            && length > limits.streamed_body
+        {
+            return Err(BODY_TOO_LARGE);
+        }
+        Ok(Head { length: self.line_start, framing })
+    }
+}
+
+const URI_TOO_LONG: Refusal = Refusal::new(StatusCode::URI_TOO_LONG, "the request line is too long");
+const HEADERS_TOO_LARGE: Refusal =
+    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long");
+pub(super) const BODY_TOO_LARGE: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+
+fn read_request_line(line: &[u8], limits: &ServerLimits) -> Result<RequestLine, Refusal> {
+    if line.len() > limits.request_line {
+        return Err(URI_TOO_LONG);
+    }
+    let Some(method_end) = memchr(b' ', line) else {
+        return Err(bad("the request line is not valid"));
+    };
+    let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
+    if method.is_empty() || !method.iter().all(|byte| TOKEN[usize::from(*byte)]) {
+        return Err(bad("the method is not valid"));
+    }
+    let Some(target_end) = memchr(b' ', rest) else {
+        return Err(bad("the request line has no version"));
+    };
+    let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
+    let http10 = match version {
+        b"HTTP/1.1" => false,
+        b"HTTP/1.0" => true,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this version of HTTP is not spoken here"));
+        }
+        _ => return Err(bad("the version is not valid")),
+    };
+    if method.len() > 32 || method.iter().any(u8::is_ascii_lowercase) {
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this method is not known"));
+    }
+    if let Some(refusal) = refused_method(method) {
+        return Err(refusal);
+    }
+    check_target(method, target)?;
+    Ok(RequestLine { http10, length: line.len() + 2 })
+}
+
+/// Methods that a gateway never passes on.
+pub(super) fn refused_method(method: &[u8]) -> Option<Refusal> {
+    matches!(method, b"CONNECT" | b"TRACE")
+        .then_some(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed"))
+}
+
+fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
+    if target == b"*" {
+        return if method == b"OPTIONS" { Ok(()) } else { Err(bad("the target is not valid")) };
+    }
+    let path = if target.first() == Some(&b'/') {
+        target
+    } else {
+        let after_scheme = [b"http://".as_slice(), b"https://"]
+            .into_iter()
+            .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme))
+            .map(|scheme| &target[scheme.len()..])
+            .ok_or(bad("the target is not valid"))?;
+        let end = after_scheme.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(after_scheme.len());
+        if !is_authority(&after_scheme[..end]) {
+            return Err(bad("the host in the target is not valid"));
+        }
+        &after_scheme[end..]
+    };
+    check_path(path)
+}
+
+/// Bytes that no path or query has, and in the path the escapes that mean different things to different readers.
+pub(super) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
+    if path_and_query.iter().any(|byte| !matches!(byte, 0x21..=0x7e) || *byte == b'#') {
+        return Err(bad("the target has a character that must be escaped"));
+    }
+    let path = memchr(b'?', path_and_query).map_or(path_and_query, |query| &path_and_query[..query]);
+    let mut rest = path;
+    while let Some(escape) = memchr(b'%', rest) {
+        match &rest[escape + 1..] {
+            [b'0', b'0', ..] => return Err(bad("the path has a NUL")),
+            [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = &rest[escape + 3..],
+            _ => return Err(bad("the path has an escape that is not valid")),
+        }
+    }
+    Ok(())
+}
+
+fn read_length(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+fn is_field_value(value: &[u8]) -> bool {
+    // Written without a shortcut so that it is done many bytes at a time.
+    value.iter().fold(true, |valid, byte| valid & ((*byte >= 0x20 && *byte != 0x7f) | (*byte == b'\t')))
+}
+
+/// `host[:port]` without a user name, a comma or a space.
+pub(super) fn is_authority(authority: &[u8]) -> bool {
+    let (host, port) = match authority {
+        [b'[', rest @ ..] => match memchr(b']', rest) {
+            Some(end) => {
+                let inside = &rest[..end];
+                let valid = inside.contains(&b':')
+                    && inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+                if !valid {
+                    return false;
+                }
+                match &rest[end + 1..] {
+                    [] => return true,
+                    [b':', port @ ..] => return is_port(port),
+                    _ => return false,
+                }
+            }
+            None => return false,
+        },
+        _ => match memchr(b':', authority) {
+            Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
+            None => (authority, None),
+        },
+    };
+    !host.is_empty() && host.iter().all(|byte| HOST[usize::from(*byte)]) && port.is_none_or(is_port)
+}
+
+fn is_port(port: &[u8]) -> bool {
+    matches!(port.len(), 1..=5) && port.iter().all(u8::is_ascii_digit)
+}
+
+const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
+const HOST: [bool; 256] = table(b"-._~%!$&'()*+;=");
+
+const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+}
+
+/// Follows a chunked body to its end, more strictly than the reader behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunks {
+    state: Chunk,
+    /// Bytes of chunk extensions and trailers so far.
+    extra: usize,
+    /// Bytes of the body itself so far.
+    pub data: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    Size { value: u64, digits: u8 },
+    Extension { value: u64 },
+    SizeEnd { value: u64 },
+    Data { left: u64 },
+    DataReturn,
+    DataEnd,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLineEnd,
+    LastEnd,
+    Done,
+}
+
+/// Enough for signatures and checksums; more is an attack on the reader's memory.
+const MAX_EXTRA: usize = 8 * 1024;
+
+impl Chunks {
+    pub fn new() -> Self {
+        Self { state: Chunk::Size { value: 0, digits: 0 }, extra: 0, data: 0 }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == Chunk::Done
+    }
+
+    /// Takes bytes up to the end of the body, or up to what is wrong with it, and says how many those were.
+    pub fn advance(&mut self, bytes: &[u8]) -> (usize, Option<&'static str>) {
+        let mut at = 0;
+        while at < bytes.len() {
+            if let Chunk::Data { left } = self.state {
+                let here = left.min((bytes.len() - at) as u64);
+                at += here as usize;
+                self.data += here;
+                self.state = if here == left { Chunk::DataReturn } else { Chunk::Data { left: left - here } };
+                continue;
+            }
+            if self.is_done() {
+                break;
+            }
+            match self.step(bytes[at]) {
+                Ok(state) => self.state = state,
+                Err(problem) => return (at, Some(problem)),
+            }
+            at += 1;
+        }
+        (at, None)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<Chunk, &'static str> {
+        Ok(match (self.state, byte) {
+            (Chunk::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == 15 {
+                    return Err("a chunk is too long");
+                }
+                let digit = (byte as char).to_digit(16).unwrap_or_default();
+                Chunk::Size { value: value << 4 | u64::from(digit), digits: digits + 1 }
+            }
+            (Chunk::Size { digits: 0, .. }, _) => return Err("a chunk size is not valid"),
+            (Chunk::Size { value, .. }, b'\r') => Chunk::SizeEnd { value },
+            (Chunk::Size { value, .. }, b';') => Chunk::Extension { value },
+            (Chunk::Size { .. }, _) => return Err("a chunk size is not valid"),
+            (Chunk::Extension { value }, b'\r') => Chunk::SizeEnd { value },
+            (Chunk::Extension { .. }, b'\n' | 0..=8 | 11..=31 | 127) => return Err("a chunk extension is not valid"),
+            (Chunk::Extension { .. }, _) => {
+                self.count()?;
+                self.state
+            }
+            (Chunk::SizeEnd { value: 0 }, b'\n') => Chunk::TrailerStart,
+            (Chunk::SizeEnd { value }, b'\n') => Chunk::Data { left: value },
+            (Chunk::SizeEnd { .. }, _) => return Err("a chunk size ends without a line feed"),
+            (Chunk::DataReturn, b'\r') => Chunk::DataEnd,
+            (Chunk::DataEnd, b'\n') => Chunk::Size { value: 0, digits: 0 },
+            (Chunk::DataReturn | Chunk::DataEnd, _) => return Err("a chunk is longer than its size"),
+            (Chunk::TrailerStart, b'\r') => Chunk::LastEnd,
+            (Chunk::TrailerStart | Chunk::TrailerName, _) if TOKEN[usize::from(byte)] => {
+                self.count()?;
+                Chunk::TrailerName
+            }
+            (Chunk::TrailerName, b':') => Chunk::TrailerValue,
+            (Chunk::TrailerStart | Chunk::TrailerName, _) => return Err("a trailer is not valid"),
+            (Chunk::TrailerValue, b'\r') => Chunk::TrailerLineEnd,
+            (Chunk::TrailerValue, b'\n' | 0..=8 | 11..=31 | 127) => return Err("a trailer is not valid"),
+            (Chunk::TrailerValue, _) => {
+                self.count()?;
+                Chunk::TrailerValue
+            }
+            (Chunk::TrailerLineEnd, b'\n') => Chunk::TrailerStart,
+            (Chunk::LastEnd, b'\n') => Chunk::Done,
+            (Chunk::TrailerLineEnd | Chunk::LastEnd, _) => return Err("a trailer ends without a line feed"),
+            (Chunk::Data { .. } | Chunk::Done, _) => self.state,
+        })
+    }
+
+    fn count(&mut self) -> Result<(), &'static str> {
+        self.extra += 1;
+        if self.extra > MAX_EXTRA { Err("the chunk extensions or trailers are too long") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str) -> Result<Option<Head>, (u16, &'static str)> {
+        scan_within(text, &ServerLimits::default())
+    }
+
+    fn scan_within(text: &str, limits: &ServerLimits) -> Result<Option<Head>, (u16, &'static str)> {
+        let whole = HeadScanner::default().advance(text.as_bytes(), limits);
+        // Byte by byte the verdict is the same.
+        let mut scanner = HeadScanner::default();
+        let mut piecewise = Ok(None);
+        for end in 1..=text.len() {
+            piecewise = scanner.advance(&text.as_bytes()[..end], limits);
+            if !matches!(piecewise, Ok(None)) {
+                break;
+            }
+        }
+        assert_eq!(whole, piecewise, "whole and in pieces for {text:?}");
+        whole.map_err(|refusal| (refusal.status.as_u16(), refusal.reason))
+    }
+
+    fn accepted(text: &str, framing: Framing) {
+        assert_eq!(scan(text), Ok(Some(Head { length: text.len(), framing })), "for {text:?}");
+    }
+
+    fn refused(text: &str, status: u16) {
+        match scan(text) {
+            Err((refused, _)) => assert_eq!(refused, status, "for {text:?}"),
+            other => panic!("{text:?} was let in: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plain_request_is_let_in() {
+        accepted("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0));
+        accepted("POST /a?b=%zz HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\n\r\n", Framing::Length(12));
+        accepted("POST / HTTP/1.1\r\nHost: [::1]:80\r\ntransfer-encoding: Chunked\r\n\r\n", Framing::Chunked);
+        accepted("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0));
+        accepted("OPTIONS * HTTP/1.1\r\nHost: a\r\nX: caf\u{e9}\r\n\r\n", Framing::Length(0));
+        accepted("GET / HTTP/1.0\r\n\r\n", Framing::Length(0));
+        accepted("\r\nGET / HTTP/1.0\r\n\r\n", Framing::Length(0));
+        accepted("PROPFIND /%2f/.. HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n", Framing::Length(0));
+    }
+
+    #[test]
+    fn half_a_head_waits_for_the_rest() {
+        assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
+        assert_eq!(scan("GE"), Ok(None));
+    }
+
+    #[test]
+    fn a_body_has_exactly_one_length() {
+        let post = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        for headers in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: 0x5\r\n",
+            "Content-Length: 5_0\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 5,5\r\n",
+            "Content-Length: 5 5\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: ,chunked\r\n",
+            "Transfer-Encoding: chunked, identity\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: \"chunked\"\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding: \u{b}chunked\r\n",
+            "Transfer-Encoding:\r\n chunked\r\n",
+            "Transfer-Encoding: chunk\u{e9}d\r\n",
+            " Transfer-Encoding: chunked\r\n",
+        ] {
+            refused(&post(headers), 400);
+        }
+        refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+    }
+
+    #[test]
+    fn there_is_one_host_and_it_is_one() {
+        let get = |host: &str| format!("GET / HTTP/1.1\r\n{host}\r\n");
+        for host in [
+            "",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a\r\nhost: b\r\n",
+            "Host:\r\n",
+            "Host: a b\r\n",
+            "Host: a,b\r\n",
+            "Host: u@a\r\n",
+            "Host: a:\r\n",
+            "Host: a:x\r\n",
+            "Host: :80\r\n",
+            "Host: [::1\r\n",
+            "Host: [a]b\r\n",
+            "Host: a/b\r\n",
+            "Host : a\r\n",
+        ] {
+            refused(&get(host), 400);
+        }
+        refused("GET http://a@b/ HTTP/1.1\r\nHost: b\r\n\r\n", 400);
+        refused("GET http:///x HTTP/1.1\r\nHost: b\r\n\r\n", 400);
+    }
+
+    #[test]
+    fn lines_are_whole_and_clean() {
+        refused("GET / HTTP/1.1\nHost: a\n\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nna me: x\r\n\r\n", 400);
+        refused("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+        refused("\u{16}\u{3}\u{1}", 400);
+    }
+
+    #[test]
+    fn the_request_line_is_one_that_can_be_passed_on() {
+        let get = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
+        refused(&get("GET /"), 400);
+        refused(&get("GET  / HTTP/1.1"), 400);
+        refused(&get("GET / HTTP/1.1 "), 400);
+        refused(&get("GET /\t HTTP/1.1"), 400);
+        refused(&get("GET /a b HTTP/1.1"), 400);
+        refused(&get("GET / HTTP/2.0"), 505);
+        refused(&get("GET / HTTP/1.2"), 505);
+        refused(&get("GET / http/1.1"), 400);
+        refused(&get("GET a HTTP/1.1"), 400);
+        refused(&get("GET * HTTP/1.1"), 400);
+        refused(&get("GET ftp://a/ HTTP/1.1"), 400);
+        refused(&get("GET /#part HTTP/1.1"), 400);
+        refused(&get("GET /%00 HTTP/1.1"), 400);
+        refused(&get("GET /%zz HTTP/1.1"), 400);
+        refused(&get("GET /% HTTP/1.1"), 400);
+        refused(&get("GET /caf\u{e9} HTTP/1.1"), 400);
+        refused(&get("TRACE / HTTP/1.1"), 405);
+        refused(&get("CONNECT a:80 HTTP/1.1"), 405);
+        refused(&get("get / HTTP/1.1"), 501);
+        refused(&get(&format!("{} / HTTP/1.1", "M".repeat(1024))), 501);
+        refused("GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417);
+    }
+
+    #[test]
+    fn each_limit_holds_at_its_number() {
+        let limits =
+            ServerLimits { request_line: 30, header_bytes: 60, header_count: 3, streamed_body: 10, ..Default::default() };
+        let status = |text: &str| scan_within(text, &limits).map(|head| head.is_some()).map_err(|(status, _)| status);
+        let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(length - 14));
+        assert_eq!([29, 30, 31].map(|n| status(&line(n))), [Ok(true), Ok(true), Err(414)]);
+        assert_eq!(status(&"GET /xxxxxxxxxxxxxxxxxxxxxxxxxxxxx"[..33]), Err(414));
+        let headers = |length: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length - 14));
+        assert_eq!([59, 60, 61].map(|n| status(&headers(n))), [Ok(true), Ok(true), Err(431)]);
+        let count = |number: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(number - 1));
+        assert_eq!([2, 3, 4].map(|n| status(&count(n))), [Ok(true), Ok(true), Err(431)]);
+        let body = |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        assert_eq!([9, 10, 11].map(|n| status(&body(n))), [Ok(true), Ok(true), Err(413)]);
+    }
+
+    fn chunked(text: &str) -> Result<(usize, bool), &'static str> {
+        let mut whole = Chunks::new();
+        let outcome = whole.advance(text.as_bytes());
+        let mut piecewise = Chunks::new();
+        let mut taken = 0;
+        let mut problem = None;
+        for byte in text.as_bytes() {
+            let (more, error) = piecewise.advance(&[*byte]);
+            taken += more;
+            problem = error;
+            if more == 0 {
+                break;
+            }
+        }
+        assert_eq!(outcome, (taken, problem), "in pieces for {text:?}");
+        outcome.1.map_or(Ok((taken, whole.is_done())), Err)
+    }
+
+    #[test]
+    fn a_chunked_body_ends_where_it_says() {
+        assert_eq!(chunked("3\r\nabc\r\n0\r\n\r\nGET /"), Ok((13, true)));
+        assert_eq!(chunked("A;x=1\r\n0123456789\r\n0\r\nSum: 1\r\n\r\n"), Ok((34, true)));
+        assert_eq!(chunked("3\r\nab"), Ok((5, false)));
+    }
+
+    #[test]
+    fn a_chunk_that_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            "+3\r\nabc\r\n",
+            "-1\r\n",
+            "0x3\r\nabc\r\n",
+            "3_0\r\n",
+            " 3\r\nabc\r\n",
+            "3 \r\nabc\r\n",
+            "3\nabc\n",
+            "3\rabc\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n0\n\n",
+            "3\r\nabc0\r\n",
+            "\r\n",
+            "ffffffffffffffffff\r\n",
+            "3;a\nb\r\nabc\r\n",
+            "0\r\nbad trailer: x\r\n\r\n",
+            "0\r\nnocolon\r\n\r\n",
+            "0\r\n folded: x\r\n\r\n",
+            "0\r\nX: a\0\r\n\r\n",
+            "0\r\n\rX",
+        ] {
+            assert!(chunked(text).is_err(), "{text:?} was let in");
+        }
+        assert!(chunked(&format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(20_000))).is_err());
+        assert!(chunked(&format!("0\r\nX: {}\r\n\r\n", "x".repeat(20_000))).is_err());
+    }
+}
