@@ -59,7 +59,10 @@ impl Connection {
     /// Remembers whom to wake.
     pub fn watch(&self, context: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
             *waker = Some(context.waker().clone());
         }
     }
@@ -107,12 +110,19 @@ impl Rest {
     fn of(head: Head) -> Self {
         match head.framing {
             Framing::Length(length) => Rest::Length(head.length as u64 + length),
-            Framing::Chunked => Rest::Chunked { head: head.length, chunks: Chunks::new() },
+            Framing::Chunked => Rest::Chunked {
+                head: head.length,
+                chunks: Chunks::new(),
+            },
         }
     }
 
     /// Takes what belongs to the message, and says how many bytes those were and what is wrong behind them.
-    fn advance(&mut self, bytes: &[u8], limits: &ServerLimits) -> (usize, Option<(StreamErrorKind, &'static str)>) {
+    fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: &ServerLimits,
+    ) -> (usize, Option<(StreamErrorKind, &'static str)>) {
         match self {
             Rest::Length(left) => {
                 let taken = (*left).min(bytes.len() as u64);
@@ -152,7 +162,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         connection: Rc<Connection>,
         limits: Arc<ServerLimits>,
     ) -> Self {
-        Self::new(stream, read, since, connection, limits, Phase::Head(HeadScanner::default()))
+        Self::new(
+            stream,
+            read,
+            since,
+            connection,
+            limits,
+            Phase::Head(HeadScanner::default()),
+        )
     }
 
     pub fn http2(stream: S, read: BytesMut, connection: Rc<Connection>, limits: Arc<ServerLimits>) -> Self {
@@ -195,12 +212,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 Ok(Err(_)) | Err(_) => return,
             }
         }
-        let patience = if unread && !self.ended { self.limits.linger } else { Duration::ZERO };
+        let patience = if unread && !self.ended {
+            self.limits.linger
+        } else {
+            Duration::ZERO
+        };
         linger(&mut self.stream, patience).await;
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Poll<io::Result<()>> {
-        tracing::debug!(status = refusal.status.as_u16(), reason = refusal.reason, "refused a request");
+        tracing::debug!(
+            status = refusal.status.as_u16(),
+            reason = refusal.reason,
+            "refused a request"
+        );
         self.connection.refusal.set(Some(refusal));
         self.phase = Phase::Refused;
         Poll::Ready(Ok(()))
@@ -269,7 +294,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         });
         self.first = false;
         self.since = Instant::now();
-        self.phase = Phase::Body { rest: Rest::of(head), deadline: self.since + self.limits.whole_body };
+        self.phase = Phase::Body {
+            rest: Rest::of(head),
+            deadline: self.since + self.limits.whole_body,
+        };
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -288,7 +316,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 let Phase::Body { deadline, .. } = self.phase else {
                     return Poll::Pending;
                 };
-                if self.alarm.poll(context, deadline.min(self.since + self.limits.body_gap)).is_pending() {
+                if self
+                    .alarm
+                    .poll(context, deadline.min(self.since + self.limits.body_gap))
+                    .is_pending()
+                {
                     return Poll::Pending;
                 }
                 self.break_body(StreamErrorKind::TimedOut, "the body did not come in time")
@@ -296,7 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             Poll::Ready(Err(error)) => self.break_body(StreamErrorKind::Closed, error.to_string()),
             Poll::Ready(Ok(())) if buffer.filled().len() == before => {
                 self.ended = true;
-                self.break_body(StreamErrorKind::Closed, "the client left before the body was whole")
+                self.break_body(
+                    StreamErrorKind::Closed,
+                    "the client left before the body was whole",
+                )
             }
             Poll::Ready(Ok(())) => {
                 self.since = Instant::now();
@@ -349,7 +384,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     fn break_body(&mut self, kind: StreamErrorKind, message: impl Into<String>) -> Poll<io::Result<()>> {
         self.phase = Phase::Broken(None);
-        Poll::Ready(Err(io::Error::other(StreamError::new(StreamOrigin::Client, kind, message))))
+        Poll::Ready(Err(io::Error::other(StreamError::new(
+            StreamOrigin::Client,
+            kind,
+            message,
+        ))))
     }
 
     /// While an answer is being made: reads ahead a little, to learn whether anybody still waits for it.
@@ -362,7 +401,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             if ahead.filled().is_empty() {
                 self.ended = true;
                 if self.since.elapsed() > self.limits.half_close_window {
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, "the client left")));
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        "the client left",
+                    )));
                 }
             }
         }
@@ -386,14 +428,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     /// A client that takes nothing for too long is cut off.
-    fn settle_write<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn settle_write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.write_blocked_since = None;
             return result;
         }
         let since = *self.write_blocked_since.get_or_insert_with(Instant::now);
         ready!(self.write_alarm.poll(context, since + self.limits.write_gap));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes nothing",
+        )))
     }
 }
 
@@ -488,7 +537,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 pub(super) fn refusal_text(refusal: Refusal) -> String {
     let Refusal { status, reason } = refusal;
     let phrase = status.canonical_reason().unwrap_or("Refused");
-    let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
+    let retry = if status == StatusCode::SERVICE_UNAVAILABLE {
+        "retry-after: 1\r\n"
+    } else {
+        ""
+    };
     format!(
         "HTTP/1.1 {} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}\
          connection: close\r\n\r\n{reason}\n",
@@ -500,7 +553,11 @@ pub(super) fn refusal_text(refusal: Refusal) -> String {
 /// Ends our side and throws away what still comes: closing at once would reset the connection, and with it what the
 /// client has not read yet.
 pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, patience: Duration) {
-    if timeout(patience.max(Duration::from_secs(1)), stream.shutdown()).await.is_err() || patience.is_zero() {
+    if timeout(patience.max(Duration::from_secs(1)), stream.shutdown())
+        .await
+        .is_err()
+        || patience.is_zero()
+    {
         return;
     }
     let mut sink = [0; 4096];
@@ -557,8 +614,7 @@ impl FrameMeter {
             if self.header_length == 9 {
                 self.header_length = 0;
                 let [high, middle, low, kind, ..] = self.header;
-                self.payload_left =
-                    usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.payload_left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 if !self.count(kind, limit) {
                     return false;
                 }

@@ -83,7 +83,10 @@ impl HeadScanner {
         match self.request_line {
             None if unfinished.len() > limits.request_line + 1 => Err(URI_TOO_LONG),
             // Whatever speaks another protocol is told at once, not after a timeout.
-            None if unfinished.first().is_some_and(|first| *first != b'\r' && !TOKEN[usize::from(*first)]) => {
+            None if unfinished
+                .first()
+                .is_some_and(|first| *first != b'\r' && !TOKEN[usize::from(*first)]) =>
+            {
                 Err(bad("the request does not begin with a method"))
             }
             Some(line) if bytes.len() - line.length > limits.header_bytes => Err(HEADERS_TOO_LARGE),
@@ -94,7 +97,10 @@ impl HeadScanner {
     fn header(&mut self, line: &[u8], request: RequestLine, limits: &ServerLimits) -> Result<(), Refusal> {
         self.headers += 1;
         if self.headers > limits.header_count {
-            return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "there are too many headers"));
+            return Err(Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "there are too many headers",
+            ));
         }
         if self.line_start - request.length > limits.header_bytes {
             return Err(HEADERS_TOO_LARGE);
@@ -121,7 +127,10 @@ impl HeadScanner {
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 if !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "the expectation is not known"));
+                    return Err(Refusal::new(
+                        StatusCode::EXPECTATION_FAILED,
+                        "the expectation is not known",
+                    ));
                 }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -129,7 +138,8 @@ impl HeadScanner {
                     return Err(bad("the length of the body is told more than once"));
                 }
                 self.body_announced = true;
-                self.length = Some(read_length(value.trim_ascii()).ok_or(bad("the Content-Length is not valid"))?);
+                self.length =
+                    Some(read_length(value.trim_ascii()).ok_or(bad("the Content-Length is not valid"))?);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if self.body_announced {
@@ -153,22 +163,31 @@ impl HeadScanner {
         if !self.host && !request.http10 {
             return Err(bad("there is no Host"));
         }
-        let framing =
-            if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or_default()) };
+        let framing = if self.chunked {
+            Framing::Chunked
+        } else {
+            Framing::Length(self.length.unwrap_or_default())
+        };
         if let Framing::Length(length) = framing
             && limits.streamed_body > 0
             && length > limits.streamed_body
         {
             return Err(BODY_TOO_LARGE);
         }
-        Ok(Head { length: self.line_start, framing })
+        Ok(Head {
+            length: self.line_start,
+            framing,
+        })
     }
 }
 
 const URI_TOO_LONG: Refusal = Refusal::new(StatusCode::URI_TOO_LONG, "the request line is too long");
-const HEADERS_TOO_LARGE: Refusal =
-    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long");
-pub(super) const BODY_TOO_LARGE: Refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+const HEADERS_TOO_LARGE: Refusal = Refusal::new(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "the headers are too long",
+);
+pub(super) const BODY_TOO_LARGE: Refusal =
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
 
 fn read_request_line(line: &[u8], limits: &ServerLimits) -> Result<RequestLine, Refusal> {
     if line.len() > limits.request_line {
@@ -188,30 +207,47 @@ fn read_request_line(line: &[u8], limits: &ServerLimits) -> Result<RequestLine, 
     let http10 = match version {
         b"HTTP/1.1" => false,
         b"HTTP/1.0" => true,
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this version of HTTP is not spoken here"));
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Refusal::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "this version of HTTP is not spoken here",
+            ));
         }
         _ => return Err(bad("the version is not valid")),
     };
     if method.len() > 32 || method.iter().any(u8::is_ascii_lowercase) {
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this method is not known"));
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "this method is not known",
+        ));
     }
     if let Some(refusal) = refused_method(method) {
         return Err(refusal);
     }
     check_target(method, target)?;
-    Ok(RequestLine { http10, length: line.len() + 2 })
+    Ok(RequestLine {
+        http10,
+        length: line.len() + 2,
+    })
 }
 
 /// Methods that a gateway never passes on.
 pub(super) fn refused_method(method: &[u8]) -> Option<Refusal> {
-    matches!(method, b"CONNECT" | b"TRACE")
-        .then_some(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed"))
+    matches!(method, b"CONNECT" | b"TRACE").then_some(Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this method is not allowed",
+    ))
 }
 
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if target == b"*" {
-        return if method == b"OPTIONS" { Ok(()) } else { Err(bad("the target is not valid")) };
+        return if method == b"OPTIONS" {
+            Ok(())
+        } else {
+            Err(bad("the target is not valid"))
+        };
     }
     let path = if target.first() == Some(&b'/') {
         target
@@ -221,7 +257,10 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
             .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme))
             .map(|scheme| &target[scheme.len()..])
             .ok_or(bad("the target is not valid"))?;
-        let end = after_scheme.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(after_scheme.len());
+        let end = after_scheme
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .unwrap_or(after_scheme.len());
         if !is_authority(&after_scheme[..end]) {
             return Err(bad("the host in the target is not valid"));
         }
@@ -232,7 +271,10 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
 
 /// Bytes that no path or query has, and in the path the escapes that mean different things to different readers.
 pub(super) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
-    if path_and_query.iter().any(|byte| !matches!(byte, 0x21..=0x7e) || *byte == b'#') {
+    if path_and_query
+        .iter()
+        .any(|byte| !matches!(byte, 0x21..=0x7e) || *byte == b'#')
+    {
         return Err(bad("the target has a character that must be escaped"));
     }
     let path = memchr(b'?', path_and_query).map_or(path_and_query, |query| &path_and_query[..query]);
@@ -240,7 +282,9 @@ pub(super) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
     while let Some(escape) = memchr(b'%', rest) {
         match &rest[escape + 1..] {
             [b'0', b'0', ..] => return Err(bad("the path has a NUL")),
-            [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = &rest[escape + 3..],
+            [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = &rest[escape + 3..]
+            }
             _ => return Err(bad("the path has an escape that is not valid")),
         }
     }
@@ -251,12 +295,18 @@ fn read_length(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+    Some(
+        digits
+            .iter()
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0')),
+    )
 }
 
 fn is_field_value(value: &[u8]) -> bool {
     // Written without a shortcut so that it is done many bytes at a time.
-    value.iter().fold(true, |valid, byte| valid & ((*byte >= 0x20 && *byte != 0x7f) | (*byte == b'\t')))
+    value.iter().fold(true, |valid, byte| {
+        valid & ((*byte >= 0x20 && *byte != 0x7f) | (*byte == b'\t'))
+    })
 }
 
 /// `host[:port]` without a user name, a comma or a space.
@@ -266,7 +316,9 @@ pub(super) fn is_authority(authority: &[u8]) -> bool {
             Some(end) => {
                 let inside = &rest[..end];
                 let valid = inside.contains(&b':')
-                    && inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+                    && inside
+                        .iter()
+                        .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
                 if !valid {
                     return false;
                 }
@@ -339,7 +391,11 @@ const MAX_EXTRA: usize = 8 * 1024;
 
 impl Chunks {
     pub fn new() -> Self {
-        Self { state: Chunk::Size { value: 0, digits: 0 }, extra: 0, data: 0 }
+        Self {
+            state: Chunk::Size { value: 0, digits: 0 },
+            extra: 0,
+            data: 0,
+        }
     }
 
     pub fn is_done(&self) -> bool {
@@ -354,7 +410,11 @@ impl Chunks {
                 let here = left.min((bytes.len() - at) as u64);
                 at += here as usize;
                 self.data += here;
-                self.state = if here == left { Chunk::DataReturn } else { Chunk::Data { left: left - here } };
+                self.state = if here == left {
+                    Chunk::DataReturn
+                } else {
+                    Chunk::Data { left: left - here }
+                };
                 continue;
             }
             if self.is_done() {
@@ -376,14 +436,19 @@ impl Chunks {
                     return Err("a chunk is too long");
                 }
                 let digit = (byte as char).to_digit(16).unwrap_or_default();
-                Chunk::Size { value: value << 4 | u64::from(digit), digits: digits + 1 }
+                Chunk::Size {
+                    value: value << 4 | u64::from(digit),
+                    digits: digits + 1,
+                }
             }
             (Chunk::Size { digits: 0, .. }, _) => return Err("a chunk size is not valid"),
             (Chunk::Size { value, .. }, b'\r') => Chunk::SizeEnd { value },
             (Chunk::Size { value, .. }, b';') => Chunk::Extension { value },
             (Chunk::Size { .. }, _) => return Err("a chunk size is not valid"),
             (Chunk::Extension { value }, b'\r') => Chunk::SizeEnd { value },
-            (Chunk::Extension { .. }, b'\n' | 0..=8 | 11..=31 | 127) => return Err("a chunk extension is not valid"),
+            (Chunk::Extension { .. }, b'\n' | 0..=8 | 11..=31 | 127) => {
+                return Err("a chunk extension is not valid");
+            }
             (Chunk::Extension { .. }, _) => {
                 self.count()?;
                 self.state
@@ -416,7 +481,11 @@ impl Chunks {
 
     fn count(&mut self) -> Result<(), &'static str> {
         self.extra += 1;
-        if self.extra > MAX_EXTRA { Err("the chunk extensions or trailers are too long") } else { Ok(()) }
+        if self.extra > MAX_EXTRA {
+            Err("the chunk extensions or trailers are too long")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -444,7 +513,14 @@ mod tests {
     }
 
     fn accepted(text: &str, framing: Framing) {
-        assert_eq!(scan(text), Ok(Some(Head { length: text.len(), framing })), "for {text:?}");
+        assert_eq!(
+            scan(text),
+            Ok(Some(Head {
+                length: text.len(),
+                framing
+            })),
+            "for {text:?}"
+        );
     }
 
     fn refused(text: &str, status: u16) {
@@ -457,13 +533,25 @@ mod tests {
     #[test]
     fn a_plain_request_is_let_in() {
         accepted("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0));
-        accepted("POST /a?b=%zz HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\n\r\n", Framing::Length(12));
-        accepted("POST / HTTP/1.1\r\nHost: [::1]:80\r\ntransfer-encoding: Chunked\r\n\r\n", Framing::Chunked);
+        accepted(
+            "POST /a?b=%zz HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\n\r\n",
+            Framing::Length(12),
+        );
+        accepted(
+            "POST / HTTP/1.1\r\nHost: [::1]:80\r\ntransfer-encoding: Chunked\r\n\r\n",
+            Framing::Chunked,
+        );
         accepted("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0));
-        accepted("OPTIONS * HTTP/1.1\r\nHost: a\r\nX: caf\u{e9}\r\n\r\n", Framing::Length(0));
+        accepted(
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\nX: caf\u{e9}\r\n\r\n",
+            Framing::Length(0),
+        );
         accepted("GET / HTTP/1.0\r\n\r\n", Framing::Length(0));
         accepted("\r\nGET / HTTP/1.0\r\n\r\n", Framing::Length(0));
-        accepted("PROPFIND /%2f/.. HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n", Framing::Length(0));
+        accepted(
+            "PROPFIND /%2f/.. HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n",
+            Framing::Length(0),
+        );
     }
 
     #[test]
@@ -573,18 +661,49 @@ mod tests {
 
     #[test]
     fn each_limit_holds_at_its_number() {
-        let limits =
-            ServerLimits { request_line: 30, header_bytes: 60, header_count: 3, streamed_body: 10, ..Default::default() };
-        let status = |text: &str| scan_within(text, &limits).map(|head| head.is_some()).map_err(|(status, _)| status);
+        let limits = ServerLimits {
+            request_line: 30,
+            header_bytes: 60,
+            header_count: 3,
+            streamed_body: 10,
+            ..Default::default()
+        };
+        let status = |text: &str| {
+            scan_within(text, &limits)
+                .map(|head| head.is_some())
+                .map_err(|(status, _)| status)
+        };
         let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(length - 14));
-        assert_eq!([29, 30, 31].map(|n| status(&line(n))), [Ok(true), Ok(true), Err(414)]);
+        assert_eq!(
+            [29, 30, 31].map(|n| status(&line(n))),
+            [Ok(true), Ok(true), Err(414)]
+        );
         assert_eq!(status(&"GET /xxxxxxxxxxxxxxxxxxxxxxxxxxxxx"[..33]), Err(414));
-        let headers = |length: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length - 14));
-        assert_eq!([59, 60, 61].map(|n| status(&headers(n))), [Ok(true), Ok(true), Err(431)]);
-        let count = |number: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(number - 1));
-        assert_eq!([2, 3, 4].map(|n| status(&count(n))), [Ok(true), Ok(true), Err(431)]);
+        let headers = |length: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                "x".repeat(length - 14)
+            )
+        };
+        assert_eq!(
+            [59, 60, 61].map(|n| status(&headers(n))),
+            [Ok(true), Ok(true), Err(431)]
+        );
+        let count = |number: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "X: x\r\n".repeat(number - 1)
+            )
+        };
+        assert_eq!(
+            [2, 3, 4].map(|n| status(&count(n))),
+            [Ok(true), Ok(true), Err(431)]
+        );
         let body = |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-        assert_eq!([9, 10, 11].map(|n| status(&body(n))), [Ok(true), Ok(true), Err(413)]);
+        assert_eq!(
+            [9, 10, 11].map(|n| status(&body(n))),
+            [Ok(true), Ok(true), Err(413)]
+        );
     }
 
     fn chunked(text: &str) -> Result<(usize, bool), &'static str> {
@@ -608,7 +727,10 @@ mod tests {
     #[test]
     fn a_chunked_body_ends_where_it_says() {
         assert_eq!(chunked("3\r\nabc\r\n0\r\n\r\nGET /"), Ok((13, true)));
-        assert_eq!(chunked("A;x=1\r\n0123456789\r\n0\r\nSum: 1\r\n\r\n"), Ok((34, true)));
+        assert_eq!(
+            chunked("A;x=1\r\n0123456789\r\n0\r\nSum: 1\r\n\r\n"),
+            Ok((34, true))
+        );
         assert_eq!(chunked("3\r\nab"), Ok((5, false)));
     }
 

@@ -106,7 +106,10 @@ impl Door {
             return None;
         }
         *count += 1;
-        Some(Admission { door: Arc::clone(self), address })
+        Some(Admission {
+            door: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -177,7 +180,11 @@ impl Worker {
         self.next.set(key + 1);
         let connection = Rc::<Connection>::default();
         self.connections.borrow_mut().insert(key, Rc::clone(&connection));
-        Registered { worker: Rc::clone(self), key, connection }
+        Registered {
+            worker: Rc::clone(self),
+            key,
+            connection,
+        }
     }
 
     fn drain(&self) {
@@ -276,7 +283,10 @@ pub async fn serve<S: Service>(
         }
     }
     drained.cut = connections.len();
-    tracing::warn!(cut = drained.cut, "cut connections that did not end within the grace");
+    tracing::warn!(
+        cut = drained.cut,
+        "cut connections that did not end within the grace"
+    );
     connections.shutdown().await;
     Ok(drained)
 }
@@ -304,11 +314,19 @@ async fn open<S: Service>(
     };
     match tls {
         None => {
-            let ends = Ends { remote, local, scheme: Scheme::Http };
+            let ends = Ends {
+                remote,
+                local,
+                scheme: Scheme::Http,
+            };
             serve_connection(stream, ends, false, connection, worker, service).await;
         }
         Some(tls) => {
-            let ends = Ends { remote, local, scheme: Scheme::Https };
+            let ends = Ends {
+                remote,
+                local,
+                scheme: Scheme::Https,
+            };
             match timeout(worker.limits().tls_handshake, tls.acceptor().accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -350,7 +368,11 @@ struct Shortage {
 
 impl Shortage {
     fn new() -> Self {
-        Self { spare: File::open("/dev/null").ok(), pause: Duration::ZERO, told: None }
+        Self {
+            spare: File::open("/dev/null").ok(),
+            pause: Duration::ZERO,
+            told: None,
+        }
     }
 
     fn over(&mut self) {
@@ -372,7 +394,10 @@ impl Shortage {
         ) {
             return None;
         }
-        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() >= Duration::from_secs(1))
+        {
             self.told = Some(Instant::now());
             tracing::error!(%error, %local, "cannot accept connections; trying again");
         }
@@ -396,10 +421,12 @@ where
     (0..count)
         .map(|index| {
             let run = Arc::clone(&run);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                LocalSet::new().block_on(&runtime, async move { run(index).await })
-            })
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || LocalSet::new().block_on(&runtime, async move { run(index).await }))
         })
         .collect()
 }

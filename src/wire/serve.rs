@@ -72,14 +72,22 @@ pub(super) async fn serve_connection<S: Service, T>(
     let is_http2 = if known_http2 {
         true
     } else {
-        match timeout_at(since + limits.first_bytes, tell_version(&mut stream, &mut read, limits.http2)).await {
+        match timeout_at(
+            since + limits.first_bytes,
+            tell_version(&mut stream, &mut read, limits.http2),
+        )
+        .await
+        {
             Ok(Ok(is_http2)) => is_http2,
             Ok(Err(_)) => return,
             Err(_) if read.is_empty() => return linger(&mut stream, std::time::Duration::ZERO).await,
             Err(_) => {
                 let late = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come in time");
                 let answer = refusal_text(late);
-                if tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.is_ok() {
+                if tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
+                    .await
+                    .is_ok()
+                {
                     linger(&mut stream, limits.linger).await;
                 }
                 return;
@@ -104,7 +112,11 @@ pub(super) async fn serve_connection<S: Service, T>(
 }
 
 /// Reads until the first bytes can only be one or the other.
-async fn tell_version<T: AsyncRead + Unpin>(stream: &mut T, read: &mut BytesMut, http2: bool) -> io::Result<bool> {
+async fn tell_version<T: AsyncRead + Unpin>(
+    stream: &mut T,
+    read: &mut BytesMut,
+    http2: bool,
+) -> io::Result<bool> {
     loop {
         if stream.read_buf(read).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -245,10 +257,16 @@ impl<S: Service> Peer<S> {
         let last = self.requests.get() >= limits.requests_per_connection
             || self.connection.is_draining()
             || left > SMALL_BODY;
-        let ending = Ending { connection: Some(Rc::clone(&self.connection)), _in_flight: in_flight, _stream: None };
+        let ending = Ending {
+            connection: Some(Rc::clone(&self.connection)),
+            _in_flight: in_flight,
+            _stream: None,
+        };
         let mut response = respond(reply, is_head, ending);
         if last {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -270,7 +288,11 @@ impl<S: Service> Peer<S> {
                 (reply, Some(in_flight))
             }
         };
-        let ending = Ending { connection: None, _in_flight: in_flight, _stream: Some(stream) };
+        let ending = Ending {
+            connection: None,
+            _in_flight: in_flight,
+            _stream: Some(stream),
+        };
         let mut response = respond(reply, is_head, ending);
         response.extensions_mut().clear();
         response
@@ -279,19 +301,24 @@ impl<S: Service> Peer<S> {
     /// Runs the service; a panic in it costs this one request and nothing else.
     async fn contained(&self, incoming: Incoming) -> Reply {
         let mut serving = pin!(self.service.serve(incoming));
-        poll_fn(|task| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(task))) {
-            Ok(polled) => polled,
-            Err(panic) => {
-                let message = panic
-                    .downcast_ref::<&str>()
-                    .map(ToString::to_string)
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
-                tracing::error!(message, "a request panicked");
-                self.worker.count_panic();
-                Poll::Ready(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the gateway\n"))
-            }
-        })
+        poll_fn(
+            |task| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(task))) {
+                Ok(polled) => polled,
+                Err(panic) => {
+                    let message = panic
+                        .downcast_ref::<&str>()
+                        .map(ToString::to_string)
+                        .or_else(|| panic.downcast_ref::<String>().cloned())
+                        .unwrap_or_default();
+                    tracing::error!(message, "a request panicked");
+                    self.worker.count_panic();
+                    Poll::Ready(Reply::text(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the request failed inside the gateway\n",
+                    ))
+                }
+            },
+        )
         .await
     }
 
@@ -306,7 +333,10 @@ impl<S: Service> Peer<S> {
         let body = if body.is_end_stream() {
             ByteStream::empty()
         } else {
-            ByteStream::new(RequestBody1 { incoming: Some(body), context: Rc::clone(self) })
+            ByteStream::new(RequestBody1 {
+                incoming: Some(body),
+                context: Rc::clone(self),
+            })
         };
         self.incoming(parts, body)
     }
@@ -323,7 +353,10 @@ impl<S: Service> Peer<S> {
         }
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         if target.len() > self.worker.limits().request_line {
-            return Err(Refusal::new(StatusCode::URI_TOO_LONG, "the request line is too long"));
+            return Err(Refusal::new(
+                StatusCode::URI_TOO_LONG,
+                "the request line is too long",
+            ));
         }
         if target != "*" {
             head::check_path(target.as_bytes())?;
@@ -334,7 +367,12 @@ impl<S: Service> Peer<S> {
             return Err(bad("there is more than one Host"));
         }
         let authority = match (parts.uri.authority(), host) {
-            (Some(authority), Some(host)) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+            (Some(authority), Some(host))
+                if !authority
+                    .as_str()
+                    .as_bytes()
+                    .eq_ignore_ascii_case(host.as_bytes()) =>
+            {
                 return Err(bad("the Host is not the authority"));
             }
             (Some(authority), _) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -360,7 +398,13 @@ impl<S: Service> Peer<S> {
     }
 
     fn incoming(&self, parts: http::request::Parts, body: ByteStream) -> Result<Incoming, Refusal> {
-        let http::request::Parts { method, uri, version, mut headers, .. } = parts;
+        let http::request::Parts {
+            method,
+            uri,
+            version,
+            mut headers,
+            ..
+        } = parts;
         let limits = self.worker.limits();
         if limits.underscore_headers != UnderscoreHeaders::Pass {
             check_underscores(&mut headers, limits)?;
@@ -370,9 +414,25 @@ impl<S: Service> Peer<S> {
             let local = HeaderValue::try_from(self.ends.local.to_string());
             headers.insert(HOST, local.unwrap_or(HeaderValue::from_static("localhost")));
         }
-        let target = uri.into_parts().path_and_query.unwrap_or(PathAndQuery::from_static("/"));
-        let Ends { remote, local, scheme } = self.ends;
-        Ok(Incoming { method, target, version, scheme, remote, local, headers, body })
+        let target = uri
+            .into_parts()
+            .path_and_query
+            .unwrap_or(PathAndQuery::from_static("/"));
+        let Ends {
+            remote,
+            local,
+            scheme,
+        } = self.ends;
+        Ok(Incoming {
+            method,
+            target,
+            version,
+            scheme,
+            remote,
+            local,
+            headers,
+            body,
+        })
     }
 
     fn drain_unread(&self, task: &mut Context<'_>) {
@@ -396,9 +456,16 @@ fn check_underscores(headers: &mut HeaderMap, limits: &ServerLimits) -> Result<(
         return Ok(());
     }
     if limits.underscore_headers == UnderscoreHeaders::Refuse {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "a header name has an underscore"));
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "a header name has an underscore",
+        ));
     }
-    let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
     for name in names {
         headers.remove(name);
     }
@@ -406,7 +473,10 @@ fn check_underscores(headers: &mut HeaderMap, limits: &ServerLimits) -> Result<(
 }
 
 fn overloaded() -> Reply {
-    let mut reply = Reply::text(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being worked on\n");
+    let mut reply = Reply::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests are being worked on\n",
+    );
     reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     reply
 }
@@ -416,7 +486,12 @@ fn refused(refusal: Refusal) -> Reply {
 }
 
 fn respond(reply: Reply, is_head: bool, ending: Ending) -> http::Response<ReplyBody> {
-    let Reply { mut status, reason, mut headers, mut body } = reply;
+    let Reply {
+        mut status,
+        reason,
+        mut headers,
+        mut body,
+    } = reply;
     if status.is_informational() {
         tracing::warn!(status = status.as_u16(), "an interim status cannot be an answer");
         status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -432,14 +507,22 @@ fn respond(reply: Reply, is_head: bool, ending: Ending) -> http::Response<ReplyB
     } else {
         headers.remove(CONTENT_LENGTH);
     }
-    let mut response = http::Response::new(ReplyBody { body, _ending: ending });
+    let mut response = http::Response::new(ReplyBody {
+        body,
+        _ending: ending,
+    });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     let phrase = reason
         .filter(|reason| !reason.is_empty())
         .and_then(|reason| ReasonPhrase::try_from(reason).ok())
         // Some clients take an answer without a phrase for a failure.
-        .or_else(|| status.canonical_reason().is_none().then_some(ReasonPhrase::from_static(b"Status")));
+        .or_else(|| {
+            status
+                .canonical_reason()
+                .is_none()
+                .then_some(ReasonPhrase::from_static(b"Status"))
+        });
     if let Some(phrase) = phrase {
         response.extensions_mut().insert(phrase);
     }
@@ -522,7 +605,9 @@ impl<S: Service> Body for RequestBody1<S> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), HyperBody::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), HyperBody::size_hint)
     }
 }
 
@@ -550,7 +635,14 @@ struct RequestBody2 {
 impl RequestBody2 {
     fn new(incoming: HyperBody, limits: Arc<ServerLimits>) -> Self {
         let deadline = Instant::now() + limits.whole_body;
-        Self { incoming, limits, received: 0, deadline, waiting_since: None, alarm: Alarm::default() }
+        Self {
+            incoming,
+            limits,
+            received: 0,
+            deadline,
+            waiting_since: None,
+            alarm: Alarm::default(),
+        }
     }
 }
 
@@ -566,11 +658,19 @@ impl Body for RequestBody2 {
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Pending => {
                 let since = *this.waiting_since.get_or_insert_with(Instant::now);
-                if this.alarm.poll(context, this.deadline.min(since + this.limits.body_gap)).is_pending() {
+                if this
+                    .alarm
+                    .poll(context, this.deadline.min(since + this.limits.body_gap))
+                    .is_pending()
+                {
                     return Poll::Pending;
                 }
                 let late = "the body did not come in time";
-                Poll::Ready(Some(Err(StreamError::new(StreamOrigin::Client, StreamErrorKind::TimedOut, late))))
+                Poll::Ready(Some(Err(StreamError::new(
+                    StreamOrigin::Client,
+                    StreamErrorKind::TimedOut,
+                    late,
+                ))))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(frame)) => {
@@ -614,7 +714,10 @@ fn received(frame: Result<Frame<Bytes>, hyper::Error>) -> Result<Frame<Bytes>, S
 /// The stream below says exactly what is wrong; the library wraps it.
 fn request_error(error: &hyper::Error) -> StreamError {
     let io = find::<io::Error>(error);
-    if let Some(known) = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<StreamError>()) {
+    if let Some(known) = io
+        .and_then(io::Error::get_ref)
+        .and_then(|inner| inner.downcast_ref::<StreamError>())
+    {
         return known.clone();
     }
     let kind = match io.map(io::Error::kind) {
@@ -622,5 +725,9 @@ fn request_error(error: &hyper::Error) -> StreamError {
         _ if error.is_parse() => StreamErrorKind::Malformed,
         _ => StreamErrorKind::Closed,
     };
-    StreamError::new(StreamOrigin::Client, kind, format!("the request's body broke off: {error}"))
+    StreamError::new(
+        StreamOrigin::Client,
+        kind,
+        format!("the request's body broke off: {error}"),
+    )
 }

@@ -1,1 +1,4 @@
 //! One binary of integration tests: a module a theme.
+
+mod wire_kit;
+mod wire_serving;
