@@ -13,6 +13,8 @@ pub enum Layout {
     Modules,
     /// A server's home: `repository/deployment/server/synapse-configs/default`.
     Server,
+    /// Our own: `sequences/` and `scripts/`, with `tests/` and `examples/` beside them that are not deployed.
+    Own,
     /// Any folder: what is an artifact is told by its root element.
     Plain,
     /// A single file.
@@ -70,6 +72,8 @@ impl Layout {
             || has("repository/deployment/server/carbonapps")
         {
             Layout::Server
+        } else if has("sequences") && ["scripts", "tests", "examples"].into_iter().any(has) {
+            Layout::Own
         } else {
             Layout::Plain
         }
@@ -81,6 +85,7 @@ impl Layout {
             Layout::Classic => "classic synapse-configs folder",
             Layout::Modules => "Maven modules of Integration Studio",
             Layout::Server => "server home",
+            Layout::Own => "folder with sequences/ and scripts/",
             Layout::Plain => "plain folder",
             Layout::File => "single file",
         }
@@ -101,18 +106,19 @@ impl Layout {
                 name.starts_with("repository/deployment/server/synapse-configs/default/")
                     || name.starts_with("repository/deployment/server/carbonapps/")
             }
+            Layout::Own => !["tests/", "examples/", "target/"].iter().any(|beside| name.starts_with(beside)),
             Layout::Classic | Layout::Plain | Layout::File => true,
         }
     }
 
     /// Whether a registry key may name a file of the folder itself.
     pub fn folder_is_registry(self) -> bool {
-        matches!(self, Layout::Plain | Layout::Classic)
+        matches!(self, Layout::Own | Layout::Plain | Layout::Classic)
     }
 
     /// The root element that the folder's name promises, in layouts where the name means something.
     pub fn promised_root(self, name: &str) -> Option<&'static str> {
-        if matches!(self, Layout::Plain | Layout::File) {
+        if matches!(self, Layout::Own | Layout::Plain | Layout::File) {
             return None;
         }
         let folder = name.rsplit('/').nth(1)?;

@@ -1,4 +1,6 @@
 //! One binary of integration tests: a module a theme.
 
+mod floors;
+mod garbled;
 mod wire_kit;
 mod wire_serving;
