@@ -1,10 +1,6 @@
 //! The small XML files that describe artifacts (`artifacts.xml`, `artifact.xml`, `registry-info.xml`), as a plain tree.
 
-use quick_xml::Reader;
-use quick_xml::escape::{resolve_predefined_entity, unescape};
-use quick_xml::events::{BytesStart, Event};
-
-const DEEPEST: usize = 32;
+use crate::message::xml::{Event, Reader, XmlLimits};
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tag {
@@ -26,53 +22,37 @@ pub struct RegistryItem {
 
 impl Tag {
     pub fn parse(text: &str) -> Option<Tag> {
-        let mut reader = Reader::from_str(text);
-        let mut open: Vec<Tag> = vec![Tag::default()];
+        let limits = XmlLimits { depth: 32, ..XmlLimits::default() };
+        let mut reader = Reader::new(text, &limits);
+        let mut open: Vec<Tag> = Vec::new();
         loop {
-            match reader.read_event().ok()? {
-                Event::Start(start) if open.len() <= DEEPEST => open.push(Tag::from_start(&start)?),
-                Event::Start(_) => return None,
-                Event::Empty(start) => open.last_mut()?.children.push(Tag::from_start(&start)?),
-                Event::End(_) => {
-                    let done = open.pop()?;
-                    open.last_mut()?.children.push(done);
+            match reader.next().ok()? {
+                Event::Start(start) => {
+                    let attributes = reader.attributes().iter();
+                    open.push(Tag {
+                        name: start.local.to_owned(),
+                        attributes: attributes
+                            .map(|attribute| (attribute.local.to_owned(), attribute.value.clone().into_owned()))
+                            .collect(),
+                        ..Tag::default()
+                    });
                 }
-                Event::Text(text) => open.last_mut()?.text.push_str(&text.into_inner()),
-                Event::CData(text) => open.last_mut()?.text.push_str(&text.into_inner()),
-                Event::GeneralRef(reference) => {
-                    let text = &mut open.last_mut()?.text;
-                    if let Ok(Some(character)) = reference.resolve_char_ref() {
-                        text.push(character);
-                    } else if let Some(known) = resolve_predefined_entity(&reference.into_inner()) {
-                        text.push_str(known);
+                Event::End { .. } => {
+                    let done = open.pop()?;
+                    match open.last_mut() {
+                        Some(parent) => parent.children.push(done),
+                        None => return Some(done),
                     }
                 }
-                Event::DocType(_) => return None,
-                Event::Eof => break,
-                _ => {}
+                Event::Text { value, .. } => {
+                    if let Some(parent) = open.last_mut() {
+                        parent.text.push_str(&value);
+                    }
+                }
+                Event::Comment { .. } | Event::Instruction { .. } => {}
+                Event::Eof => return None,
             }
         }
-        let mut document = open.pop()?;
-        if open.is_empty() && document.children.len() == 1 {
-            document.children.pop()
-        } else {
-            None
-        }
-    }
-
-    fn from_start(start: &BytesStart<'_>) -> Option<Tag> {
-        let mut tag = Tag {
-            name: start.local_name().as_ref().to_owned(),
-            ..Tag::default()
-        };
-        for attribute in start.attributes() {
-            let attribute = attribute.ok()?;
-            tag.attributes.push((
-                attribute.key.local_name().as_ref().to_owned(),
-                unescape(&attribute.value).ok()?.into_owned(),
-            ));
-        }
-        Some(tag)
     }
 
     pub fn attribute(&self, name: &str) -> &str {
