@@ -1,6 +1,35 @@
-//! One file each: the mediators.
+//! The mediators: one file each, and `ALL`.
+
+mod call_template;
+mod drop;
+mod filter;
+mod http_header;
+mod r#in;
+mod out;
+mod pattern;
+mod property;
+mod property_group;
+mod respond;
+mod sequence;
+mod switch;
+mod throw_error;
+mod typed;
+mod variable;
 
 use crate::plan::MediatorKind;
 
-/// Every mediator, in the order of the reference.
-pub static ALL: &[&MediatorKind] = &[];
+/// Every mediator there is, in the order of the reference.
+pub static ALL: &[&MediatorKind] = &[
+    &call_template::KIND,
+    &drop::KIND,
+    &filter::KIND,
+    &r#in::KIND,
+    &out::KIND,
+    &property::KIND,
+    &property_group::KIND,
+    &respond::KIND,
+    &sequence::KIND,
+    &switch::KIND,
+    &throw_error::KIND,
+    &variable::KIND,
+];

@@ -289,12 +289,14 @@ pub struct Example {
     pub title: &'static str,
     /// Steps, as they stand in a sequence (the namespace is Synapse's), or an endpoint.
     pub config: &'static str,
+    /// Artifacts that the steps refer to.
+    pub beside: &'static str,
     /// `POST /path`, headers, an empty line, a body.
     pub given: &'static str,
     /// What a backend answers, if the steps call one: `200`, headers, an empty line, a body. The backend is `http://backend/…`.
     pub backend: &'static str,
     /// What comes of it, a line each: `continues` / `responds` / `turns` / `drops` / `fails CODE reason`, then any of
-    /// `property NAME = VALUE`, `axis2 NAME = VALUE`, `variable NAME = VALUE`, `header NAME = VALUE`, `log …`, `backend METHOD URL`,
+    /// `property NAME = VALUE`, `axis2 NAME = VALUE`, `variable NAME = VALUE`, `header NAME = VALUE`, `… NAME is not there`, `to URL`, `log …`, `backend METHOD URL`,
     /// `backend header NAME = VALUE`, `backend body …`, `body …`.
     pub then: &'static str,
 }
@@ -309,10 +311,15 @@ impl Example {
         Example {
             title,
             config,
+            beside: "",
             given,
             backend: "",
             then,
         }
+    }
+
+    pub const fn beside(self, beside: &'static str) -> Example {
+        Example { beside, ..self }
     }
 
     pub const fn backend(self, backend: &'static str) -> Example {

@@ -1,0 +1,41 @@
+//! `<in>`: steps for requests only.
+
+use crate::flow::{Exchange, Flow, Mediator, Outcome, Sequence};
+use crate::plan::{Children, Element, Example, MediatorKind, Planner};
+use async_trait::async_trait;
+
+pub static KIND: MediatorKind = MediatorKind {
+    element: "in",
+    summary: "Runs the steps inside when the message is a request.",
+    notes: "Only meaningful in sequences that see both directions, as `main` does: a response goes past it.",
+    differences: "",
+    attributes: &[],
+    children: Children::STEPS,
+    build,
+    examples: &[Example::new(
+        "Two directions in one sequence",
+        r#"<in><property name="seen" value="request"/></in>
+<out><property name="seen" value="response"/></out>"#,
+        "GET /",
+        "continues\nproperty seen = request",
+    )],
+};
+
+struct In {
+    steps: Sequence,
+}
+
+fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+    let steps = planner.sequence(element);
+    Some(Box::new(In { steps }))
+}
+
+#[async_trait(?Send)]
+impl Mediator for In {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        if exchange.message.response != false {
+            return Ok(Flow::Continue);
+        }
+        self.steps.run(exchange).await
+    }
+}

@@ -1,0 +1,38 @@
+//! `<respond>`: the message goes back to the client as it is.
+
+use crate::flow::{Exchange, Flow, Mediator, Outcome};
+use crate::plan::{Children, Element, Example, MediatorKind, Planner};
+use async_trait::async_trait;
+
+pub static KIND: MediatorKind = MediatorKind {
+    element: "respond",
+    summary: "Sends the message back to the client as it is.",
+    notes: "Works in in, out and fault sequences. Nothing after it runs, and the out sequence does not run. The status is the axis2 \
+        property `HTTP_SC`, or 200.",
+    differences: "Headers that only make sense in a request (Host, Accept, Authorization, Cookie, User-Agent …) do not go back when a \
+        request is turned round; Synapse sends all of them.",
+    attributes: &[],
+    children: Children::NONE,
+    build,
+    examples: &[Example::new(
+        "Answer with the request's own body",
+        "<respond/>",
+        "POST /echo\nContent-Type: text/plain\n\nhello",
+        "responds\nbody hello",
+    )],
+};
+
+struct Respond;
+
+fn build(_element: &Element, _planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+    Some(Box::new(Respond))
+}
+
+#[async_trait(?Send)]
+impl Mediator for Respond {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        exchange.message.addressing.to = None;
+        exchange.message.response = true;
+        Ok(Flow::Respond)
+    }
+}

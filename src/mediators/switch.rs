@@ -1,0 +1,99 @@
+//! `<switch>`: one branch of several, by the text of an expression.
+
+use super::pattern::Pattern;
+use crate::expression::Expression;
+use crate::flow::{Exchange, Flow, Mediator, Outcome, Sequence};
+use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
+use crate::text::Diagnostic;
+use async_trait::async_trait;
+
+pub static KIND: MediatorKind = MediatorKind {
+    element: "switch",
+    summary: "Runs the first `case` whose regular expression matches the whole text of `source`, or else `default`.",
+    notes: "A `regex` has to match the whole text: `gold` does not match `goldfish`; write `gold.*` for that. When nothing matches and \
+        there is no `default`, the message goes on. A source that selects nothing goes to `default`.",
+    differences: "",
+    attributes: &[Attr::required("source", Shape::Expression, "What is looked at.")],
+    children: Children::of(&[
+        Child::optional(
+            "case",
+            &[Attr::required(
+                "regex",
+                Shape::Regex,
+                "Has to match the whole text.",
+            )],
+            Children::STEPS,
+            "Steps for one sort of text.",
+        )
+        .many(),
+        Child::optional(
+            "default",
+            &[Attr::ignored("trace", "There is no per-branch tracing.")],
+            Children::STEPS,
+            "Steps for every other text. Of several, the first counts.",
+        )
+        .many(),
+    ]),
+    build,
+    examples: &[Example::new(
+        "Choose a lane",
+        r#"<switch source="json-eval($.tier)">
+    <case regex="gold|silver"><property name="lane" value="fast"/></case>
+    <case regex="tin"><property name="lane" value="slow"/></case>
+    <default><drop/></default>
+</switch>"#,
+        "POST /orders\nContent-Type: application/json\n\n{\"tier\": \"silver\"}",
+        "continues\nproperty lane = fast",
+    )],
+};
+
+struct Switch {
+    source: Expression,
+    cases: Vec<(Pattern, Sequence)>,
+    default: Option<Sequence>,
+}
+
+fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+    let source = planner.expression_in(element, "source");
+    let mut cases = Vec::new();
+    for case in element.all("case") {
+        let regex = case.attribute("regex")?.value.clone();
+        let pattern = Pattern::compile(&regex, planner);
+        let steps = planner.sequence(case);
+        if let Some(pattern) = pattern {
+            cases.push((pattern, steps));
+        }
+    }
+    let mut defaults = element.all("default");
+    let first = defaults.next();
+    for other in defaults {
+        let mut mistake = Diagnostic::warning("W0210", other.span, "this `<default>` never runs");
+        if let Some(first) = first {
+            mistake = mistake.also(first.span, "the first one counts");
+        }
+        planner.tell(mistake);
+    }
+    let default = first.map(|default| planner.sequence(default));
+    Some(Box::new(Switch {
+        source: source?,
+        cases,
+        default,
+    }))
+}
+
+#[async_trait(?Send)]
+impl Mediator for Switch {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        if let Some(text) = exchange.text(&self.source).await? {
+            for (pattern, steps) in &self.cases {
+                if pattern.matches(&text)? {
+                    return steps.run(exchange).await;
+                }
+            }
+        }
+        match &self.default {
+            Some(steps) => steps.run(exchange).await,
+            None => Ok(Flow::Continue),
+        }
+    }
+}
