@@ -160,7 +160,7 @@ impl Expression {
     /// The string value (`SynapsePath.stringValueOf`); `None` is Synapse's null.
     pub fn text(&self, scope: &mut Scope<'_>) -> Result<Option<String>, ExpressionError> {
         match &self.language {
-            Language::XPath(xpath) => Ok(scope.xpath(xpath)?.synapse_text()),
+            Language::XPath(xpath) => scope.xpath(xpath, |value| value.synapse_text()),
             Language::JsonPath { path, of } => scope.json_text(path, of),
             Language::Synapse(expression) => Ok(Some(expression.evaluate(scope).text())),
         }
@@ -169,7 +169,7 @@ impl Expression {
     /// Is it true? XPath by XPath's rules; the others only when their text is "true".
     pub fn holds(&self, scope: &mut Scope<'_>) -> Result<bool, ExpressionError> {
         match &self.language {
-            Language::XPath(xpath) => Ok(scope.xpath(xpath)?.as_boolean()),
+            Language::XPath(xpath) => scope.xpath_holds(xpath),
             Language::JsonPath { path, of } => Ok(scope.json_text(path, of)?.as_deref() == Some("true")),
             Language::Synapse(expression) => Ok(expression.evaluate(scope).text() == "true"),
         }
@@ -178,10 +178,11 @@ impl Expression {
     /// The value with its type: nodes, numbers, JSON.
     pub fn value(&self, scope: &mut Scope<'_>) -> Result<Option<Value>, ExpressionError> {
         match &self.language {
-            Language::XPath(xpath) => Ok(match scope.xpath(xpath)? {
+            Language::XPath(xpath) => scope.xpath(xpath, |value| match value {
                 XPathValue::Nothing => None,
                 XPathValue::Boolean(value) => Some(Value::Boolean(value)),
                 XPathValue::Number(value) => Some(Value::Double(value)),
+                XPathValue::Integer(value) => Some(Value::Long(value)),
                 XPathValue::Text(text) => Some(Value::text(text)),
                 XPathValue::Nodes(nodes) if nodes.is_empty() => None,
                 XPathValue::Nodes(nodes) => {

@@ -1,7 +1,7 @@
 //! What an expression may ask: the message, its properties, and the world around the gateway.
 
 use super::json_path::JsonPath;
-use super::xpath::{Focus, Host, HostValue, XPath, XPathValue};
+use super::xpath::{Focus, Host, HostValue, XPath, XPathError, XPathValue};
 use super::{ExpressionError, PathOf, dates, functions};
 use crate::message::Message;
 use crate::message::addressing::Field;
@@ -39,17 +39,33 @@ pub trait World {
 }
 
 impl Scope<'_> {
-    /// Evaluates an XPath with the envelope as its document.
-    pub(super) fn xpath(&mut self, xpath: &XPath) -> Result<XPathValue, ExpressionError> {
+    /// Evaluates an XPath with the envelope as its document; the value may borrow from the envelope.
+    pub(super) fn xpath<T>(
+        &mut self,
+        xpath: &XPath,
+        then: impl FnOnce(XPathValue<'_>) -> T,
+    ) -> Result<T, ExpressionError> {
+        self.ask(xpath, |focus, host| xpath.evaluate(focus, host).map(then))
+    }
+
+    /// Whether an XPath holds, which may need fewer nodes than its value.
+    pub(super) fn xpath_holds(&mut self, xpath: &XPath) -> Result<bool, ExpressionError> {
+        self.ask(xpath, |focus, host| xpath.holds(focus, host))
+    }
+
+    fn ask<T>(
+        &mut self,
+        xpath: &XPath,
+        question: impl FnOnce(&Focus<'_>, &mut dyn Host) -> Result<T, XPathError>,
+    ) -> Result<T, ExpressionError> {
+        let failed = |error: XPathError| ExpressionError::Failed(error.message);
         if !xpath.needs_tree() {
             let mut host = MessageHost {
                 message: self.message,
                 properties: self.properties,
                 world: self.world,
             };
-            return xpath
-                .evaluate(&Focus::nowhere(), &mut host)
-                .map_err(|error| ExpressionError::Failed(error.message));
+            return question(&Focus::nowhere(), &mut host).map_err(failed);
         }
         let context = BuildContext {
             limits: self.world.limits(),
@@ -71,9 +87,7 @@ impl Scope<'_> {
             properties: self.properties,
             world: self.world,
         };
-        xpath
-            .evaluate(&focus, &mut host)
-            .map_err(|error| ExpressionError::Failed(error.message))
+        question(&focus, &mut host).map_err(failed)
     }
 
     pub(super) fn json_text(
@@ -178,8 +192,12 @@ impl Host for MessageHost<'_> {
         })
     }
 
-    fn call(&mut self, _prefix: &str, name: &str, arguments: &[XPathValue]) -> Result<HostValue, String> {
-        let text = |at: usize| arguments.get(at).map(XPathValue::as_text).unwrap_or_default();
+    fn call(&mut self, _prefix: &str, name: &str, arguments: &[XPathValue<'_>]) -> Result<HostValue, String> {
+        let text = |at: usize| {
+            arguments
+                .get(at)
+                .map_or(String::new(), |argument| argument.as_text().into_owned())
+        };
         match name {
             "get-property" if arguments.len() == 1 => self.property(&text(0), None),
             "get-property" => match Place::named(&text(0)) {
@@ -325,7 +343,7 @@ fn given(value: Option<&Value>) -> HostValue {
         Some(Value::Boolean(value)) => HostValue::Boolean(*value),
         Some(Value::Xml(fragment)) => HostValue::Nodes(Arc::clone(&fragment.tree), fragment.nodes.clone()),
         Some(value @ (Value::Short(_) | Value::Integer(_) | Value::Long(_))) => {
-            HostValue::Number(value.as_integer().unwrap_or(0) as f64)
+            HostValue::Integer(value.as_integer().unwrap_or(0))
         }
         Some(Value::Float(value)) => HostValue::Number(f64::from(*value)),
         Some(Value::Double(value)) => HostValue::Number(*value),

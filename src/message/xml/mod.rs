@@ -11,7 +11,9 @@ mod tree;
 mod write;
 
 pub use encoding::{decode_bytes, decode_bytes_as};
-pub use names::{Namespaces, XML_NAMESPACE, XMLNS_NAMESPACE, is_nc_name, is_space};
+pub use names::{
+    Namespaces, XML_NAMESPACE, XMLNS_NAMESPACE, continues_name, is_nc_name, is_space, starts_name,
+};
 pub use reader::{Attribute, Event, Reader, StartTag, Uri, XmlError, XmlLimits, line_and_column};
 pub use tree::{Kind, NameTest, NodeId, XmlTree};
 pub use write::WriteOptions;

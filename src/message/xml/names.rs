@@ -106,7 +106,7 @@ pub(super) fn end_of_name(text: &str, at: usize) -> usize {
     end
 }
 
-pub(super) fn starts_name(character: char) -> bool {
+pub fn starts_name(character: char) -> bool {
     matches!(character,
         ':' | 'A'..='Z' | '_' | 'a'..='z' | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
         | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}' | '\u{2070}'..='\u{218F}'
@@ -114,7 +114,7 @@ pub(super) fn starts_name(character: char) -> bool {
         | '\u{10000}'..='\u{EFFFF}')
 }
 
-pub(super) fn continues_name(character: char) -> bool {
+pub fn continues_name(character: char) -> bool {
     starts_name(character)
         || matches!(character, '-' | '.' | '0'..='9' | '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}')
 }

@@ -19,6 +19,9 @@ pub(super) use table::{Name, NameId, Symbol};
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
+    /// The document of every tree.
+    pub const DOCUMENT: NodeId = NodeId(0);
+
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -81,11 +84,16 @@ const NOTHING: Content = Content(NONE, NONE, NONE);
 
 impl XmlTree {
     pub fn document(&self) -> NodeId {
-        NodeId(0)
+        NodeId::DOCUMENT
     }
 
     pub fn document_element(&self) -> Option<NodeId> {
         self.child_elements(self.document()).next()
+    }
+
+    /// The node of a number that `NodeId::index` gave.
+    pub fn node_at(&self, index: u32) -> NodeId {
+        NodeId(index.min(self.nodes.len() as u32 - 1))
     }
 
     /// How many nodes were ever made, those taken out included.
@@ -336,18 +344,27 @@ impl XmlTree {
         }
     }
 
-    /// The descendants of a kind and name, by a walk along the arena where that is document order.
-    pub fn scan(&self, top: NodeId, kind: Kind, test: NameTest, mut found: impl FnMut(NodeId) -> bool) {
+    /// Gives the descendants of a kind and name until `found` says no, by a walk along the arena where that is document
+    /// order. Returns how many nodes were looked at.
+    pub fn scan(
+        &self,
+        top: NodeId,
+        kind: Kind,
+        test: NameTest,
+        mut found: impl FnMut(NodeId) -> bool,
+    ) -> u64 {
+        let mut looked_at = 0;
         if test == NameTest::Never {
-            return;
+            return 0;
         }
         if !self.pristine {
             for node in self.descendants(top) {
+                looked_at += 1;
                 if self.kind(node) == kind && self.satisfies(node, test) && !found(node) {
-                    return;
+                    break;
                 }
             }
-            return;
+            return looked_at;
         }
         let range = self.arena_range(top);
         for (offset, node) in self.nodes[range.clone()].iter().enumerate() {
@@ -357,17 +374,18 @@ impl XmlTree {
                 _ => self.satisfies(id, test),
             };
             if named && node.kind == kind && !found(id) {
-                return;
+                return offset as u64 + 1;
             }
         }
+        range.len() as u64
     }
 
-    /// How many nodes `scan` looks at.
-    pub fn scan_cost(&self, top: NodeId) -> usize {
+    /// How many nodes stand below a node, attributes perhaps included.
+    pub fn weight(&self, top: NodeId) -> usize {
         if self.pristine {
             self.arena_range(top).len()
         } else {
-            self.nodes.len()
+            self.descendants(top).count()
         }
     }
 

@@ -52,6 +52,8 @@ impl NameTable {
         };
         let empty = table.intern_symbol("");
         table.intern("", "", empty);
+        // The name of a namespace node that is always there, so that it can be looked for.
+        table.intern("", "xml", empty);
         table
     }
 
