@@ -22,7 +22,10 @@ pub struct RegistryItem {
 
 impl Tag {
     pub fn parse(text: &str) -> Option<Tag> {
-        let limits = XmlLimits { depth: 32, ..XmlLimits::default() };
+        let limits = XmlLimits {
+            depth: 32,
+            ..XmlLimits::default()
+        };
         let mut reader = Reader::new(text, &limits);
         let mut open: Vec<Tag> = Vec::new();
         loop {
@@ -32,7 +35,9 @@ impl Tag {
                     open.push(Tag {
                         name: start.local.to_owned(),
                         attributes: attributes
-                            .map(|attribute| (attribute.local.to_owned(), attribute.value.clone().into_owned()))
+                            .map(|attribute| {
+                                (attribute.local.to_owned(), attribute.value.clone().into_owned())
+                            })
                             .collect(),
                         ..Tag::default()
                     });

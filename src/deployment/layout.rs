@@ -106,7 +106,9 @@ impl Layout {
                 name.starts_with("repository/deployment/server/synapse-configs/default/")
                     || name.starts_with("repository/deployment/server/carbonapps/")
             }
-            Layout::Own => !["tests/", "examples/", "target/"].iter().any(|beside| name.starts_with(beside)),
+            Layout::Own => !["tests/", "examples/", "target/"]
+                .iter()
+                .any(|beside| name.starts_with(beside)),
             Layout::Classic | Layout::Plain | Layout::File => true,
         }
     }

@@ -68,7 +68,10 @@ fn every_room_has_a_floor() {
         let entry = entry.expect("it can be listed");
         if entry.path().is_dir() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            assert!(floor(&name).is_some(), "`{name}` is on no floor: add it to FLOORS and to src/README.md");
+            assert!(
+                floor(&name).is_some(),
+                "`{name}` is on no floor: add it to FLOORS and to src/README.md"
+            );
         }
     }
 }
@@ -101,7 +104,11 @@ fn names_after(text: &str, marker: &str) -> Vec<String> {
             }
             names.push(name);
         } else {
-            names.push(part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            names.push(
+                part.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
         }
     }
     names
@@ -119,12 +126,23 @@ fn sources() -> Vec<(PathBuf, String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let inside = path.strip_prefix(&root).expect("it is below src");
-                let first = inside.components().next().expect("it has a name").as_os_str().to_string_lossy().into_owned();
-                let test_only = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing" || stem == "examples");
+                let first = inside
+                    .components()
+                    .next()
+                    .expect("it has a name")
+                    .as_os_str()
+                    .to_string_lossy()
+                    .into_owned();
+                let test_only = path
+                    .file_stem()
+                    .is_some_and(|stem| stem == "tests" || stem == "testing" || stem == "examples");
                 if !first.ends_with(".rs") && !test_only {
                     let text = fs::read_to_string(&path).expect("it can be read");
                     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
-                    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                    let code: Vec<&str> = code
+                        .lines()
+                        .filter(|line| !line.trim_start().starts_with("//"))
+                        .collect();
                     found.push((path.clone(), first, code.join("\n")));
                 }
             }

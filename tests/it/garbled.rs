@@ -16,7 +16,11 @@ fn a_garbled_configuration_is_told_and_never_panics() {
         for _ in 0..40 {
             fs::write(&target, garble(&text, &mut random)).expect("it can be written");
             let loaded = load(&[folder.path().to_path_buf()], &LoadOptions::default());
-            assert!(loaded.deployment.is_some() || loaded.mistakes.errors() > 0, "refused without a word: {}", file.display());
+            assert!(
+                loaded.deployment.is_some() || loaded.mistakes.errors() > 0,
+                "refused without a word: {}",
+                file.display()
+            );
             let rendered = myelin::text::render::human(&loaded.mistakes, &loaded.sources, false);
             assert!(rendered.len() >= loaded.mistakes.len(), "every mistake is shown");
         }
@@ -33,7 +37,10 @@ fn garble(text: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
         let at = random.usize(0..out.len());
         match random.u8(0..7) {
             0 => drop(out.remove(at)),
-            1 => out.insert(at, *random.choice(b"<>&\"'/{}$()[]=: \n\0\xff").expect("not empty")),
+            1 => out.insert(
+                at,
+                *random.choice(b"<>&\"'/{}$()[]=: \n\0\xff").expect("not empty"),
+            ),
             2 => out.truncate(at),
             3 => {
                 let end = (at + random.usize(1..40)).min(out.len());
@@ -60,7 +67,9 @@ fn xml_files() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.join("sequences"), root.join("examples")];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
             if path.is_dir() {
