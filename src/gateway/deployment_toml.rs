@@ -333,8 +333,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "W0107 `transport.http.socket_timeuot` has no effect Some(\"did you mean `transport.http.socket_timeout`?\") []",
                 "N0103 some settings have no counterpart here and are ignored None [\"datasource, server.hostname, user_store\"]",
+                "W0107 `transport.http.socket_timeuot` has no effect Some(\"did you mean `transport.http.socket_timeout`?\") []",
             ]
         );
     }
