@@ -1,6 +1,6 @@
 //! `deployment.toml` of a Micro Integrator project: what has a counterpart here is taken over, the rest is accepted and named once.
 
-use super::settings::{JsonSwitches, Layer, Reading, text_value};
+use super::settings::{Layer, Reading, text_value};
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,6 +54,40 @@ const IGNORED: &[&str] = &[
 
 /// What the Micro Integrator adds to its ports when nothing is said.
 const DEFAULT_OFFSET: u16 = 10;
+
+/// Names below `[mediation] synapse.`, and the property of synapse.properties that each of them sets.
+const SWITCHES: &[(&str, &str)] = &[
+    (
+        "json_out_auto_array",
+        "synapse.commons.json.output.jsonoutAutoArray",
+    ),
+    (
+        "enable_auto_primitive",
+        "synapse.commons.json.output.autoPrimitive",
+    ),
+    (
+        "disable_auto_primitive_regex",
+        "synapse.commons.json.output.disableAutoPrimitive.regex",
+    ),
+    (
+        "preserve_namespace_on_xml_to_json",
+        "synapse.commons.json.preserve.namespace",
+    ),
+    (
+        "enable_namespace_declaration",
+        "synapse.commons.json.output.enableNSDeclarations",
+    ),
+    ("enable_xml_nil", "synapse.commons.enableXmlNilReadWrite"),
+    (
+        "enable_xml_null_for_empty_element",
+        "synapse.commons.enableXmlNullForEmptyElement",
+    ),
+    (
+        "json_out_xml_multiple_pi",
+        "synapse.commons.json.output.xmloutMultiplePI",
+    ),
+    ("build_valid_nc_name", "synapse.commons.json.buildValidNCNames"),
+];
 
 pub(super) fn read(file: FileId, text: &str, reading: &mut Reading<'_>) -> Layer {
     let mut toml = Toml {
@@ -180,48 +214,40 @@ impl Toml {
         let timeout = self
             .parsed::<u64>("mediation.synapse.global_timeout_interval")
             .or_else(|| self.parsed("synapse_properties.synapse.global_timeout_interval"));
-        reading.synapse.global_timeout = timeout.map(Duration::from_millis);
-        let mut switch = |short: &str, raw: &str| {
-            let short = self.parsed(&format!("mediation.synapse.{short}"));
-            short.or_else(|| self.parsed(&format!("synapse_properties.{raw}")))
-        };
-        reading.synapse.json = JsonSwitches {
-            auto_array: switch(
-                "json_out_auto_array",
-                "synapse.commons.json.output.jsonoutAutoArray",
-            ),
-            auto_primitive: switch(
-                "enable_auto_primitive",
-                "synapse.commons.json.output.autoPrimitive",
-            ),
-            preserve_namespace: switch(
-                "preserve_namespace_on_xml_to_json",
-                "synapse.commons.json.preserve.namespace",
-            ),
-            namespace_declaration: switch(
-                "enable_namespace_declaration",
-                "synapse.commons.json.output.enableNSDeclarations",
-            ),
-            xml_nil: switch("enable_xml_nil", "synapse.commons.enableXmlNilReadWrite"),
-            null_for_empty_element: switch(
-                "enable_xml_null_for_empty_element",
-                "synapse.commons.enableXmlNullForEmptyElement",
-            ),
-            multiple_pi: switch(
-                "json_out_xml_multiple_pi",
-                "synapse.commons.json.output.xmloutMultiplePI",
-            ),
-            valid_nc_names: switch("build_valid_nc_name", "synapse.commons.json.buildValidNCNames"),
-            disable_auto_primitive_regex: None,
-        };
-        for key in [
-            "mediation.synapse.disable_auto_primitive_regex",
-            "synapse_properties.synapse.commons.json.output.disableAutoPrimitive.regex",
-        ] {
-            if let Some(pattern) = self.get(key) {
-                reading.synapse.json.disable_auto_primitive_regex = Some(pattern.to_owned());
+        reading.global_timeout = timeout.map(Duration::from_millis);
+        for index in 0..self.values.len() {
+            let value = &self.values[index];
+            let raw = value.key.strip_prefix("synapse_properties.").or_else(|| {
+                let short = value.key.strip_prefix("mediation.synapse.")?;
+                SWITCHES
+                    .iter()
+                    .find(|(known, _)| *known == short)
+                    .map(|(_, raw)| *raw)
+            });
+            let Some(raw) = raw else {
+                continue;
+            };
+            match reading.conversion.set(raw, &value.text) {
+                Ok(true) => self.used.push(value.key.clone()),
+                Ok(false) => {}
+                Err(reason) => {
+                    self.used.push(value.key.clone());
+                    reading.mistakes.push(
+                        Diagnostic::error(
+                            "E0110",
+                            value.span,
+                            format!("the value of `{}` does not fit", value.key),
+                        )
+                        .label(reason),
+                    );
+                }
             }
         }
+        self.used.extend(
+            SWITCHES
+                .iter()
+                .map(|(short, _)| format!("mediation.synapse.{short}")),
+        );
     }
 
     /// One note for all that has no effect; a warning for what looks like a slip of the hand.
@@ -315,12 +341,10 @@ mod tests {
         assert_eq!(settings.server.body_gap, Duration::from_secs(180));
         assert_eq!(settings.client.connect, Duration::from_secs(90));
         assert_eq!(settings.server.streamed_body, 1024);
-        assert_eq!(settings.synapse.global_timeout, Some(Duration::from_secs(120)));
-        assert_eq!(settings.synapse.json.auto_primitive, Some(false));
-        assert_eq!(
-            settings.synapse.json.disable_auto_primitive_regex.as_deref(),
-            Some("^-?0.*")
-        );
+        assert_eq!(settings.global_timeout, Some(Duration::from_secs(120)));
+        assert!(!settings.conversion.auto_primitive);
+        assert!(settings.conversion.auto_array);
+        assert!(settings.conversion.keep_text.is_some());
         assert!(!settings.watch);
     }
 

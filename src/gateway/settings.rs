@@ -1,8 +1,8 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
 use super::deployment_toml;
-use crate::message::json::JsonLimits;
-use crate::message::xml::XmlLimits;
+use crate::message::json::convert::ConversionSettings;
+use crate::message::payload::PayloadLimits;
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Mistakes, Severity, Sources, Span};
 use crate::wire::limits::{parse_duration, parse_size};
@@ -39,7 +39,7 @@ const KEYS: &[&str] = &[
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
@@ -56,9 +56,10 @@ pub struct Settings {
     pub workers: usize,
     pub server: ServerLimits,
     pub client: ClientLimits,
-    pub xml: XmlLimits,
-    pub json: JsonLimits,
-    pub synapse: SynapseSettings,
+    pub payload: PayloadLimits,
+    pub conversion: ConversionSettings,
+    /// How long an endpoint without a timeout of its own may take; `deployment.toml` says so.
+    pub global_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,27 +67,6 @@ pub struct TlsSettings {
     pub listen: SocketAddr,
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-/// What a project's `deployment.toml` says about mediation; `None` is Synapse's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SynapseSettings {
-    pub global_timeout: Option<Duration>,
-    pub json: JsonSwitches,
-}
-
-/// How JSON and XML turn into each other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JsonSwitches {
-    pub auto_array: Option<bool>,
-    pub auto_primitive: Option<bool>,
-    pub disable_auto_primitive_regex: Option<String>,
-    pub preserve_namespace: Option<bool>,
-    pub namespace_declaration: Option<bool>,
-    pub xml_nil: Option<bool>,
-    pub null_for_empty_element: Option<bool>,
-    pub multiple_pi: Option<bool>,
-    pub valid_nc_names: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +151,8 @@ pub fn load(
     let mut reading = Reading {
         mistakes,
         limits: Default::default(),
-        synapse: SynapseSettings::default(),
+        conversion: ConversionSettings::default(),
+        global_timeout: None,
     };
     let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
         deployment_toml::read(*file, text, &mut reading)
@@ -202,20 +183,42 @@ pub fn load(
 pub(super) struct Reading<'i> {
     pub mistakes: Mistakes,
     pub limits: LimitTables<'i>,
-    pub synapse: SynapseSettings,
+    pub conversion: ConversionSettings,
+    pub global_timeout: Option<Duration>,
 }
 
 #[derive(Default)]
 pub(super) struct LimitTables<'i> {
-    pub server: Limits<'i>,
-    pub client: Limits<'i>,
-    pub xml: BTreeMap<&'static str, usize>,
-    pub json: BTreeMap<&'static str, usize>,
+    server: Limits<'i>,
+    client: Limits<'i>,
+    payload: PayloadLimits,
 }
 
+const LIMIT_TABLES: &[&str] = &["server", "client", "payload", "xml", "json"];
+const PAYLOAD_LIMITS: &[&str] = &["body", "tree", "form-fields"];
 const XML_LIMITS: &[&str] = &["depth", "attributes", "namespaces", "nodes", "text", "name"];
 const JSON_LIMITS: &[&str] = &["depth", "size"];
-const LIMIT_TABLES: &[&str] = &["server", "client", "xml", "json"];
+
+impl LimitTables<'_> {
+    /// The place of a limit that is a plain number.
+    fn count(&mut self, table: &str, key: &str) -> Option<&mut usize> {
+        let payload = &mut self.payload;
+        Some(match (table, key) {
+            ("payload", "body") => &mut payload.body,
+            ("payload", "tree") => &mut payload.tree,
+            ("payload", "form-fields") => &mut payload.form_fields,
+            ("xml", "depth") => &mut payload.xml.depth,
+            ("xml", "attributes") => &mut payload.xml.attributes,
+            ("xml", "namespaces") => &mut payload.xml.namespaces,
+            ("xml", "nodes") => &mut payload.xml.nodes,
+            ("xml", "text") => &mut payload.xml.text,
+            ("xml", "name") => &mut payload.xml.name,
+            ("json", "depth") => &mut payload.json.depth,
+            ("json", "size") => &mut payload.json.size,
+            _ => return None,
+        })
+    }
+}
 
 impl<'i> Reading<'i> {
     fn own_file(&mut self, file: FileId, text: &'i str, folder: &Path) -> Layer {
@@ -301,24 +304,27 @@ impl<'i> Reading<'i> {
         let (known, checked) = match table {
             "server" => (field_names::<ServerLimits>(), check::<ServerLimits>(key, &value)),
             "client" => (field_names::<ClientLimits>(), check::<ClientLimits>(key, &value)),
+            "payload" => (PAYLOAD_LIMITS, read_count(&value).map(drop)),
             "xml" => (XML_LIMITS, read_count(&value).map(drop)),
             _ => (JSON_LIMITS, read_count(&value).map(drop)),
         };
-        let Some(known_key) = known.iter().find(|name| **name == key) else {
+        if !known.contains(&key) {
             return match key_span {
                 Some(span) => self.unknown(span, key, known.iter().copied()),
                 None => self.tell(None, "E0109", format!("there is no limit `{table}.{key}`")),
             };
-        };
+        }
         if let Err(reason) = checked {
             return self.tell(value_span, "E0110", format!("`{key}`: {reason}"));
         }
-        let count = read_count(&value).unwrap_or_default();
         match table {
             "server" => drop(self.limits.server.insert(key.to_owned(), value)),
             "client" => drop(self.limits.client.insert(key.to_owned(), value)),
-            "xml" => drop(self.limits.xml.insert(known_key, count)),
-            _ => drop(self.limits.json.insert(known_key, count)),
+            _ => {
+                if let (Some(limit), Ok(count)) = (self.limits.count(table, key), read_count(&value)) {
+                    *limit = count;
+                }
+            }
         }
     }
 
@@ -356,24 +362,6 @@ impl<'i> Reading<'i> {
         if let Some(grace) = layer.grace {
             server.shutdown_grace = grace;
         }
-        let mut xml = XmlLimits::default();
-        for (key, count) in &self.limits.xml {
-            match *key {
-                "depth" => xml.depth = *count,
-                "attributes" => xml.attributes = *count,
-                "namespaces" => xml.namespaces = *count,
-                "nodes" => xml.nodes = *count,
-                "text" => xml.text = *count,
-                _ => xml.name = *count,
-            }
-        }
-        let mut json = JsonLimits::default();
-        for (key, count) in &self.limits.json {
-            match *key {
-                "depth" => json.depth = *count,
-                _ => json.size = *count,
-            }
-        }
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let tls = match (layer.tls_cert, layer.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsSettings {
@@ -408,9 +396,9 @@ impl<'i> Reading<'i> {
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             server,
             client: from_entries(&self.limits.client),
-            xml,
-            json,
-            synapse: std::mem::take(&mut self.synapse),
+            payload: self.limits.payload.clone(),
+            conversion: self.conversion.clone(),
+            global_timeout: self.global_timeout,
         }
     }
 
@@ -660,7 +648,8 @@ mod tests {
     #[test]
     fn every_limit_is_a_setting_and_the_environment_beats_the_file() {
         let own = "[limits.server]\nbody-gap = \"10s\"\nheader-count = 50\nunderscore-headers = \"pass\"\n\
-                   [limits.client]\nconnect = 500\n[limits.xml]\ntext = \"1MiB\"\n[limits.json]\ndepth = 9\n";
+                   [limits.client]\nconnect = 500\n[limits.xml]\ntext = \"1MiB\"\n[limits.json]\ndepth = 9\n\
+                   [limits.payload]\ntree = \"3MiB\"\n";
         let environment = [
             ("MYELIN_LIMITS_SERVER_BODY_GAP", "11s"),
             ("MYELIN_LIMITS_SERVER_HTTP2", "false"),
@@ -677,10 +666,12 @@ mod tests {
         );
         assert!(!settings.server.http2);
         assert_eq!(settings.client.connect, Duration::from_millis(500));
+        let payload = settings.payload;
         assert_eq!(
-            (settings.xml.text, settings.xml.depth, settings.json.depth),
+            (payload.xml.text, payload.xml.depth, payload.json.depth),
             (1 << 20, 7, 9)
         );
+        assert_eq!(payload.tree, 3 << 20);
     }
 
     #[test]
