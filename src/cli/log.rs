@@ -3,7 +3,6 @@
 use crate::gateway::settings::LogFormat;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -11,23 +10,16 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::reload;
 
 /// A longer line is cut. Nobody reads it, and somebody may have sent it to fill the disk.
 const LONGEST: usize = 4096;
 
-/// Changes the filter of a running program.
-pub type Handle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
-
-static HANDLE: OnceLock<Handle> = OnceLock::new();
-
-/// Starts the log on standard error. A filter that cannot be read is told and replaced by `info`.
+/// Starts the log on standard error.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
     let filter = parse_filter(filter)?;
-    let (filter, handle) = reload::Layer::new(filter);
     let colour = format == LogFormat::Human && wants_colour(&std::io::stderr());
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { format, colour })
@@ -36,24 +28,13 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
         .with(filter)
         .with(lines)
         .try_init()
-        .map_err(|error| error.to_string())?;
-    HANDLE.set(handle).ok();
-    Ok(())
+        .map_err(|error| error.to_string())
 }
 
-/// Another filter from now on.
-pub fn change(filter: &str) -> Result<(), String> {
-    let filter = parse_filter(filter)?;
-    match HANDLE.get() {
-        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
-        None => Ok(()),
-    }
-}
-
-pub fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| format!("`{filter}` is no log filter ({error}); write `info`, or `warn,myelin::wire=debug`"))
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder().parse(filter).map_err(|error| {
+        format!("`{filter}` is no log filter ({error}); write `info`, or `warn,myelin::wire=debug`")
+    })
 }
 
 /// Colour only for a terminal, and not for those who asked for none.
@@ -96,13 +77,16 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = match self.format {
             LogFormat::Human => human(now, metadata.level(), &fields, self.colour),
             LogFormat::Json => json(now, metadata.level(), metadata.target(), fields),
@@ -226,7 +210,11 @@ fn cut(mut text: String, longest: usize) -> String {
     if text.len() <= longest {
         return text;
     }
-    let end = text.floor_char_boundary(longest.saturating_sub('…'.len_utf8()));
+    let room = longest.saturating_sub('…'.len_utf8());
+    let end = (0..=room)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     text.truncate(end);
     text.push('…');
     text
@@ -293,7 +281,12 @@ mod tests {
 
     #[test]
     fn one_event_is_one_line_whatever_stands_in_it() {
-        let line = human(Duration::ZERO, &Level::INFO, &fields("a\nb\x1b[31m\u{202E}\u{9b}"), false);
+        let line = human(
+            Duration::ZERO,
+            &Level::INFO,
+            &fields("a\nb\x1b[31m\u{202E}\u{9b}"),
+            false,
+        );
         assert_eq!(
             line,
             "1970-01-01T00:00:00.000Z  INFO a\\nb\\u{1b}[31m\\u{202e}\\u{9b} path=/a\\r\\nfake status=200"
@@ -314,7 +307,8 @@ mod tests {
 
     #[test]
     fn times_are_dates() {
-        let check = |seconds: u64, expected: &str| assert_eq!(rfc3339(Duration::from_secs(seconds)), expected);
+        let check =
+            |seconds: u64, expected: &str| assert_eq!(rfc3339(Duration::from_secs(seconds)), expected);
         check(0, "1970-01-01T00:00:00.000Z");
         check(951_782_400, "2000-02-29T00:00:00.000Z");
         check(1_795_237_401, "2026-11-21T05:03:21.000Z");

@@ -80,7 +80,11 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     planner.mistakes = mistakes;
 
     let mut roots = Vec::new();
-    for file in xml.iter().filter(|file| file.namespaced) {
+    // What lies in the registry is no artifact by itself; it is read when a key names it.
+    let deployed = xml
+        .iter()
+        .filter(|file| file.namespaced && !matches!(file.origin, folder::Origin::Registry(_)));
+    for file in deployed {
         let text = planner.sources.file(file.file).text.clone();
         match element::parse(file.file, &text) {
             Ok(root) => roots.push(root),

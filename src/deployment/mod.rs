@@ -20,7 +20,11 @@ pub mod watch;
 pub use load::{Counts, LoadOptions, Loaded, load};
 
 use crate::flow::{Catalog, SequenceId};
+use crate::plan::ArtifactKind;
 use std::sync::Arc;
+
+/// Every artifact, in the order of the reference.
+pub static ARTIFACTS: &[&ArtifactKind] = &[&sequence::KIND, &template::KIND, &local_entry::KIND];
 
 pub struct Deployment {
     pub catalog: Arc<Catalog>,

@@ -20,6 +20,8 @@ pub struct WatchOptions {
     pub known: Option<Stamp>,
     /// Look every second instead of waiting for events.
     pub poll: bool,
+    /// Watch nothing; act when a `Trigger` says so.
+    pub only_when_asked: bool,
     /// An editor's save, or a tool's many saves, count as one change when this long nothing follows.
     pub gather: Duration,
     /// Saves that never pause are taken up this often nevertheless.
@@ -35,6 +37,7 @@ impl Default for WatchOptions {
             extra_files: Vec::new(),
             known: None,
             poll: false,
+            only_when_asked: false,
             gather: Duration::from_millis(150),
             gather_longest: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),
@@ -199,6 +202,9 @@ impl Machine {
     }
 
     fn interval(&self) -> Duration {
+        if self.options.only_when_asked {
+            return Duration::from_secs(365 * 24 * 3600);
+        }
         match self.method {
             Method::Events => self.options.check_interval,
             Method::Polling => self.options.poll_interval,
@@ -247,7 +253,8 @@ impl Machine {
             self.regular = now + self.interval();
         }
         if !is_gathered && !is_retry && !self.asked_for {
-            if is_regular && self.gathering.is_none() && look() != self.known {
+            if is_regular && !self.options.only_when_asked && self.gathering.is_none() && look() != self.known
+            {
                 // What is being saved may not be whole yet, so gather as well.
                 self.gathering = Some((now, now));
                 self.is_unreported = true;
@@ -309,7 +316,7 @@ impl Watched {
             .iter()
             .chain(&watched.extra_files)
             .find_map(|path| silent_file_system(path));
-        if options.poll {
+        if options.poll || options.only_when_asked {
             return watched;
         }
         if let Some(kind) = silent {
@@ -601,6 +608,21 @@ mod tests {
         rig.until(501);
         assert_eq!(rig.times(), [500]);
         assert!(rig.changes.borrow()[0].1.asked_for);
+    }
+
+    #[test]
+    fn who_only_wants_to_be_asked_is_left_alone() {
+        let rig = Rig::new(Method::Polling);
+        rig.machine.borrow_mut().options.only_when_asked = true;
+        rig.machine.borrow_mut().regular = rig.start;
+        rig.version(1);
+        rig.until(100_000);
+        assert_eq!(rig.times(), Vec::<u64>::new());
+        rig.machine
+            .borrow_mut()
+            .asked_for(rig.start + Duration::from_secs(100));
+        rig.until(200_000);
+        assert_eq!(rig.times(), [100_000]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
 use super::deployment_toml;
+use crate::deployment::LoadOptions;
+use crate::deployment::folder::{self, ReadOptions};
+use crate::flow::runtime::Timeouts;
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::PayloadLimits;
 use crate::text::suggest::did_you_mean;
@@ -123,7 +126,7 @@ pub fn load(
             .find(|path| path.is_file()),
     };
     let mut texts = Vec::new();
-    for path in [own, crate::deployment::folder::deployment_toml(root)] {
+    for path in [own, folder::deployment_toml(root)] {
         let Some(path) = path else {
             texts.push(None);
             continue;
@@ -147,7 +150,10 @@ pub fn load(
         }
         files.push(path);
     }
-    let folder = files.first().and_then(|path| path.parent()).unwrap_or(root);
+    let beside = files
+        .first()
+        .and_then(|path: &PathBuf| path.parent())
+        .unwrap_or(root);
     let mut reading = Reading {
         mistakes,
         limits: Default::default(),
@@ -158,7 +164,7 @@ pub fn load(
         deployment_toml::read(*file, text, &mut reading)
     });
     let own = texts[0].as_ref().map_or(Layer::default(), |(file, text)| {
-        reading.own_file(*file, text, folder)
+        reading.own_file(*file, text, beside)
     });
     reading.environment(environment);
     let layer = flags.or(own);
@@ -422,6 +428,31 @@ impl<'i> Reading<'i> {
         let mut diagnostic = Diagnostic::new(Severity::Error, code, message);
         diagnostic.span = span;
         self.mistakes.push(diagnostic);
+    }
+}
+
+impl Settings {
+    /// How a folder is loaded with these settings.
+    pub fn load_options(&self, environment: BTreeMap<String, String>) -> LoadOptions {
+        LoadOptions {
+            read: ReadOptions {
+                environment,
+                env_file: self.env_file.clone(),
+                ..ReadOptions::default()
+            },
+            lenient: self.lenient,
+            conversion: self.conversion.clone(),
+            limits: self.payload.clone(),
+            ..LoadOptions::default()
+        }
+    }
+
+    /// What an endpoint that says nothing waits for.
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: self.client.connect,
+            response: self.global_timeout.unwrap_or(self.client.response_headers),
+        }
     }
 }
 

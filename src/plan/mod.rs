@@ -5,6 +5,7 @@ pub mod element;
 pub mod kind;
 pub mod later;
 pub mod names;
+pub mod page;
 pub mod planner;
 pub mod table;
 

@@ -1,5 +1,6 @@
 //! One binary of integration tests: a module a theme.
 
+mod cli;
 mod floors;
 mod garbled;
 mod wire_kit;

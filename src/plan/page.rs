@@ -1,0 +1,176 @@
+//! The page of an element, in Markdown: written from the table that checks it, so it cannot say anything else.
+
+use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
+
+/// Children inside children beyond this are the same again.
+const DEEPEST: usize = 5;
+
+pub fn mediator(kind: &MediatorKind) -> String {
+    let mut page = head(&format!("<{}>", kind.element), kind.summary, kind.notes);
+    table(&mut page, kind.attributes, &kind.children);
+    differences(&mut page, kind.differences);
+    examples(&mut page, kind.examples);
+    page
+}
+
+pub fn endpoint(kind: &EndpointKind) -> String {
+    let title = if kind.by_attribute {
+        format!("<endpoint {}=\"…\">", kind.element)
+    } else {
+        format!("<endpoint><{}>", kind.element)
+    };
+    let mut page = head(&title, kind.summary, kind.notes);
+    table(&mut page, kind.attributes, &kind.children);
+    differences(&mut page, kind.differences);
+    examples(&mut page, kind.examples);
+    page
+}
+
+pub fn artifact(kind: &ArtifactKind) -> String {
+    let mut page = head(&format!("<{}>", kind.element), kind.summary, kind.notes);
+    table(&mut page, kind.attributes, &kind.children);
+    differences(&mut page, kind.differences);
+    for example in kind.examples {
+        page.push_str(&format!("\n```xml\n{}\n```\n", example.trim()));
+    }
+    page
+}
+
+fn head(title: &str, summary: &str, notes: &str) -> String {
+    let mut page = format!("# `{title}`\n\n{summary}\n");
+    if !notes.is_empty() {
+        page.push_str(&format!("\n{notes}\n"));
+    }
+    page
+}
+
+fn table(page: &mut String, attributes: &[Attr], children: &Children) {
+    if !attributes.is_empty() {
+        page.push_str("\n## Attributes\n\n");
+        attributes_list(page, attributes, "");
+    }
+    if !children.elements.is_empty() || children.steps || children.text || children.any {
+        page.push_str("\n## Inside\n\n");
+        inside(page, children, 0);
+    }
+}
+
+fn attributes_list(page: &mut String, attributes: &[Attr], indent: &str) {
+    for attribute in attributes {
+        let required = if attribute.required { ", required" } else { "" };
+        page.push_str(&format!("{indent}* `{}`", attribute.name));
+        match attribute.support {
+            Support::Full => {
+                page.push_str(&format!(
+                    " ({}{required}): {}",
+                    attribute.shape.words(),
+                    attribute.about
+                ));
+                if let Some(default) = attribute.default {
+                    page.push_str(&format!(" Default: `{default}`."));
+                }
+            }
+            other => page.push_str(&support(other)),
+        }
+        page.push('\n');
+    }
+}
+
+fn inside(page: &mut String, children: &Children, depth: usize) {
+    let indent = "  ".repeat(depth);
+    for child in children.elements {
+        page.push_str(&format!("{indent}* `<{}>`{}", child.element, standing(child)));
+        match child.support {
+            Support::Full => page.push_str(&format!(": {}", child.about)),
+            other => page.push_str(&support(other)),
+        }
+        page.push('\n');
+        attributes_list(page, child.attributes, &format!("{indent}  "));
+        if depth < DEEPEST && !child.endpoint {
+            inside(page, &child.children, depth + 1);
+        }
+    }
+    let else_inside = match (children.steps, children.any, children.text) {
+        (true, ..) => "mediators",
+        (_, true, _) => "any content",
+        (_, _, true) => "text",
+        _ => return,
+    };
+    page.push_str(&format!("{indent}* {else_inside}\n"));
+}
+
+fn standing(child: &Child) -> &'static str {
+    match (child.required, child.many) {
+        (true, true) => " (one or more)",
+        (true, false) => " (required)",
+        (false, true) => " (any number)",
+        (false, false) => "",
+    }
+}
+
+fn support(support: Support) -> String {
+    match support {
+        Support::Full => String::new(),
+        Support::Ignored(why) => format!(": accepted and ignored: {why}"),
+        Support::NotYet(what) => format!(": not in effect yet: {what}"),
+        Support::Refused(advice) => format!(": not supported: {advice}"),
+    }
+}
+
+fn differences(page: &mut String, text: &str) {
+    if !text.is_empty() {
+        page.push_str(&format!("\n## Differences from Synapse\n\n{text}\n"));
+    }
+}
+
+fn examples(page: &mut String, examples: &[Example]) {
+    for example in examples {
+        page.push_str(&format!(
+            "\n## {}\n\n```xml\n{}\n```\n",
+            example.title,
+            example.config.trim()
+        ));
+        let mut block = |title: &str, text: &str| {
+            if !text.trim().is_empty() {
+                page.push_str(&format!("\n{title}\n\n```\n{}\n```\n", text.trim()));
+            }
+        };
+        block("Given", example.given);
+        block("When the backend answers", example.backend);
+        block("Then", example.then);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::{Attr, Children, Shape};
+    use super::*;
+
+    #[test]
+    fn a_page_shows_the_whole_table() {
+        const KIND: ArtifactKind = ArtifactKind {
+            element: "localEntry",
+            summary: "A named constant.",
+            notes: "It is trimmed.",
+            differences: "None.",
+            attributes: &[
+                Attr::required("key", Shape::Text, "Its name."),
+                Attr::optional("on", Shape::Boolean, "Whether.").default("true"),
+                Attr::ignored("trace", "tracing is by request here"),
+            ],
+            children: Children::of(&[Child::optional("part", &[], Children::STEPS, "One of them.").many()])
+                .or_text(),
+            examples: &["<localEntry key=\"a\">b</localEntry>"],
+        };
+        assert_eq!(
+            artifact(&KIND),
+            "# `<localEntry>`\n\nA named constant.\n\nIt is trimmed.\n\n## Attributes\n\n\
+             * `key` (text, required): Its name.\n\
+             * `on` (`true` or `false`): Whether. Default: `true`.\n\
+             * `trace`: accepted and ignored: tracing is by request here\n\
+             \n## Inside\n\n* `<part>` (any number): One of them.\n  * mediators\n* text\n\
+             \n## Differences from Synapse\n\nNone.\n\
+             \n```xml\n<localEntry key=\"a\">b</localEntry>\n```\n"
+        );
+    }
+}
