@@ -7,12 +7,16 @@ mod http_header;
 mod r#in;
 mod out;
 mod pattern;
+mod payload_factory;
 mod property;
 mod property_group;
 mod respond;
 mod sequence;
 mod switch;
+mod template;
 mod throw_error;
+#[cfg(test)]
+mod trial;
 mod typed;
 mod variable;
 
@@ -25,6 +29,7 @@ pub static ALL: &[&MediatorKind] = &[
     &filter::KIND,
     &r#in::KIND,
     &out::KIND,
+    &payload_factory::KIND,
     &property::KIND,
     &property_group::KIND,
     &respond::KIND,

@@ -57,12 +57,12 @@ impl Envelope {
         Envelope { tree, wrapped: true }
     }
 
-    /// Puts an envelope (SOAP 1.1, as Synapse does) around a document that is none. The document is not copied.
+    /// Puts an envelope (SOAP 1.1, as Synapse does) around a document that is none. The document is not copied; what
+    /// stood beside its element is left out.
     pub fn around(mut tree: XmlTree) -> Envelope {
         let element = tree.document_element();
-        if let Some(element) = element {
-            tree.detach(element);
-        }
+        let document = tree.document();
+        tree.remove_children(document);
         let body = add_shell(&mut tree, SoapVersion::Soap11);
         if let Some(element) = element {
             tree.append(body, element);

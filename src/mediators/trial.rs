@@ -1,0 +1,158 @@
+//! For tests: plans steps as they stand in a sequence and sends a message through them.
+
+use crate::flow::testing::{ScriptedBackend, exchange, wait};
+use crate::flow::{Catalog, Exchange, Flow, Outcome, Sequence};
+use crate::message::format::{Body, Target};
+use crate::message::media_type::Form;
+use crate::message::payload::{BuildContext, Payload};
+use crate::message::properties::Value;
+use crate::plan::planner::{Kinds, Lookup, Unset};
+use crate::plan::{MediatorKind, Planner, element};
+use crate::text::{Sources, render};
+
+struct Entries<'a>(&'a [(&'a str, &'a str)]);
+
+impl Lookup for Entries<'_> {
+    fn resource(&self, key: &str) -> Option<(String, String)> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+    }
+
+    fn resource_names(&self) -> Vec<String> {
+        self.0.iter().map(|(key, _)| (*key).to_owned()).collect()
+    }
+
+    fn resolve(&self, _: &str) -> Result<Option<String>, Unset> {
+        Ok(None)
+    }
+}
+
+pub struct Trial<'a> {
+    pub kinds: &'static [&'static MediatorKind],
+    /// Local entries and resources, by key.
+    pub entries: &'a [(&'a str, &'a str)],
+    pub properties: &'a [(&'a str, Value)],
+}
+
+impl Trial<'_> {
+    /// The steps, or the mistakes in them, a line each.
+    pub fn plan(&self, config: &str) -> Result<(Sequence, Catalog), String> {
+        let mut sources = Sources::default();
+        let text = format!("<sequence xmlns=\"{}\">{config}</sequence>", element::SYNAPSE);
+        let file = sources.add("test.xml", text.clone());
+        let root = element::parse(file, &text).expect("the test is XML");
+        let lookup = Entries(self.entries);
+        let mut planner = Planner::new(
+            Kinds {
+                mediators: self.kinds,
+                endpoints: &[],
+            },
+            &lookup,
+            sources,
+        );
+        for (key, text) in self.entries {
+            planner
+                .entries
+                .insert((*key).to_owned(), crate::plan::planner::entry_value(text));
+        }
+        let steps = planner.steps(&root);
+        if planner.mistakes.errors() > 0 {
+            let lines = planner
+                .mistakes
+                .iter()
+                .map(|mistake| render::one_plain(mistake, &planner.sources));
+            return Err(lines.collect::<Vec<_>>().join("\n"));
+        }
+        let catalog = Catalog {
+            entries: planner.entries,
+            sources: planner.sources,
+            ..Catalog::default()
+        };
+        Ok((Sequence::branch("test", steps), catalog))
+    }
+
+    pub fn run(&self, config: &str, request: &str) -> (Outcome, Exchange) {
+        let (sequence, catalog) = self.plan(config).expect("no mistakes");
+        let mut exchange = exchange(request, catalog, ScriptedBackend::new([]));
+        for (name, value) in self.properties {
+            exchange.properties.set(*name, value.clone());
+        }
+        let outcome = wait(sequence.run(&mut exchange));
+        (outcome, exchange)
+    }
+
+    /// What the body is written as afterwards, by its `messageType`; or the fault.
+    pub fn body(&self, config: &str, request: &str) -> String {
+        match self.run(config, request) {
+            (Ok(Flow::Continue), mut exchange) => written(&mut exchange),
+            (Ok(flow), _) => format!("{flow:?}"),
+            (Err(fault), _) => format!("fault {fault}"),
+        }
+    }
+}
+
+pub fn written(exchange: &mut Exchange) -> String {
+    wait(exchange.load()).expect("it can be read");
+    let form = exchange
+        .message_type()
+        .map_or(Form::Unknown, |essence| Form::of(&essence));
+    let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
+    let context = BuildContext {
+        limits: &exchange.catalog.limits,
+        conversion: &exchange.catalog.conversion,
+    };
+    match payload
+        .write(&Target::of(form), &context)
+        .map(|written| written.body)
+    {
+        Ok(Body::Empty) => String::new(),
+        Ok(Body::Bytes { bytes, .. }) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(Body::Stream(_)) => "a stream".to_owned(),
+        Err(error) => format!("error {error}"),
+    }
+}
+
+/// Runs the examples of a kind and compares each line of what comes of them.
+pub fn examples(kind: &'static MediatorKind) {
+    assert!(!kind.examples.is_empty(), "`{}` has no example", kind.element);
+    for example in kind.examples {
+        let trial = Trial {
+            kinds: super::ALL,
+            entries: &[],
+            properties: &[],
+        };
+        let (outcome, mut exchange) = trial.run(example.config, example.given);
+        let mut lines = example.then.lines();
+        let flow = match outcome {
+            Ok(Flow::Continue) => "continues".to_owned(),
+            Ok(other) => format!("{other:?}"),
+            Err(fault) => format!("fails {fault}"),
+        };
+        assert_eq!(Some(flow.as_str()), lines.next(), "{}", example.title);
+        for line in lines {
+            let holds = match line.split_once(' ') {
+                Some(("body", body)) => body == written(&mut exchange),
+                Some((scope, rest)) => {
+                    let (name, expected) = rest.split_once(" = ").expect("NAME = VALUE");
+                    let value = match scope {
+                        "property" => exchange.properties.text(name),
+                        "axis2" => exchange.properties.axis2_text(name),
+                        "header" => exchange.message.header(name).map(str::to_owned),
+                        "variable" => exchange
+                            .properties
+                            .variables
+                            .get(name)
+                            .map(|value| value.to_text().into_owned()),
+                        other => panic!("no such line: {other}"),
+                    };
+                    assert_eq!(value.as_deref(), Some(expected), "{}: {line}", example.title);
+                    true
+                }
+                None => false,
+            };
+            assert!(holds, "{}: {line}\n{}", example.title, written(&mut exchange));
+        }
+    }
+}
