@@ -95,6 +95,7 @@ impl Shape {
             Shape::Text => "text".into(),
             Shape::Choice(words) => words
                 .iter()
+                .filter(|word| !word.is_empty())
                 .map(|word| format!("`{word}`"))
                 .collect::<Vec<_>>()
                 .join(", "),
