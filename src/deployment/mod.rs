@@ -26,7 +26,13 @@ use crate::plan::ArtifactKind;
 use std::sync::Arc;
 
 /// Every artifact, in the order of the reference.
-pub static ARTIFACTS: &[&ArtifactKind] = &[&sequence::KIND, &template::KIND, &local_entry::KIND];
+pub static ARTIFACTS: &[&ArtifactKind] = &[
+    &api::KIND,
+    &proxy::KIND,
+    &sequence::KIND,
+    &template::KIND,
+    &local_entry::KIND,
+];
 
 pub struct Deployment {
     pub catalog: Arc<Catalog>,
