@@ -5,3 +5,5 @@ mod floors;
 mod garbled;
 mod wire_kit;
 mod wire_serving;
+mod xml_conformance;
+mod xpath_oracle;

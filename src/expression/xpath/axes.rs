@@ -80,11 +80,11 @@ fn walk_from_node(
             let _ = tree.descendants(node).all(visit);
         }
         Axis::AttributeBelow => {
-            if tree.kind(node) == Kind::Attribute {
+            let kind = wanted.kind.unwrap_or(Kind::Attribute);
+            if tree.kind(node) == Kind::Attribute || kind != Kind::Attribute {
                 return 1;
             }
             if tree.is_pristine() {
-                let kind = wanted.kind.unwrap_or(Kind::Attribute);
                 return 1 + tree.scan(node, kind, wanted.name, |node| {
                     found(XPathNode::new(from.tree, node))
                 });

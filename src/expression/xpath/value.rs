@@ -79,7 +79,7 @@ impl XPathNode {
     }
 
     /// For a namespace node, its prefix and its value.
-    pub(super) fn binding(self, tree: &XmlTree) -> Option<(&str, &str)> {
+    pub fn binding(self, tree: &XmlTree) -> Option<(&str, &str)> {
         match self.namespace {
             0 => None,
             XML_DECLARATION => Some(("xml", XML_NAMESPACE)),

@@ -12,6 +12,14 @@ pub fn decode_bytes(bytes: &[u8]) -> Result<Cow<'_, str>, XmlError> {
 
 /// As `decode_bytes`, with the charset parameter of a content type, which outranks the declaration (RFC 7303, 3.2).
 pub fn decode_bytes_as<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, XmlError> {
+    let text = decode(bytes, charset)?;
+    if text.starts_with('\u{FEFF}') {
+        return Err(XmlError::new(0, "a second byte order mark"));
+    }
+    Ok(text)
+}
+
+fn decode<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, XmlError> {
     if let Some(rest) = bytes.strip_prefix(b"\xEF\xBB\xBF") {
         let declared = declared_encoding(rest);
         if declared.is_some_and(|name| !is(name, UTF_8)) {
@@ -100,7 +108,7 @@ fn utf_8(bytes: &[u8]) -> Result<Cow<'_, str>, XmlError> {
 }
 
 fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'_, str>, XmlError> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(XmlError::new(
             bytes.len(),
             "UTF-16 with half a character at its end",
