@@ -2,16 +2,20 @@
 
 use super::{Exit, Streams, log, summary};
 use crate::deployment::folder::ReadOptions;
-use crate::deployment::{self, Counts};
+use crate::deployment::watch::{Trigger, Watcher};
+use crate::deployment::{self, Counts, Deployment, Loaded};
+use crate::gateway::reload::{Outcome, Reload, Status, Target};
 use crate::gateway::settings::{
-    self, Layer, LoadedSettings, LogFormat, parse_address, read_duration, read_workers,
+    self, Layer, LoadedSettings, LogFormat, Settings, parse_address, read_duration, read_workers,
 };
+use crate::text::render;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The flags, each with its environment variable. What is not said here may be said in `myelin.toml`, under the same name.
@@ -90,6 +94,17 @@ impl Arguments {
     }
 }
 
+/// A gateway that serves.
+pub struct Started {
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    pub swap: Box<dyn FnMut(Arc<Deployment>) + Send>,
+    pub reload_certificates: Box<dyn FnMut() -> Result<(), String> + Send>,
+    /// Takes no new requests and ends those that are there; how many connections had to be cut.
+    pub drain: Box<dyn FnOnce() -> usize + Send>,
+}
+
 pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     let root = arguments.folder.clone().unwrap_or_else(|| PathBuf::from("."));
     let environment = ReadOptions::from_environment().environment;
@@ -106,28 +121,222 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     );
     streams.tell(&mistakes, &sources);
     if mistakes.errors() > 0 {
-        writeln!(streams.err, "not started: {} in the settings", summary(&mistakes)).ok();
-        return Exit::Refused;
+        let what = format!("{} in the settings", summary(&mistakes));
+        return refused(&what, streams);
     }
     if let Err(reason) = log::start(&settings.log, settings.log_format) {
-        writeln!(streams.err, "not started: {reason}").ok();
-        return Exit::Refused;
+        return refused(&reason, streams);
     }
-    let options = settings.load_options(environment);
-    let loaded = deployment::load(std::slice::from_ref(&root), &options);
+    let reload = Reload {
+        roots: vec![root.clone()],
+        options: settings.load_options(environment),
+        settings: settings.clone(),
+        settings_files: files,
+    };
+    let stamp = reload.stamp();
+    let loaded = deployment::load(&reload.roots, &reload.options);
     streams.tell(&loaded.mistakes, &loaded.sources);
-    if loaded.deployment.is_none() {
-        writeln!(
-            streams.err,
-            "not started: {}; --lenient serves what is whole",
-            summary(&loaded.mistakes)
-        )
-        .ok();
-        return Exit::Refused;
-    }
-    drop(files);
-    writeln!(streams.err, "not started: there is no gateway in this build").ok();
+    let Some(deployment) = loaded.deployment.clone() else {
+        let what = format!("{}; --lenient serves what is whole", summary(&loaded.mistakes));
+        return refused(&what, streams);
+    };
+    let status = Arc::new(Status::default());
+    status.succeeded(deployment.generation);
+    let started = match start(&settings, deployment, &status) {
+        Ok(started) => started,
+        Err(reason) => return refused(&reason, streams),
+    };
+    write!(streams.out, "{}", block(&root, &started, &loaded)).ok();
+    streams.out.flush().ok();
+    let reporter = Reporter {
+        swap: started.swap,
+        reload_certificates: started.reload_certificates,
+        format: settings.log_format,
+        colour: streams.colour_err,
+    };
+    let watcher = match reload.start(stamp, status, reporter) {
+        Ok(watcher) => watcher,
+        Err(error) => return refused(&format!("changes cannot be watched: {error}"), streams),
+    };
+    wait(&watcher, started.drain, streams)
+}
+
+fn refused(reason: &str, streams: &mut Streams) -> Exit {
+    writeln!(streams.err, "not started: {reason}").ok();
     Exit::Refused
+}
+
+/// What one needs to know at the start, and the first request to try.
+fn block(root: &Path, started: &Started, loaded: &Loaded) -> String {
+    let mut lines = vec![
+        format!(
+            "myelin {} serves {} ({})",
+            env!("CARGO_PKG_VERSION"),
+            root.display(),
+            loaded.layout.describe()
+        ),
+        format!("  http    http://{}", started.http),
+    ];
+    if let Some(https) = started.https {
+        lines.push(format!("  https   https://{https}"));
+    }
+    lines.push(format!("  health  http://{}/healthz", started.admin));
+    lines.push(format!("  has     {}", artifacts(loaded.counts)));
+    if !loaded.mistakes.is_empty() {
+        lines.push(format!("  told    {}", summary(&loaded.mistakes)));
+    }
+    if loaded.mistakes.errors() > 0 {
+        lines.push("  broken  artifacts with errors answer 503 (--lenient)".to_owned());
+    }
+    let path = loaded
+        .deployment
+        .as_ref()
+        .and_then(|deployment| first_path(deployment));
+    if let Some(path) = path {
+        let host = if started.http.ip().is_unspecified() {
+            format!("localhost:{}", started.http.port())
+        } else {
+            started.http.to_string()
+        };
+        lines.push(format!("  try     curl -i http://{host}{path}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Says on the log what became of a change; mistakes are shown to people as `check` shows them.
+struct Reporter {
+    swap: Box<dyn FnMut(Arc<Deployment>) + Send>,
+    reload_certificates: Box<dyn FnMut() -> Result<(), String> + Send>,
+    format: LogFormat,
+    colour: bool,
+}
+
+impl Target for Reporter {
+    fn swap(&mut self, deployment: Arc<Deployment>) {
+        (self.swap)(deployment);
+    }
+
+    fn reload_certificates(&mut self) -> Result<(), String> {
+        (self.reload_certificates)()
+    }
+
+    fn tell(&mut self, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Swapped { loaded, took, change } => {
+                let generation = loaded
+                    .deployment
+                    .as_ref()
+                    .map_or(0, |deployment| deployment.generation);
+                let changed = change
+                    .paths
+                    .first()
+                    .map_or_else(String::new, |path| path.display().to_string());
+                tracing::info!(
+                    generation,
+                    serving = artifacts(loaded.counts),
+                    told = summary(&loaded.mistakes),
+                    millis = took.as_millis() as u64,
+                    changed,
+                    "reloaded"
+                );
+                if self.format == LogFormat::Human {
+                    self.show(loaded);
+                }
+            }
+            Outcome::Kept(loaded) => {
+                match self.format {
+                    LogFormat::Human => self.show(loaded),
+                    LogFormat::Json => {
+                        for mistake in loaded.mistakes.iter() {
+                            let place = mistake.span.map(|span| loaded.sources.place_text(span));
+                            tracing::error!(
+                                code = mistake.code,
+                                place = place.or_else(|| mistake.file.clone()).unwrap_or_default(),
+                                help = mistake.help.as_deref().unwrap_or_default(),
+                                "{}",
+                                mistake.message
+                            );
+                        }
+                    }
+                }
+                tracing::error!(
+                    told = summary(&loaded.mistakes),
+                    "the changed files are not taken up: what was there before goes on serving"
+                );
+            }
+            Outcome::CertificateKept(reason) => {
+                tracing::error!(
+                    reason,
+                    "the certificate cannot be read: the old one goes on serving"
+                );
+            }
+            Outcome::SettingsChanged(file) => {
+                tracing::warn!(
+                    file = %file.display(),
+                    "settings have changed: they take effect at the next start"
+                );
+            }
+        }
+    }
+}
+
+impl Reporter {
+    fn show(&self, loaded: &Loaded) {
+        let text = render::human(&loaded.mistakes, &loaded.sources, self.colour);
+        std::io::stderr().lock().write_all(text.as_bytes()).ok();
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then until the requests that are there have ended; a second signal ends at once. SIGHUP reloads.
+fn wait(watcher: &Watcher, drain: Box<dyn FnOnce() -> usize + Send>, streams: &mut Streams) -> Exit {
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(signals(watcher.trigger(), drain)));
+    match ended {
+        Ok(exit) => exit,
+        Err(error) => refused(&format!("signals cannot be received: {error}"), streams),
+    }
+}
+
+async fn signals(trigger: Trigger, drain: Box<dyn FnOnce() -> usize + Send>) -> std::io::Result<Exit> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (exit, name) = loop {
+        tokio::select! {
+            _ = terminate.recv() => break (Exit::Success, "SIGTERM"),
+            _ = interrupt.recv() => break (Exit::Interrupted, "SIGINT"),
+            _ = hang_up.recv() => trigger.now(),
+        }
+    };
+    tracing::info!("{name}: finishing the requests that are there; once more ends at once");
+    let (sender, drained) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("drain".to_owned())
+        .spawn(move || sender.send(drain()).ok())?;
+    let cut = tokio::select! {
+        cut = drained => cut.unwrap_or(0),
+        _ = terminate.recv() => return Ok(Exit::Interrupted),
+        _ = interrupt.recv() => return Ok(Exit::Interrupted),
+    };
+    if cut > 0 && exit == Exit::Success {
+        tracing::warn!(cut, "stopped; connections were cut");
+        return Ok(Exit::Findings);
+    }
+    tracing::info!("stopped");
+    Ok(exit)
+}
+
+fn start(_: &Settings, _: Arc<Deployment>, _: &Arc<Status>) -> Result<Started, String> {
+    Err("there is no gateway in this build".to_owned())
+}
+
+/// A path that is served.
+fn first_path(_: &Deployment) -> Option<String> {
+    None
 }
 
 /// `2 APIs, 1 proxy and 14 sequences`
