@@ -1,7 +1,9 @@
 //! `myelin run`: serves a folder until it is told to stop.
 
 use super::{Exit, Streams, log, summary};
+use crate::deployment::api::{Mapping, Version};
 use crate::deployment::folder::ReadOptions;
+use crate::deployment::uri_template::UrlMapping;
 use crate::deployment::watch::{Trigger, Watcher};
 use crate::deployment::{self, Counts, Deployment, Loaded};
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
@@ -188,17 +190,24 @@ fn block(root: &Path, started: &Started, loaded: &Loaded) -> String {
     if loaded.mistakes.errors() > 0 {
         lines.push("  broken  artifacts with errors answer 503 (--lenient)".to_owned());
     }
-    let path = loaded
+    let request = loaded
         .deployment
         .as_ref()
-        .and_then(|deployment| first_path(deployment));
-    if let Some(path) = path {
+        .and_then(|deployment| first_request(deployment));
+    if let Some((options, path)) = request {
         let host = if started.http.ip().is_unspecified() {
             format!("localhost:{}", started.http.port())
         } else {
             started.http.to_string()
         };
-        lines.push(format!("  try     curl -i http://{host}{path}"));
+        let url = format!("http://{host}{path}");
+        // A shell reads more into these than is meant.
+        let url = if url.contains(['?', '&', '*', ' ', '\'', '$', '(', ';']) {
+            format!("'{}'", url.replace('\'', "'\\''"))
+        } else {
+            url
+        };
+        lines.push(format!("  try     curl -i {options}{url}"));
     }
     lines.join("\n") + "\n"
 }
@@ -334,9 +343,82 @@ fn start(_: &Settings, _: Arc<Deployment>, _: &Arc<Status>) -> Result<Started, S
     Err("there is no gateway in this build".to_owned())
 }
 
-/// A path that is served.
-fn first_path(_: &Deployment) -> Option<String> {
-    None
+/// Options and path of a request that something answers: an API, else a proxy, else `main`.
+fn first_request(deployment: &Deployment) -> Option<(String, String)> {
+    for api in deployment
+        .apis
+        .iter()
+        .filter(|api| api.broken.is_none() && api.transports.http)
+    {
+        let served = || api.resources.iter().filter(|resource| resource.transports.http);
+        let get = http::Method::GET;
+        let Some(resource) = served()
+            .find(|resource| resource.methods.accept(&get))
+            .or_else(|| served().next())
+        else {
+            continue;
+        };
+        let version = match &api.version {
+            Some(Version::Url(version)) => format!("/{version}"),
+            _ => String::new(),
+        };
+        let below = match &resource.mapping {
+            Mapping::Default => String::new(),
+            Mapping::Url(UrlMapping::Exact(path)) => path.to_string(),
+            Mapping::Url(UrlMapping::Prefix(segments)) => format!("/{}", segments.join("/")),
+            Mapping::Url(UrlMapping::Extension(extension)) => format!("/example{extension}"),
+            Mapping::Template(template) => filled(template.source()),
+        };
+        let path = format!("{}{version}{below}", api.context);
+        let path = if path.starts_with('/') {
+            path
+        } else {
+            format!("/{path}")
+        };
+        let options = if resource.methods.accept(&get) {
+            String::new()
+        } else {
+            let method = resource
+                .methods
+                .names()
+                .find(|name| *name != "OPTIONS")
+                .unwrap_or("OPTIONS");
+            match method {
+                "HEAD" => "-I ".to_owned(),
+                method => format!("-X {method} "),
+            }
+        };
+        return Some((options, path));
+    }
+    let proxy = deployment
+        .proxies
+        .iter()
+        .find(|proxy| proxy.broken.is_none() && proxy.started && proxy.transports.http);
+    if let Some(proxy) = proxy {
+        let query = if proxy.wsdl.is_some() { "?wsdl" } else { "" };
+        return Some((String::new(), format!("/services/{}{query}", proxy.name)));
+    }
+    deployment.handlers.main.map(|_| (String::new(), "/".to_owned()))
+}
+
+/// A URI template with an example in the place of each variable; those of the query are left out.
+fn filled(template: &str) -> String {
+    let mut path = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        path.push_str(before);
+        let Some((variable, after)) = after.split_once('}') else {
+            break;
+        };
+        match variable.chars().next() {
+            Some('?' | '&' | '#') => {}
+            Some('/') => path.push_str("/1"),
+            _ => path.push('1'),
+        }
+        rest = after;
+    }
+    path.push_str(rest);
+    path.trim_end_matches('*').to_owned()
 }
 
 /// `2 APIs, 1 proxy and 14 sequences`
@@ -357,5 +439,86 @@ pub fn artifacts(counts: Counts) -> String {
         [] => "no artifacts".to_owned(),
         [one] => one.clone(),
         [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_block(files: &[(&str, &str)], expected: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, inner) in files {
+            let text = inner.replacen(' ', " xmlns=\"http://ws.apache.org/ns/synapse\" ", 1);
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let loaded = deployment::load(&[folder.path().to_path_buf()], &Default::default());
+        assert!(loaded.deployment.is_some(), "{:?}", loaded.mistakes);
+        let started = Started {
+            http: "0.0.0.0:8290".parse().unwrap(),
+            https: None,
+            admin: "127.0.0.1:9164".parse().unwrap(),
+            swap: Box::new(|_| {}),
+            reload_certificates: Box::new(|| Ok(())),
+            drain: Box::new(|| 0),
+        };
+        let text = block(Path::new("orders"), &started, &loaded);
+        let lines: Vec<&str> = text.lines().skip(3).collect();
+        assert!(
+            text.starts_with("myelin 0.1.0 serves orders (plain folder)\n  http    http://0.0.0.0:8290\n")
+        );
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_block_ends_with_a_request_that_is_answered() {
+        let api = "<api name='Orders' context='/orders'>\
+            <resource methods='POST'><inSequence><respond/></inSequence></resource>\
+            <resource methods='GET' uri-template='/{id}/lines?from={from}'><inSequence><respond/></inSequence></resource></api>";
+        check_block(
+            &[("a.xml", api), ("b.xml", "<sequence name='main'/>")],
+            &[
+                "  has     1 API and 1 sequence",
+                "  try     curl -i 'http://localhost:8290/orders/1/lines?from=1'",
+            ],
+        );
+        check_block(
+            &[(
+                "a.xml",
+                "<api name='A' context='/a'><resource methods='POST'><inSequence><respond/></inSequence></resource></api>",
+            )],
+            &[
+                "  has     1 API",
+                "  try     curl -i -X POST http://localhost:8290/a",
+            ],
+        );
+        check_block(
+            &[(
+                "a.xml",
+                "<proxy name='P'><target><inSequence><respond/></inSequence></target></proxy>",
+            )],
+            &[
+                "  has     1 proxy",
+                "  try     curl -i http://localhost:8290/services/P",
+            ],
+        );
+        check_block(
+            &[("a.xml", "<sequence name='main'/>")],
+            &["  has     1 sequence", "  try     curl -i http://localhost:8290/"],
+        );
+        check_block(&[], &["  has     no artifacts"]);
+    }
+
+    #[test]
+    fn examples_stand_in_the_place_of_variables() {
+        for (template, expected) in [
+            ("/{id}", "/1"),
+            ("/a/{b}/{+c}*", "/a/1/1"),
+            ("/a{?q,r}", "/a"),
+            ("/a{/b}", "/a/1"),
+            ("/plain", "/plain"),
+        ] {
+            assert_eq!(filled(template), expected);
+        }
     }
 }
