@@ -99,13 +99,19 @@ struct AddressEndpoint {
 enum Address {
     Fixed(Url),
     /// Texts, each with the property that follows it.
-    Made { pieces: Vec<(String, String)>, rest: String },
+    Made {
+        pieces: Vec<(String, String)>,
+        rest: String,
+    },
 }
 
 fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
     let leaf = Leaf::plan(endpoint, element, planner);
     let address = plan_address(element, planner);
-    Some(Arc::new(AddressEndpoint { leaf: leaf?, address: address? }))
+    Some(Arc::new(AddressEndpoint {
+        leaf: leaf?,
+        address: address?,
+    }))
 }
 
 fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address> {
@@ -114,7 +120,9 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
     let mut pieces = Vec::new();
     let mut rest = text.as_str();
     while let Some(open) = rest.find("${") {
-        let Some(length) = rest[open..].find('}') else { break };
+        let Some(length) = rest[open..].find('}') else {
+            break;
+        };
         pieces.push((rest[..open].to_owned(), rest[open + 2..open + length].to_owned()));
         rest = &rest[open + length + 1..];
     }
@@ -126,10 +134,17 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
         return None;
     }
     if let Some((_, name)) = pieces.iter().find(|(_, name)| name.trim().is_empty()) {
-        planner.tell(Diagnostic::error("E0305", value.span, format!("`${{{name}}}` names no property")));
+        planner.tell(Diagnostic::error(
+            "E0305",
+            value.span,
+            format!("`${{{name}}}` names no property"),
+        ));
         return None;
     }
-    Some(Address::Made { rest: rest.to_owned(), pieces })
+    Some(Address::Made {
+        rest: rest.to_owned(),
+        pieces,
+    })
 }
 
 impl AddressEndpoint {
@@ -141,7 +156,9 @@ impl AddressEndpoint {
                 let mut text = String::new();
                 for (before, name) in pieces {
                     let Some(value) = exchange.properties.text(name) else {
-                        return Err(Fault::mediation(format!("the address needs the property `{name}`, which is not set")));
+                        return Err(Fault::mediation(format!(
+                            "the address needs the property `{name}`, which is not set"
+                        )));
                     };
                     text.push_str(before);
                     text.push_str(&value);

@@ -48,7 +48,9 @@ struct DefaultEndpoint {
 }
 
 fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
-    Some(Arc::new(DefaultEndpoint { leaf: Leaf::plan(endpoint, element, planner)? }))
+    Some(Arc::new(DefaultEndpoint {
+        leaf: Leaf::plan(endpoint, element, planner)?,
+    }))
 }
 
 impl DefaultEndpoint {

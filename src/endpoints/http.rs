@@ -96,7 +96,9 @@ fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Op
     let (mut leaf, address) = (leaf?, address?);
     leaf.delivery.method = plan_method(element, planner);
     leaf.delivery.bare = leaf.delivery.method.is_some();
-    leaf.delivery.http2 = element.get("version").is_some_and(|version| version.trim() == "2.0");
+    leaf.delivery.http2 = element
+        .get("version")
+        .is_some_and(|version| version.trim() == "2.0");
     Some(Arc::new(HttpEndpoint { leaf, address }))
 }
 
@@ -106,8 +108,14 @@ fn plan_method(element: &Element, planner: &mut Planner<'_>) -> Option<Method> {
     match text.as_str() {
         "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "PATCH" | "OPTIONS" => text.parse().ok(),
         _ => {
-            let span = element.attribute("method").map_or(element.span, |attribute| attribute.value.span);
-            let warning = Diagnostic::warning("W0203", span, format!("`{text}` is not a method that an endpoint can set"));
+            let span = element
+                .attribute("method")
+                .map_or(element.span, |attribute| attribute.value.span);
+            let warning = Diagnostic::warning(
+                "W0203",
+                span,
+                format!("`{text}` is not a method that an endpoint can set"),
+            );
             planner.tell(warning.help("the message's own method is used; GET, POST, PUT, DELETE, HEAD, PATCH and OPTIONS can be set"));
             None
         }
@@ -118,14 +126,21 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
     let value = element.attribute("uri-template")?.value.clone();
     let text = common::resolved(&value, planner)?.trimmed();
     let legacy = text.text.starts_with(LEGACY);
-    let text = if legacy { text.slice(LEGACY.len()..text.text.len()) } else { text };
+    let text = if legacy {
+        text.slice(LEGACY.len()..text.text.len())
+    } else {
+        text
+    };
     let template = parse(&text, legacy, planner)?;
     let prefix = template.prefix();
     if template.variables().next().is_none() {
         return common::address(prefix, text.span, planner).map(Address::Fixed);
     }
     let scheme = prefix.split_inclusive("://").next().unwrap_or("");
-    if !prefix.is_empty() && !common::is_http(prefix) && (scheme.contains("://") || !"https://".starts_with(prefix)) {
+    if !prefix.is_empty()
+        && !common::is_http(prefix)
+        && (scheme.contains("://") || !"https://".starts_with(prefix))
+    {
         common::refuse_scheme(prefix, text.span, planner);
         return None;
     }
@@ -141,20 +156,29 @@ fn parse(text: &Placed, legacy: bool, planner: &mut Planner<'_>) -> Option<UriTe
         false => (text.text.clone(), 0),
     };
     let place = |range: std::ops::Range<usize>| {
-        let back = |at: usize| at.saturating_sub(if at > 1 { shift } else { 0 }).min(text.text.len());
+        let back = |at: usize| {
+            at.saturating_sub(if at > 1 { shift } else { 0 })
+                .min(text.text.len())
+        };
         text.span_of(back(range.start)..back(range.end))
     };
     let template = match UriTemplate::parse(&source) {
         Ok(template) => template,
         Err(error) => {
-            planner.tell(Diagnostic::error("E0305", place(error.range), format!("URI template: {}", error.message)));
+            planner.tell(Diagnostic::error(
+                "E0305",
+                place(error.range),
+                format!("URI template: {}", error.message),
+            ));
             return None;
         }
     };
     for (name, range) in template.variables() {
         if !is_variable(name) {
             let warning = Diagnostic::warning("W0305", place(range), format!("`{name}` never has a value"));
-            planner.tell(warning.help("the variables of a URI template are the properties named uri.var.… and query.param.…"));
+            planner.tell(warning.help(
+                "the variables of a URI template are the properties named uri.var.… and query.param.…",
+            ));
         }
     }
     Some(template)
@@ -178,23 +202,38 @@ impl HttpEndpoint {
 fn expand(exchange: &Exchange, template: &UriTemplate, legacy: bool) -> Result<Url, Fault> {
     let value = |name: &str| {
         let value = exchange.properties.get(name).filter(|_| is_variable(name))?;
-        Some(if legacy { TemplateValue::Text(decode(&value.to_text())) } else { template_value(&value) })
+        Some(if legacy {
+            TemplateValue::Text(decode(&value.to_text()))
+        } else {
+            template_value(&value)
+        })
     };
     let text = template.expand(value).map_err(|changed| {
         let name = changed.variable;
-        Fault::mediation(format!("the value of `{name}` would change the host of the address; it must begin with `/`"))
+        Fault::mediation(format!(
+            "the value of `{name}` would change the host of the address; it must begin with `/`"
+        ))
     })?;
-    let text = if legacy { encode_whole(&decode(&text)) } else { text };
+    let text = if legacy {
+        encode_whole(&decode(&text))
+    } else {
+        text
+    };
     Url::parse(&text).map_err(|invalid| Fault::mediation(invalid.to_string()))
 }
 
 fn template_value(value: &Value) -> TemplateValue {
-    let Value::Json(json) = value else { return TemplateValue::Text(value.to_text().into_owned()) };
+    let Value::Json(json) = value else {
+        return TemplateValue::Text(value.to_text().into_owned());
+    };
     match &**json {
         Json::Array(items) => TemplateValue::List(items.iter().map(plain).collect()),
-        Json::Object(members) => {
-            TemplateValue::Map(members.iter().map(|(key, item)| (key.clone(), plain(item))).collect())
-        }
+        Json::Object(members) => TemplateValue::Map(
+            members
+                .iter()
+                .map(|(key, item)| (key.clone(), plain(item)))
+                .collect(),
+        ),
         other => TemplateValue::Text(plain(other)),
     }
 }
@@ -208,7 +247,9 @@ fn plain(json: &Json) -> String {
 
 /// As Java's URLDecoder: a plus is a space.
 fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// What Java's `URI` leaves as it is in a path and in a query.
@@ -235,12 +276,18 @@ const QUERY: &AsciiSet = &PATH.remove(b'?').remove(b'[').remove(b']');
 
 fn encode_whole(text: &str) -> String {
     let path_start = text.find("://").map_or(0, |at| at + 3);
-    let path_start = text[path_start..].find(['/', '?', '#']).map_or(text.len(), |at| path_start + at);
+    let path_start = text[path_start..]
+        .find(['/', '?', '#'])
+        .map_or(text.len(), |at| path_start + at);
     let (origin, rest) = text.split_at(path_start);
     let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
     match rest.split_once('?') {
         Some((path, query)) => {
-            format!("{origin}{}?{}", utf8_percent_encode(path, PATH), utf8_percent_encode(query, QUERY))
+            format!(
+                "{origin}{}?{}",
+                utf8_percent_encode(path, PATH),
+                utf8_percent_encode(query, QUERY)
+            )
         }
         None => format!("{origin}{}", utf8_percent_encode(rest, PATH)),
     }

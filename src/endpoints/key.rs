@@ -29,9 +29,16 @@ pub const KIND: EndpointKind = EndpointKind {
     .backend("200")],
 };
 
-pub const PROPERTIES: Child = Child::optional("property", &[], Children::ANY, "Properties belong to the endpoint itself.")
-    .many()
-    .support(Support::Ignored("Synapse reads the properties of the endpoint that the key names"));
+pub const PROPERTIES: Child = Child::optional(
+    "property",
+    &[],
+    Children::ANY,
+    "Properties belong to the endpoint itself.",
+)
+.many()
+.support(Support::Ignored(
+    "Synapse reads the properties of the endpoint that the key names",
+));
 
 /// How deep endpoints may refer to each other before it is taken for a circle.
 const DEEPEST: usize = 64;
@@ -45,7 +52,10 @@ struct IndirectEndpoint {
 fn build(endpoint: &Element, _: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
     let key = endpoint.attribute("key")?.value.trimmed();
     let id = planner.endpoint_key(&key)?;
-    Some(Arc::new(IndirectEndpoint { key: Arc::from(key.text), id }))
+    Some(Arc::new(IndirectEndpoint {
+        key: Arc::from(key.text),
+        id,
+    }))
 }
 
 #[async_trait(?Send)]
@@ -62,7 +72,9 @@ impl Endpoint for IndirectEndpoint {
 /// Sends through a named endpoint, as long as names lead to an end.
 pub async fn deliver_through(exchange: &mut Exchange, id: EndpointId, key: &str) -> Result<Answer, Fault> {
     if exchange.depth >= DEEPEST {
-        return Err(Fault::mediation(format!("the endpoint `{key}` refers to itself, by way of others or at once")));
+        return Err(Fault::mediation(format!(
+            "the endpoint `{key}` refers to itself, by way of others or at once"
+        )));
     }
     let endpoint = exchange.catalog.endpoint(id);
     exchange.depth += 1;

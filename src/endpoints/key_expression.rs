@@ -53,8 +53,15 @@ impl Endpoint for ComputedEndpoint {
     async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         let name = exchange.text(&self.key).await?.unwrap_or_default();
         let Some(id) = exchange.catalog.endpoint_names.get(name.trim()).copied() else {
-            let reason = format!("there is no endpoint `{name}` (key-expression `{}`)", self.key.source());
-            return Err(Fault::new(fault::code::ENDPOINT_NOT_FOUND, crate::flow::Origin::Author, reason));
+            let reason = format!(
+                "there is no endpoint `{name}` (key-expression `{}`)",
+                self.key.source()
+            );
+            return Err(Fault::new(
+                fault::code::ENDPOINT_NOT_FOUND,
+                crate::flow::Origin::Author,
+                reason,
+            ));
         };
         key::deliver_through(exchange, id, &name).await
     }

@@ -81,9 +81,12 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
 /// The message's `To` as an address.
 pub fn target(exchange: &Exchange) -> Result<Url, Fault> {
     let Some(to) = exchange.message.addressing.to.as_deref() else {
-        return Err(Fault::mediation("there is no address to send to: the message has no `To`"));
+        return Err(Fault::mediation(
+            "there is no address to send to: the message has no `To`",
+        ));
     };
-    Url::parse(to).map_err(|invalid| Fault::mediation(format!("the message cannot be sent to its `To`: {invalid}")))
+    Url::parse(to)
+        .map_err(|invalid| Fault::mediation(format!("the message cannot be sent to its `To`: {invalid}")))
 }
 
 /// Sends the exchange's message and waits for the head of the answer. With `OUT_ONLY` it waits for nothing, and the answer is an empty 202.
@@ -165,7 +168,9 @@ fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault> {
         Some(value) => {
             let text = value.to_text();
             let method = text.trim().to_ascii_uppercase();
-            method.parse().map_err(|_| Fault::mediation(format!("`{text}` (HTTP_METHOD) is no HTTP method")))
+            method
+                .parse()
+                .map_err(|_| Fault::mediation(format!("`{text}` (HTTP_METHOD) is no HTTP method")))
         }
     }
 }
@@ -176,7 +181,10 @@ fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool
         return false;
     }
     let own = exchange.properties.axis2("HTTP_METHOD");
-    if own.as_ref().map_or(*method != Method::POST, |own| &*own.to_text() != "POST") {
+    if own
+        .as_ref()
+        .map_or(*method != Method::POST, |own| &*own.to_text() != "POST")
+    {
         return true;
     }
     match exchange.message_type().as_deref().map(Form::of) {
@@ -188,7 +196,9 @@ fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool
 
 /// The address with `REST_URL_POSTFIX`: one slash between them, none in front of a query.
 fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
-    let Some(suffix) = exchange.properties.axis2("REST_URL_POSTFIX") else { return Ok(url) };
+    let Some(suffix) = exchange.properties.axis2("REST_URL_POSTFIX") else {
+        return Ok(url);
+    };
     let suffix = suffix.to_text();
     if suffix.is_empty() {
         return Ok(url);
@@ -210,25 +220,48 @@ pub fn join(address: &str, suffix: &str) -> String {
 
 fn replace_path(url: Url, path: &str) -> Result<Url, Fault> {
     let path = path.split_once('#').map_or(path, |(before, _)| before);
-    let path = if path.starts_with('/') { Cow::Borrowed(path) } else { Cow::Owned(format!("/{path}")) };
+    let path = if path.starts_with('/') {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(format!("/{path}"))
+    };
     match PathAndQuery::try_from(&*path) {
-        Ok(path_and_query) => Ok(Url { path_and_query, ..url }),
-        Err(_) => Err(Fault::mediation(format!("`{}{path}` is not an address that can be called", url.origin))),
+        Ok(path_and_query) => Ok(Url {
+            path_and_query,
+            ..url
+        }),
+        Err(_) => Err(Fault::mediation(format!(
+            "`{}{path}` is not an address that can be called",
+            url.origin
+        ))),
     }
 }
 
 /// `format="get"`: the operation becomes a path segment, its children the query.
 async fn with_fields(exchange: &mut Exchange, url: Url) -> Result<Url, Fault> {
     let envelope = exchange.envelope().await?;
-    let Some(operation) = envelope.first_child() else { return Ok(url) };
+    let Some(operation) = envelope.first_child() else {
+        return Ok(url);
+    };
     let tree = envelope.tree();
     let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let fields: Vec<String> = tree
         .child_elements(operation)
-        .map(|field| format!("{}={}", escape(tree.local_name(field)), escape(&tree.string_value(field))))
+        .map(|field| {
+            format!(
+                "{}={}",
+                escape(tree.local_name(field)),
+                escape(&tree.string_value(field))
+            )
+        })
         .collect();
     let path = join(url.path_and_query.path(), tree.local_name(operation));
-    let queries: Vec<&str> = url.path_and_query.query().into_iter().chain(fields.iter().map(String::as_str)).collect();
+    let queries: Vec<&str> = url
+        .path_and_query
+        .query()
+        .into_iter()
+        .chain(fields.iter().map(String::as_str))
+        .collect();
     let separator = if queries.is_empty() { "" } else { "?" };
     replace_path(url.clone(), &format!("{path}{separator}{}", queries.join("&")))
 }
@@ -256,8 +289,9 @@ async fn outgoing(
     headers.remove(SERVER);
     headers.remove(HOST);
     if let Some(host) = exchange.properties.axis2_text("REQUEST_HOST_HEADER") {
-        let value = HeaderValue::from_str(host.trim())
-            .map_err(|_| Fault::mediation(format!("`{host}` (REQUEST_HOST_HEADER) cannot be a Host header")))?;
+        let value = HeaderValue::from_str(host.trim()).map_err(|_| {
+            Fault::mediation(format!("`{host}` (REQUEST_HOST_HEADER) cannot be a Host header"))
+        })?;
         headers.insert(HOST, value);
     }
     let rest = exchange.message.payload.is_rest();
@@ -265,14 +299,24 @@ async fn outgoing(
         headers.remove(CONTENT_ENCODING);
         let kept = exchange.message.payload.try_clone();
         exchange.message.payload = Payload::empty();
-        return Ok(Outgoing { headers, body: ByteStream::empty(), kept, rest });
+        return Ok(Outgoing {
+            headers,
+            body: ByteStream::empty(),
+            kept,
+            rest,
+        });
     }
     let message_type = match (delivery.format, method) {
         (Some(Format::Rest), &Method::DELETE) => None,
         _ => exchange.message_type().map(Cow::into_owned),
     };
     let content_type = announced(exchange, delivery, message_type.as_deref());
-    let target = asked_for(exchange, delivery, message_type.as_deref(), content_type.as_deref());
+    let target = asked_for(
+        exchange,
+        delivery,
+        message_type.as_deref(),
+        content_type.as_deref(),
+    );
     if exchange.message.payload.must_load_for(&target) {
         exchange.load().await?;
     }
@@ -283,14 +327,20 @@ async fn outgoing(
             return Err(exchange.not_parsed(error));
         }
     }
-    if delivery.format.is_some_and(|format| matches!(format, Format::Soap11 | Format::Soap12)) {
+    if delivery
+        .format
+        .is_some_and(|format| matches!(format, Format::Soap11 | Format::Soap12))
+    {
         exchange.message.payload.set_rest(false);
     }
     let rest = exchange.message.payload.is_rest();
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let kept = payload.try_clone();
     let catalog = Arc::clone(&exchange.catalog);
-    let context = BuildContext { limits: &catalog.limits, conversion: &catalog.conversion };
+    let context = BuildContext {
+        limits: &catalog.limits,
+        conversion: &catalog.conversion,
+    };
     let written = match payload.write(&target, &context) {
         Ok(written) => written,
         Err(error) => return Err(exchange.not_parsed(error)),
@@ -299,13 +349,25 @@ async fn outgoing(
     let body = match written.body {
         Body::Empty => ByteStream::empty(),
         Body::Stream(stream) => stream,
-        Body::Bytes { bytes, trailers: None } => ByteStream::from(bytes),
-        Body::Bytes { bytes, trailers: Some(trailers) } => {
-            let whole = http_body_util::Full::new(bytes).with_trailers(std::future::ready(Some(Ok(trailers))));
+        Body::Bytes {
+            bytes,
+            trailers: None,
+        } => ByteStream::from(bytes),
+        Body::Bytes {
+            bytes,
+            trailers: Some(trailers),
+        } => {
+            let whole =
+                http_body_util::Full::new(bytes).with_trailers(std::future::ready(Some(Ok(trailers))));
             ByteStream::new(whole.map_err(|never: std::convert::Infallible| match never {}))
         }
     };
-    Ok(Outgoing { headers, body, kept, rest })
+    Ok(Outgoing {
+        headers,
+        body,
+        kept,
+        rest,
+    })
 }
 
 /// GET and HEAD carry none, nor does a message that arrived without one and got none since.
@@ -333,7 +395,10 @@ fn announced(exchange: &Exchange, delivery: &Delivery, message_type: Option<&str
         Some(Format::Soap11) => Some(Form::Soap11.essence().to_owned()),
         Some(Format::Soap12) => Some(Form::Soap12.essence().to_owned()),
         Some(Format::Pox) => Some(Form::Xml.essence().to_owned()),
-        _ => exchange.properties.axis2_text("ContentType").or_else(|| message_type.map(str::to_owned)),
+        _ => exchange
+            .properties
+            .axis2_text("ContentType")
+            .or_else(|| message_type.map(str::to_owned)),
     }
 }
 
@@ -351,11 +416,21 @@ fn asked_for(
         Some(Format::Soap11) => (Form::Soap11, EnvelopeRule::Always),
         Some(Format::Soap12) => (Form::Soap12, EnvelopeRule::Always),
         Some(Format::Pox) => (Form::Xml, EnvelopeRule::ByExchange),
-        _ => (message_type.map_or(exchange.message.payload.form(), Form::of), EnvelopeRule::ByExchange),
+        _ => (
+            message_type.map_or(exchange.message.payload.form(), Form::of),
+            EnvelopeRule::ByExchange,
+        ),
     };
-    let named = exchange.properties.axis2_text("CHARACTER_SET_ENCODING").and_then(|name| Charset::named(&name));
+    let named = exchange
+        .properties
+        .axis2_text("CHARACTER_SET_ENCODING")
+        .and_then(|name| Charset::named(&name));
     let announced = || content_type.and_then(|text| Charset::named(&MediaType::parse(text).charset?));
-    Target { form, charset: named.or(delivery.charset).or_else(announced), envelope }
+    Target {
+        form,
+        charset: named.or(delivery.charset).or_else(announced),
+        envelope,
+    }
 }
 
 fn set_content_headers(
@@ -384,7 +459,9 @@ fn set_content_headers(
     match (written.form, action) {
         (Form::Soap11, Some(action)) => insert(headers, SOAP_ACTION.clone(), &format!("\"{action}\""))?,
         // SOAP 1.1 asks for the header even when it says nothing.
-        (Form::Soap11, None) if delivery.format == Some(Format::Soap11) && !headers.contains_key(&SOAP_ACTION) => {
+        (Form::Soap11, None)
+            if delivery.format == Some(Format::Soap11) && !headers.contains_key(&SOAP_ACTION) =>
+        {
             headers.insert(SOAP_ACTION.clone(), HeaderValue::from_static("\"\""));
         }
         // SOAP 1.2 says it in the Content-Type.
@@ -407,7 +484,10 @@ fn with_parameters(
     let mut text = content_type.unwrap_or_else(|| written.form.essence().to_owned());
     if written.form == Form::Multipart {
         // Its boundary is the one it came with.
-        return headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or(text, str::to_owned);
+        return headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map_or(text, str::to_owned);
     }
     let asked = delivery.charset.is_some() || exchange.properties.axis2("CHARACTER_SET_ENCODING").is_some();
     let said = MediaType::parse(&text).charset.is_some();
@@ -427,7 +507,11 @@ fn with_parameters(
 }
 
 fn action(addressing: &Addressing) -> Option<&str> {
-    addressing.soap_action.as_deref().or(addressing.action.as_deref()).filter(|action| !action.is_empty())
+    addressing
+        .soap_action
+        .as_deref()
+        .or(addressing.action.as_deref())
+        .filter(|action| !action.is_empty())
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Fault> {
@@ -436,7 +520,10 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), 
             headers.insert(name, value);
             Ok(())
         }
-        Err(_) => Err(Fault::mediation(format!("`{}` cannot be the value of the header {name}", value.escape_debug()))),
+        Err(_) => Err(Fault::mediation(format!(
+            "`{}` cannot be the value of the header {name}",
+            value.escape_debug()
+        ))),
     }
 }
 
@@ -448,7 +535,12 @@ const ADDRESSING_SUBMISSION: &str = "http://schemas.xmlsoap.org/ws/2004/08/addre
 /// Writes the addressing headers of this hop; those of the last one go.
 async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url: &Url) -> Result<(), Fault> {
     let action = action(&exchange.message.addressing).unwrap_or("").to_owned();
-    let id = exchange.message.addressing.message_id.as_deref().map_or_else(|| exchange.worker.runtime.message_id(), str::to_owned);
+    let id = exchange
+        .message
+        .addressing
+        .message_id
+        .as_deref()
+        .map_or_else(|| exchange.worker.runtime.message_id(), str::to_owned);
     let namespace = match version {
         AddressingVersion::Final => ADDRESSING_FINAL,
         AddressingVersion::Submission => ADDRESSING_SUBMISSION,
@@ -491,19 +583,32 @@ async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url
 // The answer
 
 fn answer(response: ClientResponse, request_type: Option<Arc<str>>, rest: bool) -> Answer {
-    let ClientResponse { status, reason, headers, body, .. } = response;
+    let ClientResponse {
+        status,
+        reason,
+        headers,
+        body,
+        ..
+    } = response;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let payload = if body.exact_length() == Some(0) {
         Payload::empty()
     } else {
         // An answer that does not say what it is, is taken for what was asked.
-        let media_type = text(CONTENT_TYPE).or(request_type.as_deref()).map(MediaType::parse);
+        let media_type = text(CONTENT_TYPE)
+            .or(request_type.as_deref())
+            .map(MediaType::parse);
         let encoding = text(CONTENT_ENCODING).map_or(Encoding::Identity, Encoding::parse);
         let mut payload = Payload::stream(media_type, encoding, body);
         payload.set_rest(rest);
         payload
     };
-    Answer { status, reason, headers, payload }
+    Answer {
+        status,
+        reason,
+        headers,
+        payload,
+    }
 }
 
 /// `FORCE_ERROR_ON_SOAP_FAULT`: a SOAP fault in the answer is a fault of the endpoint.
@@ -513,12 +618,20 @@ async fn refuse_soap_fault(exchange: &mut Exchange, mut answer: Answer) -> Resul
         return Ok(answer);
     }
     let catalog = Arc::clone(&exchange.catalog);
-    let context = BuildContext { limits: &catalog.limits, conversion: &catalog.conversion };
+    let context = BuildContext {
+        limits: &catalog.limits,
+        conversion: &catalog.conversion,
+    };
     if let Err(error) = answer.payload.load(&catalog.limits).await {
-        return Err(Fault::backend(fault::code::SENDER_IO_RECEIVING, error.to_string()));
+        return Err(Fault::backend(
+            fault::code::SENDER_IO_RECEIVING,
+            error.to_string(),
+        ));
     }
     let reason = match answer.payload.envelope(&context) {
-        Ok(envelope) => envelope.is_fault().then(|| envelope.fault_reason().unwrap_or_default()),
+        Ok(envelope) => envelope
+            .is_fault()
+            .then(|| envelope.fault_reason().unwrap_or_default()),
         Err(_) => None,
     };
     match reason {
@@ -572,7 +685,10 @@ fn failed(exchange: &mut Exchange, error: SendError, url: &Url, patience: Patien
         fault.unhandled = true;
         fault = fault.status(504);
     }
-    exchange.properties.set("PROTOCOL_STATE_ON_FAILURE", Value::Integer(protocol_state(&error)));
+    exchange.properties.set(
+        "PROTOCOL_STATE_ON_FAILURE",
+        Value::Integer(protocol_state(&error)),
+    );
     exchange.properties.set("BASE_ERROR_CODE", Value::Integer(code));
     fault
 }
