@@ -1,7 +1,6 @@
 //! How a message moves: exchanges, steps, faults.
 
 pub mod catalog;
-pub mod delivery;
 pub mod endpoint;
 pub mod exchange;
 pub mod fault;

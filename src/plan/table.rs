@@ -53,8 +53,7 @@ pub fn look_deeper(
     }
 }
 
-/// The attributes alone.
-pub fn check_attributes(element: &Element, attributes: &'static [Attr], planner: &mut Planner<'_>) {
+fn check_attributes(element: &Element, attributes: &'static [Attr], planner: &mut Planner<'_>) {
     for attribute in &element.attributes {
         if !attribute.namespace.is_empty() || COMMON.contains(&attribute.name.as_str()) {
             // Schema locations and the notes of editors.

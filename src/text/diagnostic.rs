@@ -1,6 +1,7 @@
 //! A diagnostic: what is wrong with a file, addressed to its author.
 
 use super::Span;
+use std::collections::HashSet;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
@@ -98,12 +99,13 @@ impl Diagnostic {
 #[derive(Debug, Default, Clone)]
 pub struct Mistakes {
     list: Vec<Diagnostic>,
+    /// What was said where, so that one root cause prints once, even if several paths lead to it.
+    said: HashSet<(&'static str, Option<Span>, String)>,
 }
 
 impl Mistakes {
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        // One root cause prints once, even if several paths lead to it.
-        if !self.list.contains(&diagnostic) {
+        if self.said.insert((diagnostic.code, diagnostic.span, diagnostic.message.clone())) {
             self.list.push(diagnostic);
         }
     }

@@ -1,0 +1,206 @@
+//! Conversations: a running binary, a plain client, and `.http` files that say what is asked and what is answered.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The port that samples name; tests put their own in its place.
+const SAMPLE_PORT: &str = "8290";
+
+/// A gateway in a process of its own, serving a copy of a folder.
+pub struct Running {
+    pub port: u16,
+    pub folder: tempfile::TempDir,
+    child: Child,
+    /// What it printed before it was ready.
+    pub start: String,
+}
+
+impl Running {
+    /// Serves a copy of `folder`, with the sample port replaced by a free one.
+    pub fn copy_of(folder: &Path, parts: &[&str]) -> Running {
+        let copy = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        for part in parts {
+            copy_folder(&folder.join(part), &copy.path().join(part), port);
+        }
+        Running::of(copy, port)
+    }
+
+    pub fn of(folder: tempfile::TempDir, port: u16) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
+            .args(["run", "--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0", "--log", "error"])
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut start = String::new();
+        // The block at the start ends with the first curl to try.
+        loop {
+            let mut line = String::new();
+            let read = lines.read_line(&mut line).expect("it prints text");
+            assert!(read > 0, "it ended before it was ready:\n{start}");
+            start.push_str(&line);
+            if line.contains("curl ") {
+                break;
+            }
+        }
+        std::thread::spawn(move || drop(std::io::copy(&mut lines, &mut std::io::sink())));
+        Running { port, folder, child, start }
+    }
+
+    pub fn ask(&self, request: &str) -> Answer {
+        ask(self.port, request)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Sends a request as it is written in a `.http` file: method and target, headers, an empty line, a body.
+pub fn ask(port: u16, request: &str) -> Answer {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request.trim_end(), ""));
+    let body = body.strip_suffix('\n').unwrap_or(body);
+    let mut lines = head.lines();
+    let first = lines.next().expect("a request line").trim();
+    let first = if first.contains(" HTTP/") { first.to_owned() } else { format!("{first} HTTP/1.1") };
+    let mut text = format!("{first}\r\nHost: localhost:{port}\r\nConnection: close\r\n");
+    for line in lines {
+        text.push_str(line.trim());
+        text.push_str("\r\n");
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
+    stream.write_all(text.as_bytes()).expect("it takes the request");
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).expect("it answers whole");
+    parse(&raw)
+}
+
+fn parse(raw: &[u8]) -> Answer {
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer with a head");
+    let head = String::from_utf8_lossy(&raw[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status");
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let rest = &raw[end + 4..];
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value.eq_ignore_ascii_case("chunked"));
+    let body = if chunked { unchunk(rest) } else { rest.to_vec() };
+    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+fn unchunk(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let line = rest.windows(2).position(|window| window == b"\r\n").expect("a chunk size");
+        let size = usize::from_str_radix(String::from_utf8_lossy(&rest[..line]).trim(), 16).expect("a chunk size in hex");
+        rest = &rest[line + 2..];
+        if size == 0 {
+            return out;
+        }
+        out.extend_from_slice(&rest[..size]);
+        rest = &rest[size + 2..];
+    }
+}
+
+/// A port that is free just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Copies files, with the sample port replaced.
+pub fn copy_folder(from: &Path, to: &Path, port: u16) {
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in entries {
+        let path = entry.expect("it can be listed").path();
+        let target: PathBuf = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy_folder(&path, &target, port);
+        } else {
+            let text = std::fs::read_to_string(&path).expect("samples are text");
+            std::fs::write(target, text.replace(SAMPLE_PORT, &port.to_string())).expect("it can be written");
+        }
+    }
+}
+
+/// Replays a `.http` file: request, `###`, expected answer, `###` and a title, the next request. `…` stands for anything.
+pub fn replay(running: &Running, name: &str, text: &str) {
+    let blocks: Vec<&str> = text.split("###").collect();
+    assert!(blocks.len() >= 2, "{name} holds no conversation");
+    for (number, pair) in blocks.chunks(2).enumerate() {
+        let [request, expected] = pair else { panic!("{name}: the last request has no answer") };
+        // Behind `###` a title may stand.
+        let request = if number == 0 { *request } else { request.split_once('\n').map_or("", |(_, rest)| rest) };
+        let request = request.trim_start().replace(SAMPLE_PORT, &running.port.to_string());
+        let expected = expected.split_once('\n').map_or("", |(_, rest)| rest).trim().replace(SAMPLE_PORT, &running.port.to_string());
+        let answer = running.ask(&request);
+        check(&format!("{name}, request {}", number + 1), &answer, &expected);
+    }
+}
+
+fn check(what: &str, answer: &Answer, expected: &str) {
+    let (head, body) = expected.split_once("\n\n").unwrap_or((expected, ""));
+    let mut lines = head.lines();
+    let status = lines.next().unwrap_or("").trim();
+    assert_eq!(answer.status.to_string(), status, "{what}: {answer:?}");
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{what}: `{line}` is no header"));
+        let got = answer.header(name.trim());
+        if value.trim() == "-" {
+            assert_eq!(got, None, "{what}: {name} should be absent");
+        } else {
+            assert!(got.is_some_and(|got| fits(got, value.trim())), "{what}: {name} is {got:?}, expected {value}");
+        }
+    }
+    assert!(fits(answer.body.trim_end(), body.trim_end()), "{what}: the body is\n{}\nexpected\n{body}", answer.body);
+}
+
+/// Equal, where `…` in the pattern stands for any text.
+pub fn fits(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap_or("");
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut open = false;
+    for part in parts {
+        open = true;
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty() || (open && pattern.ends_with('…'))
+}
