@@ -1,10 +1,13 @@
 //! The mediators: one file each, and `ALL`.
 
 mod call_template;
+mod conditional_router;
 mod drop;
 mod filter;
+mod header;
 mod http_header;
 mod r#in;
+mod log;
 mod out;
 mod pattern;
 mod payload_factory;
@@ -25,9 +28,12 @@ use crate::plan::MediatorKind;
 /// Every mediator there is, in the order of the reference.
 pub static ALL: &[&MediatorKind] = &[
     &call_template::KIND,
+    &conditional_router::KIND,
     &drop::KIND,
     &filter::KIND,
+    &header::KIND,
     &r#in::KIND,
+    &log::KIND,
     &out::KIND,
     &payload_factory::KIND,
     &property::KIND,

@@ -1,0 +1,330 @@
+//! `<header>`: sets or removes a SOAP header, an address of the message, or an HTTP header.
+
+use super::{http_header, typed};
+use crate::expression::Expression;
+use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
+use crate::message::addressing::Field;
+use crate::message::properties::Fragment;
+use crate::message::xml::{XmlTree, is_nc_name};
+use crate::plan::{Attr, Children, Element, Example, MediatorKind, Planner, Shape};
+use crate::text::{Diagnostic, suggest};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+pub static KIND: MediatorKind = MediatorKind {
+    element: "header",
+    summary: "Sets or removes a SOAP header, an address of the message, or an HTTP header.",
+    notes: "Without a scope this is about SOAP: `To`, `From`, `Action`, `FaultTo`, `ReplyTo` and `RelatesTo` are kept beside the message \
+        and say where it goes, and any other name needs a prefix and becomes a block in the SOAP header. Setting a block adds one, even if \
+        there is one of that name; removing takes all of that name away. Elements inside the mediator are copied into the SOAP header as \
+        they are.\n\n\
+        HTTP headers need `scope=\"transport\"`.\n\n\
+        An expression that selects nothing sets the empty text.",
+    differences: "A value with characters that an HTTP header cannot carry is a fault. A SOAP header on a JSON message turns its body \
+        into XML; `messageType` still says what goes out.",
+    attributes: &[
+        Attr::optional(
+            "name",
+            Shape::Text,
+            "One of the six addresses, `prefix:name`, or the name of an HTTP header. Needed unless there are elements inside.",
+        ),
+        Attr::optional("value", Shape::Text, "A constant."),
+        Attr::optional("expression", Shape::Expression, "Gives the value, when there is no `value`."),
+        Attr::optional("action", Shape::Choice(&["set", "remove"]), "Whether to set or to remove it.").default("set"),
+        Attr::optional(
+            "scope",
+            Shape::Choice(&["default", "transport"]),
+            "`default` is SOAP, `transport` is HTTP.",
+        )
+        .default("default"),
+        Attr::optional(
+            "type",
+            Shape::Choice(&["STRING", "OM"]),
+            "`OM` reads the value as XML and puts the element into the block.",
+        )
+        .default("STRING"),
+    ],
+    children: Children::ANY,
+    build,
+    examples: &[
+        Example::new(
+            "Say where the message goes",
+            r#"<header name="To" value="http://backend/orders"/>
+<header name="Action" expression="concat('urn:', 'getQuote')"/>"#,
+            "POST /orders\nContent-Type: text/xml\n\n<x/>",
+            "continues\nto http://backend/orders\naction urn:getQuote",
+        ),
+        Example::new(
+            "HTTP headers",
+            r#"<header name="X-Tenant" expression="json-eval($.tenant)" scope="transport"/>
+<header name="Authorization" action="remove" scope="transport"/>"#,
+            "POST /\nContent-Type: application/json\nAuthorization: Basic abc\n\n{\"tenant\": \"blue\"}",
+            "continues\nheader X-Tenant = blue\nheader Authorization is not there",
+        ),
+        Example::new(
+            "A block in the SOAP header",
+            r#"<header name="ns:token" value="abc" xmlns:ns="urn:security"/>
+<header name="ns:old" action="remove" xmlns:ns="urn:security"/>"#,
+            "POST /services/Quotes\nContent-Type: text/xml\n\n\
+             <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Header><n:old xmlns:n=\"urn:security\"/></e:Header>\
+             <e:Body/></e:Envelope>",
+            "continues\nbody <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Header><ns:token \
+             xmlns:ns=\"urn:security\">abc</ns:token></e:Header><e:Body/></e:Envelope>",
+        ),
+        Example::new(
+            "XML in a block",
+            r#"<header name="ns:token" type="OM" value="&lt;key&gt;abc&lt;/key&gt;" xmlns:ns="urn:security"/>
+<header><t:trace xmlns:t="urn:trace">on</t:trace></header>"#,
+            "POST /services/Quotes\nContent-Type: text/xml\n\n\
+             <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body/></e:Envelope>",
+            "continues\nbody <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Header><ns:token \
+             xmlns:ns=\"urn:security\"><key>abc</key></ns:token><t:trace xmlns:t=\"urn:trace\">on</t:trace></e:Header><e:Body/></e:Envelope>",
+        ),
+    ],
+};
+
+enum Header {
+    SetAddress(Field, Source),
+    RemoveAddress(Field),
+    AddBlock { name: Name, source: Source, as_xml: bool },
+    AddElements(Vec<Fragment>),
+    RemoveBlocks(Name),
+    SetHttp(String, Source),
+    RemoveHttp(String),
+}
+
+enum Source {
+    Text(Arc<str>),
+    Expression(Expression),
+}
+
+struct Name {
+    prefix: String,
+    namespace: String,
+    local: String,
+}
+
+fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+    let remove = element
+        .get("action")
+        .is_some_and(|action| action.trim().eq_ignore_ascii_case("remove"));
+    let transport = element
+        .get("scope")
+        .is_some_and(|scope| scope.trim().eq_ignore_ascii_case("transport"));
+    let as_xml = element
+        .get("type")
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("OM"));
+    let Some(name) = element.attribute("name") else {
+        return elements(element, remove, transport, planner);
+    };
+    for inner in element.elements().filter(|inner| inner.name != "description") {
+        planner.tell(
+            Diagnostic::warning("W0210", inner.span, "an element inside has no effect beside a `name`")
+                .also(name.name_span, "this says what the header is"),
+        );
+    }
+    let word = planner.resolved(&name.value)?;
+    let header = if transport && remove {
+        Header::RemoveHttp(word)
+    } else if transport {
+        Header::SetHttp(word, source(element, planner)?)
+    } else if let Some(field) = Field::named(&word) {
+        if remove {
+            Header::RemoveAddress(field)
+        } else {
+            Header::SetAddress(field, source(element, planner)?)
+        }
+    } else {
+        let name = block_name(element, &word, planner)?;
+        if remove {
+            Header::RemoveBlocks(name)
+        } else {
+            Header::AddBlock {
+                name,
+                source: source(element, planner)?,
+                as_xml,
+            }
+        }
+    };
+    Some(Box::new(header))
+}
+
+/// A header without a name: the elements inside are the header.
+fn elements(
+    element: &Element,
+    remove: bool,
+    transport: bool,
+    planner: &mut Planner<'_>,
+) -> Option<Box<dyn Mediator>> {
+    let inner: Vec<&Element> = element
+        .elements()
+        .filter(|inner| !(inner.name == "description" && inner.is_synapse()))
+        .collect();
+    if inner.is_empty() || remove || transport || element.has("value") || element.has("expression") {
+        planner.tell(
+            Diagnostic::error("E0202", element.span, "`<header>` needs the attribute `name`")
+                .help("only a SOAP header whose elements stand inside needs none"),
+        );
+        return None;
+    }
+    let elements: Vec<Fragment> = inner
+        .iter()
+        .filter_map(|inner| typed::literal(inner, planner))
+        .collect();
+    Some(Box::new(Header::AddElements(elements)))
+}
+
+fn source(element: &Element, planner: &mut Planner<'_>) -> Option<Source> {
+    if let Some(value) = element.attribute("value") {
+        return planner
+            .resolved(&value.value)
+            .map(|text| Source::Text(Arc::from(text)));
+    }
+    if element.has("expression") {
+        return planner.expression_in(element, "expression").map(Source::Expression);
+    }
+    planner.tell(
+        Diagnostic::error("E0210", element.span, "this header has no value")
+            .help("give it a `value` or an `expression`, or say action=\"remove\""),
+    );
+    None
+}
+
+/// `prefix:local`, with the namespace that the prefix has where the mediator stands.
+fn block_name(element: &Element, word: &str, planner: &mut Planner<'_>) -> Option<Name> {
+    let span = element.attribute("name")?.value.span;
+    let Some((prefix, local)) = word.split_once(':') else {
+        let nearest = suggest::nearest(word, Field::NAMES.iter().copied());
+        let help = match nearest {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!(
+                "an HTTP header needs scope=\"transport\"; a SOAP header needs a prefix, unless it is one of {}",
+                Field::NAMES.join(", ")
+            ),
+        };
+        planner.tell(
+            Diagnostic::error("E0203", span, format!("`{word}` is not the name of a SOAP header"))
+                .label("no prefix")
+                .help(help),
+        );
+        return None;
+    };
+    let Some(namespace) = element.namespaces.get(prefix) else {
+        planner.mistake("E0203", span, format!("the prefix `{prefix}` is not declared here"));
+        return None;
+    };
+    if !is_nc_name(local) {
+        planner.mistake("E0203", span, format!("`{local}` cannot be the name of an element"));
+        return None;
+    }
+    Some(Name {
+        prefix: prefix.to_owned(),
+        namespace: namespace.to_owned(),
+        local: local.to_owned(),
+    })
+}
+
+#[async_trait(?Send)]
+impl Mediator for Header {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        match self {
+            Header::SetAddress(field, source) => {
+                let value = source.text(exchange).await?;
+                exchange.message.addressing.set(*field, Some(value));
+            }
+            Header::RemoveAddress(field) => exchange.message.addressing.set(*field, None),
+            Header::SetHttp(name, source) => {
+                let value = source.text(exchange).await?;
+                http_header::set(&mut exchange.message.headers, name, &value)?;
+            }
+            Header::RemoveHttp(name) => http_header::remove(&mut exchange.message.headers, name),
+            Header::AddBlock {
+                name,
+                source,
+                as_xml,
+            } => {
+                let value = source.text(exchange).await?;
+                add_block(exchange, name, &value, *as_xml).await?;
+            }
+            Header::AddElements(elements) => {
+                let envelope = exchange.envelope_mut().await?;
+                let header = envelope.ensure_header();
+                for element in elements {
+                    for node in &element.nodes {
+                        let copy = envelope.tree.import(&element.tree, *node);
+                        envelope.tree.append(header, copy);
+                    }
+                }
+            }
+            Header::RemoveBlocks(name) => remove_blocks(exchange, name).await?,
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl Source {
+    /// "" for what selects nothing.
+    async fn text(&self, exchange: &mut Exchange) -> Result<Arc<str>, Fault> {
+        match self {
+            Source::Text(text) => Ok(Arc::clone(text)),
+            Source::Expression(expression) => {
+                Ok(Arc::from(exchange.text(expression).await?.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+async fn add_block(exchange: &mut Exchange, name: &Name, value: &str, as_xml: bool) -> Result<(), Fault> {
+    let inside = if as_xml {
+        let tree = XmlTree::parse_str(value.trim(), &exchange.catalog.limits.xml).map_err(|error| {
+            Fault::mediation(format!("the value for the header `{}` is not XML: {}", name.local, error.message))
+        })?;
+        Some(Fragment::of_element(tree))
+    } else {
+        None
+    };
+    let envelope = exchange.envelope_mut().await?;
+    let header = envelope.ensure_header();
+    let tree = &mut envelope.tree;
+    let block = tree.create_element(&name.prefix, &name.namespace, &name.local);
+    tree.append(header, block);
+    match inside {
+        Some(fragment) => {
+            for node in &fragment.nodes {
+                let copy = tree.import(&fragment.tree, *node);
+                tree.append(block, copy);
+            }
+        }
+        None => {
+            let text = tree.create_text(value);
+            tree.append(block, text);
+        }
+    }
+    Ok(())
+}
+
+async fn remove_blocks(exchange: &mut Exchange, name: &Name) -> Result<(), Fault> {
+    // What has no SOAP header needs no reading.
+    if !exchange.message.payload.may_have_headers() {
+        return Ok(());
+    }
+    let envelope = exchange.envelope().await?;
+    let found: Vec<_> = envelope
+        .header()
+        .map(|header| {
+            envelope
+                .tree
+                .child_elements(header)
+                .filter(|block| envelope.tree.is_named(*block, &name.namespace, &name.local))
+                .collect()
+        })
+        .unwrap_or_default();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let envelope = exchange.envelope_mut().await?;
+    for block in found {
+        envelope.tree.detach(block);
+    }
+    Ok(())
+}
