@@ -6,6 +6,8 @@ pub mod car;
 pub mod classify;
 pub mod configs;
 pub mod descriptor;
+#[cfg(test)]
+mod examples;
 pub mod folder;
 pub mod layout;
 pub mod load;

@@ -79,13 +79,16 @@ pub static KIND: MediatorKind = MediatorKind {
                 <not><equal type="url" source="path" value="/private"/></not>
             </and>
         </condition>
-        <target><sequence><property name="language" value="english"/></sequence></target>
+        <target><sequence onError="fault"><property name="language" value="english"/></sequence></target>
     </conditionalRoute>
 </conditionalRouter>"#,
             "GET /orders?lang=en\nX-Tier: golden",
             "continues\nproperty lane = fast\nproperty language = english",
         )
-        .beside(r#"<sequence name="fast"><property name="lane" value="fast"/></sequence>"#),
+        .beside(
+            r#"<sequence name="fast"><property name="lane" value="fast"/></sequence>
+<sequence name="fault"><respond/></sequence>"#,
+        ),
         Example::new(
             "Send by what is in the body",
             r#"<conditionalRouter>
@@ -98,10 +101,15 @@ pub static KIND: MediatorKind = MediatorKind {
         </condition>
         <target endpoint="hotline" to="/urgent" soapAction="urn:urgent"/>
     </conditionalRoute>
+    <conditionalRoute>
+        <condition><match type="url" regex="/orders.*"/></condition>
+        <target><endpoint><address uri="http://backend/orders"/></endpoint></target>
+    </conditionalRoute>
 </conditionalRouter>"#,
             "POST /orders\nContent-Type: application/xml\n\n<order><kind>later</kind></order>",
-            "drops",
+            "turns\nbackend POST http://backend/orders\nbackend body <order><kind>later</kind></order>",
         )
+        .backend("200\nContent-Type: text/plain\n\nnoted")
         .beside(r#"<endpoint name="hotline"><address uri="http://backend/hotline"/></endpoint>"#),
     ],
 };
@@ -137,10 +145,34 @@ const EQUAL: &[Attr] = &[
 static EVALUATORS: &[Child] = &EVALUATOR_LIST;
 
 static EVALUATOR_LIST: [Child; 5] = [
-    Child::optional("and", &[], Children::of(&EVALUATOR_LIST), "All of the evaluators inside hold.").many(),
-    Child::optional("or", &[], Children::of(&EVALUATOR_LIST), "One of the evaluators inside holds.").many(),
-    Child::optional("not", &[], Children::of(&EVALUATOR_LIST), "The evaluator inside does not hold.").many(),
-    Child::optional("match", MATCH, Children::NONE, "A text matches a regular expression.").many(),
+    Child::optional(
+        "and",
+        &[],
+        Children::of(&EVALUATOR_LIST),
+        "All of the evaluators inside hold.",
+    )
+    .many(),
+    Child::optional(
+        "or",
+        &[],
+        Children::of(&EVALUATOR_LIST),
+        "One of the evaluators inside holds.",
+    )
+    .many(),
+    Child::optional(
+        "not",
+        &[],
+        Children::of(&EVALUATOR_LIST),
+        "The evaluator inside does not hold.",
+    )
+    .many(),
+    Child::optional(
+        "match",
+        MATCH,
+        Children::NONE,
+        "A text matches a regular expression.",
+    )
+    .many(),
     Child::optional("equal", EQUAL, Children::NONE, "A text equals another.").many(),
 ];
 
@@ -245,8 +277,12 @@ fn only_condition(element: &Element, planner: &mut Planner<'_>) -> Option<Condit
     let mut inner = element.elements();
     let Some(first) = inner.next() else {
         planner.tell(
-            Diagnostic::error("E0208", element.span, format!("`<{}>` needs an evaluator inside", element.name))
-                .help("one of `<and>`, `<or>`, `<not>`, `<match>` and `<equal>`"),
+            Diagnostic::error(
+                "E0208",
+                element.span,
+                format!("`<{}>` needs an evaluator inside", element.name),
+            )
+            .help("one of `<and>`, `<or>`, `<not>`, `<match>` and `<equal>`"),
         );
         return None;
     };
@@ -303,8 +339,12 @@ fn looked_at(element: &Element, planner: &mut Planner<'_>) -> Option<LookedAt> {
             return Some(LookedAt::Url(None));
         }
         planner.tell(
-            Diagnostic::error("E0202", element.span, format!("`<{}>` needs the attribute `source`", element.name))
-                .help("only type=\"url\" can do without"),
+            Diagnostic::error(
+                "E0202",
+                element.span,
+                format!("`<{}>` needs the attribute `source`", element.name),
+            )
+            .help("only type=\"url\" can do without"),
         );
         return None;
     };

@@ -29,8 +29,17 @@ pub static KIND: MediatorKind = MediatorKind {
             "One of the six addresses, `prefix:name`, or the name of an HTTP header. Needed unless there are elements inside.",
         ),
         Attr::optional("value", Shape::Text, "A constant."),
-        Attr::optional("expression", Shape::Expression, "Gives the value, when there is no `value`."),
-        Attr::optional("action", Shape::Choice(&["set", "remove"]), "Whether to set or to remove it.").default("set"),
+        Attr::optional(
+            "expression",
+            Shape::Expression,
+            "Gives the value, when there is no `value`.",
+        ),
+        Attr::optional(
+            "action",
+            Shape::Choice(&["set", "remove"]),
+            "Whether to set or to remove it.",
+        )
+        .default("set"),
         Attr::optional(
             "scope",
             Shape::Choice(&["default", "transport"]),
@@ -86,7 +95,11 @@ pub static KIND: MediatorKind = MediatorKind {
 enum Header {
     SetAddress(Field, Source),
     RemoveAddress(Field),
-    AddBlock { name: Name, source: Source, as_xml: bool },
+    AddBlock {
+        name: Name,
+        source: Source,
+        as_xml: bool,
+    },
     AddElements(Vec<Fragment>),
     RemoveBlocks(Name),
     SetHttp(String, Source),
@@ -119,8 +132,12 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     };
     for inner in element.elements().filter(|inner| inner.name != "description") {
         planner.tell(
-            Diagnostic::warning("W0210", inner.span, "an element inside has no effect beside a `name`")
-                .also(name.name_span, "this says what the header is"),
+            Diagnostic::warning(
+                "W0210",
+                inner.span,
+                "an element inside has no effect beside a `name`",
+            )
+            .also(name.name_span, "this says what the header is"),
         );
     }
     let word = planner.resolved(&name.value)?;
@@ -181,7 +198,9 @@ fn source(element: &Element, planner: &mut Planner<'_>) -> Option<Source> {
             .map(|text| Source::Text(Arc::from(text)));
     }
     if element.has("expression") {
-        return planner.expression_in(element, "expression").map(Source::Expression);
+        return planner
+            .expression_in(element, "expression")
+            .map(Source::Expression);
     }
     planner.tell(
         Diagnostic::error("E0210", element.span, "this header has no value")
@@ -203,18 +222,30 @@ fn block_name(element: &Element, word: &str, planner: &mut Planner<'_>) -> Optio
             ),
         };
         planner.tell(
-            Diagnostic::error("E0203", span, format!("`{word}` is not the name of a SOAP header"))
-                .label("no prefix")
-                .help(help),
+            Diagnostic::error(
+                "E0203",
+                span,
+                format!("`{word}` is not the name of a SOAP header"),
+            )
+            .label("no prefix")
+            .help(help),
         );
         return None;
     };
     let Some(namespace) = element.namespaces.get(prefix) else {
-        planner.mistake("E0203", span, format!("the prefix `{prefix}` is not declared here"));
+        planner.mistake(
+            "E0203",
+            span,
+            format!("the prefix `{prefix}` is not declared here"),
+        );
         return None;
     };
     if !is_nc_name(local) {
-        planner.mistake("E0203", span, format!("`{local}` cannot be the name of an element"));
+        planner.mistake(
+            "E0203",
+            span,
+            format!("`{local}` cannot be the name of an element"),
+        );
         return None;
     }
     Some(Name {
@@ -238,11 +269,7 @@ impl Mediator for Header {
                 http_header::set(&mut exchange.message.headers, name, &value)?;
             }
             Header::RemoveHttp(name) => http_header::remove(&mut exchange.message.headers, name),
-            Header::AddBlock {
-                name,
-                source,
-                as_xml,
-            } => {
+            Header::AddBlock { name, source, as_xml } => {
                 let value = source.text(exchange).await?;
                 add_block(exchange, name, &value, *as_xml).await?;
             }
@@ -277,7 +304,10 @@ impl Source {
 async fn add_block(exchange: &mut Exchange, name: &Name, value: &str, as_xml: bool) -> Result<(), Fault> {
     let inside = if as_xml {
         let tree = XmlTree::parse_str(value.trim(), &exchange.catalog.limits.xml).map_err(|error| {
-            Fault::mediation(format!("the value for the header `{}` is not XML: {}", name.local, error.message))
+            Fault::mediation(format!(
+                "the value for the header `{}` is not XML: {}",
+                name.local, error.message
+            ))
         })?;
         Some(Fragment::of_element(tree))
     } else {

@@ -20,7 +20,9 @@ pub fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault
             value.len()
         )));
     }
-    let Ok(line) = HeaderValue::from_str(value) else {
+    // Other bytes than ASCII would pass, and be read differently by everyone on the way.
+    let line = Some(value).filter(|value| value.is_ascii());
+    let Some(line) = line.and_then(|value| HeaderValue::from_str(value).ok()) else {
         return Err(Fault::mediation(format!(
             "the value for the HTTP header `{key}` holds characters that a header cannot carry: `{}`",
             value

@@ -42,8 +42,12 @@ pub static KIND: MediatorKind = MediatorKind {
             "Whether a line without level, or of level `custom`, begins with MessageID and correlation_id.",
         )
         .default("false"),
-        Attr::optional("logFullPayload", Shape::Boolean, "`true` means level `full`, whatever `level` says.")
-            .default("false"),
+        Attr::optional(
+            "logFullPayload",
+            Shape::Boolean,
+            "`true` means level `full`, whatever `level` says.",
+        )
+        .default("false"),
     ],
     children: Children::of(&[
         Child::optional("message", &[], Children::TEXT, "A template of the line."),
@@ -52,7 +56,11 @@ pub static KIND: MediatorKind = MediatorKind {
             &[
                 Attr::required("name", Shape::Text, "What is written before the value."),
                 Attr::optional("value", Shape::Text, "A constant."),
-                Attr::optional("expression", Shape::Expression, "Gives the value, when there is no `value`."),
+                Attr::optional(
+                    "expression",
+                    Shape::Expression,
+                    "Gives the value, when there is no `value`.",
+                ),
                 Attr::ignored("scope", "A line of the log has no scope."),
                 Attr::ignored("type", "Everything in a line is text."),
             ],
@@ -153,7 +161,9 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
             properties.push(shown);
         }
     }
-    let separator = planner.text(element, "separator").unwrap_or_else(|| ", ".to_owned());
+    let separator = planner
+        .text(element, "separator")
+        .unwrap_or_else(|| ", ".to_owned());
     Some(Box::new(Log {
         level,
         category,
@@ -346,9 +356,10 @@ impl Log {
             let value = match shown {
                 Shown::Text(text) => text.clone(),
                 // Java writes null as a word.
-                Shown::Expression(expression) => {
-                    exchange.text(expression).await?.unwrap_or_else(|| "null".to_owned())
-                }
+                Shown::Expression(expression) => exchange
+                    .text(expression)
+                    .await?
+                    .unwrap_or_else(|| "null".to_owned()),
             };
             add(line, format_args!("{}{name} = {value}", self.separator));
         }

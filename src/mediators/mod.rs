@@ -44,3 +44,27 @@ pub static ALL: &[&MediatorKind] = &[
     &throw_error::KIND,
     &variable::KIND,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_mediator_is_there_once_with_a_page_and_an_example() {
+        let mut names = HashSet::new();
+        for kind in ALL {
+            assert!(names.insert(kind.element), "<{}> is there twice", kind.element);
+            assert!(kind.summary.ends_with('.'), "<{}> has no summary", kind.element);
+            assert!(!kind.examples.is_empty(), "<{}> has no example", kind.element);
+            for attribute in kind.attributes {
+                assert!(
+                    attribute.about.ends_with('.'),
+                    "{}@{}",
+                    kind.element,
+                    attribute.name
+                );
+            }
+        }
+    }
+}

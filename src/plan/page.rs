@@ -2,8 +2,48 @@
 
 use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
 
-/// Children inside children beyond this are the same again.
-const DEEPEST: usize = 5;
+/// All pages in one: `sequences/REFERENCE.md`.
+pub fn reference(
+    artifacts: &[&ArtifactKind],
+    mediators: &[&MediatorKind],
+    endpoints: &[&EndpointKind],
+) -> String {
+    let mut page = String::from(
+        "# Reference\n\n\
+         Every element that runs here: its attributes, what stands inside, what differs from Apache Synapse, and examples that are run \
+         as tests. All elements are in the namespace `http://ws.apache.org/ns/synapse`, and all take the attribute `description`, for \
+         notes.\n\n\
+         `myelin explain ELEMENT` prints one of these pages. This file is written from the code: `UPDATE=1 cargo test reference`.\n",
+    );
+    let chapters: [(&str, Vec<String>); 3] = [
+        ("Artifacts", artifacts.iter().map(|kind| artifact(kind)).collect()),
+        ("Mediators", mediators.iter().map(|kind| mediator(kind)).collect()),
+        ("Endpoints", endpoints.iter().map(|kind| endpoint(kind)).collect()),
+    ];
+    for (title, pages) in chapters {
+        page.push_str(&format!("\n# {title}\n"));
+        for text in pages {
+            page.push('\n');
+            page.push_str(&lowered(&text));
+        }
+    }
+    page
+}
+
+/// The same page with its headings one level lower. What stands in fences is left alone.
+fn lowered(page: &str) -> String {
+    let mut fenced = false;
+    let mut out = String::with_capacity(page.len() + 32);
+    for line in page.lines() {
+        fenced ^= line.starts_with("```");
+        if line.starts_with('#') && !fenced {
+            out.push('#');
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
 
 pub fn mediator(kind: &MediatorKind) -> String {
     let mut page = head(&format!("<{}>", kind.element), kind.summary, kind.notes);
@@ -51,7 +91,7 @@ fn table(page: &mut String, attributes: &[Attr], children: &Children) {
     }
     if !children.elements.is_empty() || children.steps || children.text || children.any {
         page.push_str("\n## Inside\n\n");
-        inside(page, children, 0);
+        inside(page, children, 0, &mut Vec::new());
     }
 }
 
@@ -76,9 +116,14 @@ fn attributes_list(page: &mut String, attributes: &[Attr], indent: &str) {
     }
 }
 
-fn inside(page: &mut String, children: &Children, depth: usize) {
+/// Tables may refer to themselves: a child is shown with its own children once.
+fn inside(page: &mut String, children: &Children, depth: usize, seen: &mut Vec<*const Child>) {
     let indent = "  ".repeat(depth);
     for child in children.elements {
+        if seen.contains(&std::ptr::from_ref(child)) {
+            page.push_str(&format!("{indent}* `<{}>`, as above\n", child.element));
+            continue;
+        }
         page.push_str(&format!("{indent}* `<{}>`{}", child.element, standing(child)));
         match child.support {
             Support::Full => page.push_str(&format!(": {}", child.about)),
@@ -86,8 +131,9 @@ fn inside(page: &mut String, children: &Children, depth: usize) {
         }
         page.push('\n');
         attributes_list(page, child.attributes, &format!("{indent}  "));
-        if depth < DEEPEST && !child.endpoint {
-            inside(page, &child.children, depth + 1);
+        if !child.endpoint {
+            seen.push(std::ptr::from_ref(child));
+            inside(page, &child.children, depth + 1, seen);
         }
     }
     let else_inside = match (children.steps, children.any, children.text) {
@@ -135,6 +181,7 @@ fn examples(page: &mut String, examples: &[Example]) {
                 page.push_str(&format!("\n{title}\n\n```\n{}\n```\n", text.trim()));
             }
         };
+        block("With", example.beside);
         block("Given", example.given);
         block("When the backend answers", example.backend);
         block("Then", example.then);
