@@ -10,8 +10,9 @@ use crate::message::payload::{BuildContext, Payload, PayloadError, PayloadErrorK
 use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::text::Span;
-use http::Method;
+use http::{Method, StatusCode};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,8 +31,10 @@ pub struct Exchange {
     pub receive: Option<SequenceId>,
     /// The last fault, handled or not: what the client gets when nobody answers.
     pub fault: Option<Fault>,
-    /// The reason phrase that belongs to the backend's status.
-    pub reason: Option<String>,
+    /// The backend's status, and its reason phrase if that is not the usual one.
+    pub reason: Option<(StatusCode, String)>,
+    /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
+    pub accepted: Rc<Cell<bool>>,
 }
 
 /// What the client asked for. Never changes.
@@ -269,7 +272,14 @@ impl Exchange {
         self.properties.forget_axis2();
         self.properties
             .set_axis2("HTTP_SC", Value::Integer(i32::from(status.as_u16())));
-        self.reason = reason;
+        self.reason = reason.map(|reason| (status, reason));
+    }
+
+    /// To be called before a backend is asked: from here on a client that only wants to know that its message came need not wait.
+    pub fn before_backend(&self) {
+        if self.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+            self.accepted.set(true);
+        }
     }
 
     /// The media type that decides how the payload is written: `messageType`, or what the message arrived as.

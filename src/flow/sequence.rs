@@ -61,6 +61,9 @@ impl Sequence {
 
     async fn run_steps(&self, exchange: &mut Exchange) -> Outcome {
         for step in &self.steps {
+            if matches!(step.element, "send" | "call") {
+                exchange.before_backend();
+            }
             match step.mediator.mediate(exchange).await {
                 Ok(Flow::Continue) => {}
                 Ok(flow) => return Ok(flow),

@@ -239,6 +239,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         receive: None,
         fault: None,
         reason: None,
+        accepted: Rc::default(),
     }
 }
 

@@ -327,6 +327,11 @@ impl Properties {
         self.axis2_known = false;
     }
 
+    /// True until a backend's answer takes the place of the client's request.
+    pub fn are_of_the_request(&self) -> bool {
+        self.axis2_known
+    }
+
     /// What was set in the default scope, without what follows from the request.
     pub fn default_values(&self) -> &Values {
         &self.default
