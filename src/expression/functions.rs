@@ -42,7 +42,7 @@ pub fn secret_variable(alias: &str) -> String {
 }
 
 /// `application/x-www-form-urlencoded` as `java.net.URLEncoder` writes it: space is `+`.
-fn form_encode(bytes: &[u8]) -> String {
+pub(super) fn form_encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
@@ -85,7 +85,7 @@ fn hmac_hex(payload: &str, secret: &str, algorithm: &str) -> Result<String, Stri
     }
 }
 
-fn encode_text(text: &str, charset: Option<&String>) -> Result<Vec<u8>, String> {
+pub(super) fn encode_text(text: &str, charset: Option<&String>) -> Result<Vec<u8>, String> {
     match charset
         .map_or("utf-8".to_owned(), |name| name.to_ascii_lowercase())
         .as_str()

@@ -88,10 +88,13 @@ impl Expression {
             (compile_json_path(&trimmed.slice(start..end))?, Vec::new())
         } else if trimmed.text.starts_with("${") && trimmed.text.ends_with('}') {
             let inner = trimmed.slice(2..trimmed.text.len() - 1);
-            (
-                Language::Synapse(compile_synapse(&inner, namespaces)?),
-                Vec::new(),
-            )
+            let expression = compile_synapse(&inner, namespaces)?;
+            let hints = expression.hints().iter().map(|hint| {
+                Diagnostic::warning("W0303", inner.span_of(hint.range.clone()), &hint.message)
+                    .maybe_help(hint.help.clone())
+            });
+            let hints = hints.collect();
+            (Language::Synapse(expression), hints)
         } else {
             (Language::XPath(compile_xpath(&trimmed, namespaces)?), Vec::new())
         };

@@ -10,6 +10,7 @@ use crate::message::json::{self, Json};
 use crate::message::media_type::Form;
 use crate::message::payload::{BuildContext, PayloadLimits};
 use crate::message::properties::{Properties, Scope as Place, Value};
+use crate::message::xml::{NodeId, XmlTree};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -51,6 +52,25 @@ impl Scope<'_> {
     /// Whether an XPath holds, which may need fewer nodes than its value.
     pub(super) fn xpath_holds(&mut self, xpath: &XPath) -> Result<bool, ExpressionError> {
         self.ask(xpath, |focus, host| xpath.holds(focus, host))
+    }
+
+    /// Evaluates an XPath on XML that is not the payload.
+    pub(super) fn xpath_elsewhere<T>(
+        &mut self,
+        xpath: &XPath,
+        tree: &XmlTree,
+        context: NodeId,
+        then: impl FnOnce(XPathValue<'_>) -> T,
+    ) -> Result<T, ExpressionError> {
+        let mut host = MessageHost {
+            message: self.message,
+            properties: self.properties,
+            world: self.world,
+        };
+        xpath
+            .evaluate(&Focus::on(tree, context), &mut host)
+            .map(then)
+            .map_err(|error| ExpressionError::Failed(error.message))
     }
 
     fn ask<T>(

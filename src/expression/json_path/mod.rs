@@ -95,6 +95,11 @@ impl JsonPath {
         self.path.tokens.is_empty()
     }
 
+    /// Whether the last step is one index, as in `$.list[0]`.
+    pub fn ends_in_index(&self) -> bool {
+        matches!(self.path.tokens.last(), Some(Token::Index(_)))
+    }
+
     pub fn find<'j>(&self, json: &'j Json) -> Result<Found<'j>, FindError> {
         evaluate::find(&self.path, json)
     }
