@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -21,8 +22,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::cause::find;
@@ -69,31 +70,18 @@ pub(super) async fn serve_connection<S: Service, T>(
     let limits = Arc::clone(worker.limits());
     let since = Instant::now();
     let mut read = BytesMut::new();
-    let is_http2 = if known_http2 {
-        true
-    } else {
-        match timeout_at(
-            since + limits.first_bytes,
-            tell_version(&mut stream, &mut read, limits.http2),
-        )
-        .await
-        {
-            Ok(Ok(is_http2)) => is_http2,
-            Ok(Err(_)) => return,
-            Err(_) if read.is_empty() => return linger(&mut stream, std::time::Duration::ZERO).await,
+    let is_http2 = known_http2
+        || match tell_version(&mut stream, &mut read, since, &connection, &limits).await {
+            Ok(is_http2) => is_http2,
+            Err(_) if read.is_empty() => return linger(&mut stream, Duration::ZERO).await,
             Err(_) => {
                 let late = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come in time");
-                let answer = refusal_text(late);
-                if tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
-                    .await
-                    .is_ok()
-                {
+                if let Ok(()) = stream.write_all(refusal_text(late).as_bytes()).await {
                     linger(&mut stream, limits.linger).await;
                 }
                 return;
             }
-        }
-    };
+        };
     let context = Rc::new(Peer {
         service,
         worker,
@@ -111,24 +99,42 @@ pub(super) async fn serve_connection<S: Service, T>(
     }
 }
 
-/// Reads until the first bytes can only be one or the other.
+/// Reads until the first bytes can only be one or the other. An error: nothing more came, or not in time.
 async fn tell_version<T: AsyncRead + Unpin>(
     stream: &mut T,
     read: &mut BytesMut,
-    http2: bool,
+    since: Instant,
+    connection: &Connection,
+    limits: &ServerLimits,
 ) -> io::Result<bool> {
-    loop {
-        if stream.read_buf(read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut alarm = Alarm::default();
+    let mut drained = None;
+    read.reserve(8 * 1024);
+    poll_fn(|context| {
+        connection.watch(context);
+        loop {
+            if let Poll::Ready(count) = pin!(stream.read_buf(read)).poll(context) {
+                if count? == 0 {
+                    read.clear();
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                let common = read.len().min(PREFACE.len());
+                if !limits.http2 || read[..common] != PREFACE[..common] {
+                    return Poll::Ready(Ok(false));
+                }
+                if common == PREFACE.len() {
+                    return Poll::Ready(Ok(true));
+                }
+                continue;
+            }
+            let mut deadline = since + limits.first_bytes;
+            if connection.is_draining() {
+                deadline = deadline.min(*drained.get_or_insert_with(Instant::now) + limits.drain_idle);
+            }
+            return alarm.poll(context, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
-        let common = read.len().min(PREFACE.len());
-        if !http2 || read[..common] != PREFACE[..common] {
-            return Ok(false);
-        }
-        if common == PREFACE.len() {
-            return Ok(true);
-        }
-    }
+    })
+    .await
 }
 
 async fn serve_http1<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(

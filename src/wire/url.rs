@@ -73,12 +73,12 @@ impl Origin {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_ascii_lowercase();
-        if authority.ends_with(':') || host.is_empty() {
+        if host.is_empty() {
             return None;
         }
-        let written = match parsed.port() {
-            Some(port) => Some(port.as_str().parse::<u16>().ok()?),
-            None => None,
+        let written = match authority.get(parsed.host().len()..)? {
+            "" => None,
+            port => Some(port.strip_prefix(':')?.parse::<u16>().ok()?),
         };
         let default = scheme.default_port();
         let port = written.unwrap_or(default);
