@@ -3,6 +3,8 @@
 mod cli;
 mod floors;
 mod garbled;
+mod wire_backends;
+mod wire_desync;
 mod wire_kit;
 mod wire_serving;
 mod xml_conformance;
