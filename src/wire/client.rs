@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
@@ -185,7 +185,8 @@ impl Client {
             return Box::pin(self.send_by_http2(request, times)).await;
         }
         let url = request.url.clone();
-        let (mut request, mut upload) = prepare(request);
+        let (request, mut upload) = prepare(request);
+        let mut request = for_http1(request);
         while let Some(mut backend) = inner.pool.take(&url.origin) {
             let copy = replayable(&request).then(|| copy_of(&request)).flatten();
             match backend
@@ -276,7 +277,7 @@ impl Client {
                     // Agreed on HTTP/1.1 by TLS.
                     let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
                     let response = backend
-                        .exchange(request, upload.as_deref(), &times, &inner.limits)
+                        .exchange(for_http1(request), upload.as_deref(), &times, &inner.limits)
                         .await?;
                     return self.answer(backend, response, upload, times, &url);
                 }
@@ -322,7 +323,6 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
         url,
         mut headers,
         body,
-        http2,
         ..
     } = request;
     hop::strip_standard(&mut headers);
@@ -330,14 +330,6 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
     headers.remove(EXPECT);
     if !headers.contains_key(HOST) {
         headers.insert(HOST, url.origin.authority.clone());
-    }
-    // hyper takes a body of unknown length for none on these methods, and drops it without a word.
-    if !http2
-        && !body.is_end_stream()
-        && body.exact_length().is_none()
-        && matches!(method, Method::GET | Method::HEAD)
-    {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let streams = !body.is_end_stream() && body.as_bytes().is_none();
     let upload = streams.then(Rc::<Upload>::default);
@@ -350,6 +342,30 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
     *request.uri_mut() = Uri::from(url.path_and_query);
     *request.headers_mut() = headers;
     (request, upload)
+}
+
+/// What HTTP/1 needs to be told in headers.
+fn for_http1(mut request: WireRequest) -> WireRequest {
+    let bare = matches!(*request.method(), Method::GET | Method::HEAD);
+    if request.body().is_end_stream() {
+        if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+            request
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if bare {
+        // A backend that gives these methods no body would take it for the next request: let there be none.
+        request
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        if request.body().size_hint().exact().is_none() {
+            // The library takes a body of unknown length for none here, and drops it without a word.
+            request
+                .headers_mut()
+                .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    request
 }
 
 fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, SendError> {

@@ -516,8 +516,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             connection.busy.set(false);
             let more = !self.held.is_empty() || self.ended;
             self.since = Instant::now();
-            if more {
-                // The library was told there is nothing to read, and will not look again by itself.
+            // The library was told there is nothing to read, and will not look again by itself: neither at what is
+            // here already, nor to learn that the client stays silent.
+            if more || self.poll_patience(context).is_ready() {
                 context.waker().wake_by_ref();
             }
         }

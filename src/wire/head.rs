@@ -155,6 +155,9 @@ impl HeadScanner {
                 }
                 self.chunked = true;
             }
+            14..=24 if resembles_framing(name) => {
+                return Err(bad("a header name could be taken for one that frames the body"));
+            }
             _ => (),
         }
         Ok(())
@@ -290,6 +293,19 @@ pub(super) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// `Transfer--Encoding`, `Content_Length` and their like: readers that fold punctuation take them for the real ones.
+fn resembles_framing(name: &[u8]) -> bool {
+    if !matches!(name[0], b't' | b'T' | b'c' | b'C') && name[0].is_ascii_alphanumeric() {
+        return false;
+    }
+    let letters = || {
+        name.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric())
+            .map(u8::to_ascii_lowercase)
+    };
+    letters().eq(*b"transferencoding") || letters().eq(*b"contentlength")
 }
 
 fn read_length(digits: &[u8]) -> Option<u64> {
@@ -589,6 +605,9 @@ mod tests {
             "Transfer-Encoding:\r\n chunked\r\n",
             "Transfer-Encoding: chunk\u{e9}d\r\n",
             " Transfer-Encoding: chunked\r\n",
+            "Transfer--Encoding: chunked\r\n",
+            "Transfer_Encoding: chunked\r\n",
+            "Content-_Length: 5\r\n",
         ] {
             refused(&post(headers), 400);
         }

@@ -131,7 +131,9 @@ async fn tell_version<T: AsyncRead + Unpin>(
             if connection.is_draining() {
                 deadline = deadline.min(*drained.get_or_insert_with(Instant::now) + limits.drain_idle);
             }
-            return alarm.poll(context, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()));
+            return alarm
+                .poll(context, deadline)
+                .map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
     })
     .await
@@ -247,6 +249,8 @@ impl Drop for OpenStream {
 impl<S: Service> Peer<S> {
     async fn answer1(self: Rc<Self>, request: http::Request<HyperBody>) -> http::Response<ReplyBody> {
         let is_head = *request.method() == Method::HEAD;
+        // Some readers give such a request no body and take its bytes for the next one, so nothing may follow it.
+        let doubtful = (is_head || *request.method() == Method::GET) && !request.body().is_end_stream();
         self.requests.set(self.requests.get() + 1);
         let limits = self.worker.limits();
         let (reply, in_flight) = match self.worker.begin() {
@@ -262,7 +266,8 @@ impl<S: Service> Peer<S> {
         let left = self.connection.body_left();
         let last = self.requests.get() >= limits.requests_per_connection
             || self.connection.is_draining()
-            || left > SMALL_BODY;
+            || left > SMALL_BODY
+            || doubtful;
         let ending = Ending {
             connection: Some(Rc::clone(&self.connection)),
             _in_flight: in_flight,

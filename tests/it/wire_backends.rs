@@ -38,14 +38,23 @@ where
             }
         }
     });
-    let gateway = Gateway::with(backend, Setup { client: quick(), ..Default::default() });
+    let gateway = Gateway::with(
+        backend,
+        Setup {
+            client: quick(),
+            ..Default::default()
+        },
+    );
     let mut client = Reader::new(gateway.connect().await);
     client.stream.write_all(request.as_bytes()).await.unwrap();
     (client.message(false).await, gateway)
 }
 
 fn closed_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[test]
@@ -56,7 +65,11 @@ fn row_1_a_refused_connect_is_101503_at_once() {
         let mut client = Reader::new(gateway.connect().await);
         client.stream.write_all(GET.as_bytes()).await.unwrap();
         let answer = client.message(false).await.unwrap();
-        assert!(answer.status() == 502 && answer.text().starts_with("101503 "), "{}", answer.text());
+        assert!(
+            answer.status() == 502 && answer.text().starts_with("101503 "),
+            "{}",
+            answer.text()
+        );
         assert!(started.elapsed() < Duration::from_millis(50));
         assert_eq!(gateway.service.failures.borrow()[0].reached, Reached::NothingSent);
     });
@@ -66,8 +79,13 @@ fn row_1_a_refused_connect_is_101503_at_once() {
 fn row_1_an_unknown_name_is_101503() {
     run(async {
         let gateway = Gateway::to_url("http://no-such-host.invalid/", Setup::default());
-        let answer = gateway.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-        assert!(answer.contains("502 Bad Gateway") && answer.contains("101503 "), "{answer}");
+        let answer = gateway
+            .send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .await;
+        assert!(
+            answer.contains("502 Bad Gateway") && answer.contains("101503 "),
+            "{answer}"
+        );
     });
 }
 
@@ -76,7 +94,9 @@ fn row_2_a_connect_that_hangs_is_101508_in_time() {
     run(async {
         // A full backlog: the kernel answers no further SYN.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket
+            .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+            .unwrap();
         socket.listen(0).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let mut fill = Vec::new();
@@ -84,10 +104,21 @@ fn row_2_a_connect_that_hangs_is_101508_in_time() {
             let connecting = tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address));
             fill.push(connecting.await);
         }
-        let gateway = Gateway::with(address, Setup { client: quick(), ..Default::default() });
+        let gateway = Gateway::with(
+            address,
+            Setup {
+                client: quick(),
+                ..Default::default()
+            },
+        );
         let started = Instant::now();
-        let answer = gateway.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-        assert!(answer.contains("504 Gateway Timeout") && answer.contains("101508 "), "{answer}");
+        let answer = gateway
+            .send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .await;
+        assert!(
+            answer.contains("504 Gateway Timeout") && answer.contains("101508 "),
+            "{answer}"
+        );
         let took = started.elapsed().as_millis();
         assert!((150..250).contains(&took), "{took} ms");
     });
@@ -102,7 +133,11 @@ fn row_3_no_answer_is_101504_in_time() {
         })
         .await;
         let answer = answer.unwrap();
-        assert!(answer.status() == 504 && answer.text().starts_with("101504 "), "{}", answer.text());
+        assert!(
+            answer.status() == 504 && answer.text().starts_with("101504 "),
+            "{}",
+            answer.text()
+        );
         let took = started.elapsed().as_millis();
         assert!((150..250).contains(&took), "{took} ms");
         assert_eq!(gateway.service.failures.borrow()[0].reached, Reached::Unknown);
@@ -113,9 +148,19 @@ fn row_3_no_answer_is_101504_in_time() {
 fn row_3_an_upload_that_still_moves_is_not_a_slow_answer() {
     run(async {
         let backend = Recorder::echo();
-        let gateway = Gateway::with(backend.address, Setup { client: quick(), ..Default::default() });
+        let gateway = Gateway::with(
+            backend.address,
+            Setup {
+                client: quick(),
+                ..Default::default()
+            },
+        );
         let mut client = Reader::new(gateway.connect().await);
-        client.stream.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n").await.unwrap();
+        client
+            .stream
+            .write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n")
+            .await
+            .unwrap();
         for _ in 0..8 {
             tokio::time::sleep(Duration::from_millis(50)).await;
             client.stream.write_all(b"x").await.unwrap();
@@ -127,7 +172,10 @@ fn row_3_an_upload_that_still_moves_is_not_a_slow_answer() {
 #[test]
 fn row_4_an_answer_that_stands_still_is_visibly_cut() {
     run(async {
-        for head in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        for head in [
+            "Content-Length: 10\r\n\r\nhalf",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        ] {
             let text = format!("HTTP/1.1 200 OK\r\n{head}");
             let (answer, gateway) = see(GET, move |mut stream| {
                 let text = text.clone();
@@ -158,7 +206,11 @@ fn row_5_a_kept_connection_that_went_stale_is_not_seen_by_the_client() {
                         return;
                     }
                     served.set(served.get() + 1);
-                    reader.stream.write_all(&answer_with(200, "OK", "", b"ok")).await.unwrap();
+                    reader
+                        .stream
+                        .write_all(&answer_with(200, "OK", "", b"ok"))
+                        .await
+                        .unwrap();
                 }
                 // Waits for the third and closes in its face.
                 reader.message(false).await;
@@ -171,7 +223,11 @@ fn row_5_a_kept_connection_that_went_stale_is_not_seen_by_the_client() {
             clients.push(tokio::task::spawn_local(async move {
                 let mut client = Reader::new(gateway.connect().await);
                 for _ in 0..100 {
-                    client.stream.write_all(b"PUT / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+                    client
+                        .stream
+                        .write_all(b"PUT / HTTP/1.1\r\nHost: h\r\n\r\n")
+                        .await
+                        .unwrap();
                     assert_eq!(client.message(false).await.unwrap().status(), 200);
                 }
             }));
@@ -195,7 +251,11 @@ fn row_5_a_post_that_may_have_been_read_is_not_sent_twice() {
             async move {
                 let mut reader = Reader::new(stream);
                 reader.message(false).await;
-                reader.stream.write_all(&answer_with(200, "OK", "", b"ok")).await.unwrap();
+                reader
+                    .stream
+                    .write_all(&answer_with(200, "OK", "", b"ok"))
+                    .await
+                    .unwrap();
                 reader.message(false).await;
                 seen.set(seen.get() + 1);
             }
@@ -204,9 +264,17 @@ fn row_5_a_post_that_may_have_been_read_is_not_sent_twice() {
         let mut client = Reader::new(gateway.connect().await);
         client.stream.write_all(GET.as_bytes()).await.unwrap();
         assert_eq!(client.message(false).await.unwrap().status(), 200);
-        client.stream.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
+        client
+            .stream
+            .write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+            .await
+            .unwrap();
         let answer = client.message(false).await.unwrap();
-        assert!(answer.status() == 502 && answer.text().starts_with("101505 "), "{}", answer.text());
+        assert!(
+            answer.status() == 502 && answer.text().starts_with("101505 "),
+            "{}",
+            answer.text()
+        );
         assert_eq!(seen.get(), 1);
     });
 }
@@ -221,7 +289,11 @@ fn row_5_a_connection_that_closed_while_unused_is_not_used_even_for_a_post() {
             async move {
                 let mut reader = Reader::new(stream);
                 reader.message(false).await;
-                reader.stream.write_all(&answer_with(200, "OK", "", b"ok")).await.unwrap();
+                reader
+                    .stream
+                    .write_all(&answer_with(200, "OK", "", b"ok"))
+                    .await
+                    .unwrap();
                 drop(reader);
                 closed.notify_one();
             }
@@ -229,7 +301,11 @@ fn row_5_a_connection_that_closed_while_unused_is_not_used_even_for_a_post() {
         let gateway = Gateway::to(backend);
         let mut client = Reader::new(gateway.connect().await);
         for _ in 0..50 {
-            client.stream.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
+            client
+                .stream
+                .write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+                .await
+                .unwrap();
             assert_eq!(client.message(false).await.unwrap().status(), 200);
             closed.notified().await;
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -239,7 +315,9 @@ fn row_5_a_connection_that_closed_while_unused_is_not_used_even_for_a_post() {
 }
 
 fn reset(stream: TcpStream) {
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
     drop(stream);
 }
 
@@ -254,9 +332,15 @@ fn row_6_a_reset_is_502_before_the_answer_and_a_visible_cut_in_it() {
         })
         .await;
         assert!(answer.unwrap().text().starts_with("101505 "));
-        for head in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        for head in [
+            "Content-Length: 10\r\n\r\nhalf",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        ] {
             let (answer, _) = see(GET, move |mut stream| async move {
-                stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).await.unwrap();
+                stream
+                    .write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes())
+                    .await
+                    .unwrap();
                 drop(stream);
             })
             .await;
@@ -276,12 +360,28 @@ fn row_7_garbage_is_101506_and_never_reaches_the_next_client() {
             ("HTTP/0.9", b"<html>hello</html>\r\n\r\n".to_vec()),
             ("a status line of 1 MB", long_line.into_bytes()),
             ("10,000 headers", many_headers.into_bytes()),
-            ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc".to_vec()),
-            ("both framings", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec()),
-            ("a bad length", b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab".to_vec()),
-            ("a NUL in a header", b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n".to_vec()),
+            (
+                "two lengths",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc".to_vec(),
+            ),
+            (
+                "both framings",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                    .to_vec(),
+            ),
+            (
+                "a bad length",
+                b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab".to_vec(),
+            ),
+            (
+                "a NUL in a header",
+                b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
             ("interim answers without end", flood.into_bytes()),
-            ("101 unasked", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_vec()),
+            (
+                "101 unasked",
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_vec(),
+            ),
         ];
         for (name, text) in refused {
             let (answer, gateway) = see(GET, move |mut stream| {
@@ -299,7 +399,10 @@ fn row_7_garbage_is_101506_and_never_reaches_the_next_client() {
             assert_eq!(gateway.service.failures.borrow()[0].kind, SendErrorKind::Protocol);
         }
         let (answer, _) = see(GET, |mut stream| async move {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+                .await
+                .unwrap();
             read_to_end(&mut stream).await;
         })
         .await;
@@ -331,7 +434,11 @@ fn row_7_bytes_behind_an_answer_never_reach_the_next_client() {
             client.stream.write_all(GET.as_bytes()).await.unwrap();
             assert!(!client.message(false).await.unwrap().text().contains("evil"));
             client.stream.write_all(GET.as_bytes()).await.unwrap();
-            assert_eq!(client.message(false).await.unwrap().text(), "clean", "after {extra}");
+            assert_eq!(
+                client.message(false).await.unwrap().text(),
+                "clean",
+                "after {extra}"
+            );
             assert_eq!(connections.get(), 2);
         }
     });
@@ -381,8 +488,16 @@ fn row_8_an_early_answer_is_delivered_and_the_upload_given_up() {
             let started = Instant::now();
             let mut client = Reader::new(read);
             let answer = client.message(false).await.unwrap();
-            assert_eq!((answer.status(), answer.text().as_str()), (413, "too much"), "closes: {closes}");
-            assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+            assert_eq!(
+                (answer.status(), answer.text().as_str()),
+                (413, "too much"),
+                "closes: {closes}"
+            );
+            assert!(
+                started.elapsed() < Duration::from_millis(500),
+                "{:?}",
+                started.elapsed()
+            );
             assert_eq!(answer.header("connection"), Some("close"));
             upload.abort();
             until(|| gateway.worker.in_flight() == 0).await;
@@ -396,8 +511,17 @@ fn a_client_that_breaks_its_upload_is_told_so_and_the_backend_is_not_blamed() {
         let (backend, _) = scripted(|_, mut stream| async move {
             read_to_end(&mut stream).await;
         });
-        let server = ServerLimits { body_gap: Duration::from_millis(50), ..Default::default() };
-        let gateway = Gateway::with(backend, Setup { server, ..Default::default() });
+        let server = ServerLimits {
+            body_gap: Duration::from_millis(50),
+            ..Default::default()
+        };
+        let gateway = Gateway::with(
+            backend,
+            Setup {
+                server,
+                ..Default::default()
+            },
+        );
         let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
         let length = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n";
         for (request, ends, status) in [
@@ -416,10 +540,17 @@ fn a_client_that_breaks_its_upload_is_told_so_and_the_backend_is_not_blamed() {
                 client.shutdown().await.unwrap();
             }
             let answer = read_to_end(&mut client).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{request:?}: {answer}"
+            );
             assert_eq!(answer.matches("HTTP/1.1").count(), 1);
             let failures = gateway.service.failures.borrow();
-            assert!(matches!(failures[0].kind, SendErrorKind::ClientBody(_)), "{:?}", failures[0]);
+            assert!(
+                matches!(failures[0].kind, SendErrorKind::ClientBody(_)),
+                "{:?}",
+                failures[0]
+            );
         }
     });
 }
@@ -454,10 +585,21 @@ fn bodies_arrive_whole_whatever_their_framing_and_size() {
                     });
                     let mut reader = Reader::new(&mut read);
                     let answer = reader.message(false).await.unwrap();
-                    client = Reader::new(read.reunite(sending.await.unwrap()).unwrap());
+                    let write = sending.await.unwrap();
+                    client = Reader::new(match answer.header("connection") {
+                        Some("close") => gateway.connect().await,
+                        _ => read.reunite(write).unwrap(),
+                    });
                     let arrived = backend.requests.borrow_mut().pop().unwrap();
-                    assert!(arrived.body == body, "{method} {size} chunked {chunked}: {}", arrived.head);
-                    assert!(answer.body == body, "the answer to {method} {size} chunked {chunked}");
+                    assert!(
+                        arrived.body == body,
+                        "{method} {size} chunked {chunked}: {}",
+                        arrived.head
+                    );
+                    assert!(
+                        answer.body == body,
+                        "the answer to {method} {size} chunked {chunked}"
+                    );
                 }
             }
         }
@@ -468,10 +610,21 @@ fn bodies_arrive_whole_whatever_their_framing_and_size() {
 fn an_unused_connection_is_given_up_after_its_time() {
     run(async {
         let backend = Recorder::echo();
-        let client = ClientLimits { pool_idle: Duration::from_millis(20), ..Default::default() };
-        let gateway = Gateway::with(backend.address, Setup { client, ..Default::default() });
+        let client = ClientLimits {
+            pool_idle: Duration::from_millis(20),
+            ..Default::default()
+        };
+        let gateway = Gateway::with(
+            backend.address,
+            Setup {
+                client,
+                ..Default::default()
+            },
+        );
         for expected in 1..=3 {
-            gateway.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+            gateway
+                .send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                .await;
             assert_eq!(backend.connections.get(), expected);
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
