@@ -13,7 +13,7 @@ use self::json_path::JsonPath;
 use self::xpath::{XPath, XPathValue};
 use crate::message::payload::PayloadError;
 use crate::message::properties::{Fragment, Value};
-use crate::message::xml::Namespaces;
+use crate::message::xml::{Namespaces, NodeId};
 use crate::text::{Diagnostic, Placed, Span};
 use std::sync::Arc;
 
@@ -175,6 +175,17 @@ impl Expression {
             Language::XPath(xpath) => scope.xpath_holds(xpath),
             Language::JsonPath { path, of } => Ok(scope.json_text(path, of)?.as_deref() == Some("true")),
             Language::Synapse(expression) => Ok(expression.evaluate(scope).text() == "true"),
+        }
+    }
+
+    /// The nodes of the message that an XPath selects, to be changed there; none for anything else.
+    pub fn selected(&self, scope: &mut Scope<'_>) -> Result<Vec<NodeId>, ExpressionError> {
+        match &self.language {
+            Language::XPath(xpath) => scope.xpath(xpath, |value| match value {
+                XPathValue::Nodes(nodes) => nodes.of_payload(),
+                _ => Vec::new(),
+            }),
+            _ => Ok(Vec::new()),
         }
     }
 

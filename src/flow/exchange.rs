@@ -9,6 +9,7 @@ use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::{BuildContext, Payload, PayloadError, PayloadErrorKind, PayloadLimits};
 use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
+use crate::message::xml::NodeId;
 use crate::text::Span;
 use http::{Method, StatusCode};
 use std::borrow::Cow;
@@ -140,6 +141,12 @@ impl Exchange {
     pub async fn value(&mut self, expression: &Expression) -> Result<Option<Value>, Fault> {
         self.load_for(expression).await?;
         self.evaluate(expression, Expression::value)
+    }
+
+    /// The nodes of the message that an XPath selects. They are those of `envelope_mut` until somebody changes the message.
+    pub async fn select(&mut self, expression: &Expression) -> Result<Vec<NodeId>, Fault> {
+        self.load_for(expression).await?;
+        self.evaluate(expression, Expression::selected)
     }
 
     /// A literal as it is, an expression's text; an expression that selects nothing gives "".

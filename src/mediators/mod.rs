@@ -3,6 +3,7 @@
 mod call_template;
 mod conditional_router;
 mod drop;
+mod enrich;
 mod filter;
 mod header;
 mod http_header;
@@ -30,6 +31,7 @@ pub static ALL: &[&MediatorKind] = &[
     &call_template::KIND,
     &conditional_router::KIND,
     &drop::KIND,
+    &enrich::KIND,
     &filter::KIND,
     &header::KIND,
     &r#in::KIND,
