@@ -1,6 +1,6 @@
 //! An endpoint: something that takes a message and brings back an answer.
 
-use super::{Exchange, Fault, SequenceId};
+use super::{Exchange, Fault};
 use crate::message::payload::Payload;
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
@@ -13,11 +13,6 @@ pub trait Endpoint: Send + Sync {
 
     /// The endpoint's name, or what it is, for logs.
     fn name(&self) -> &str;
-
-    /// The sequence that runs when this endpoint fails (`onError`).
-    fn on_error(&self) -> Option<SequenceId> {
-        None
-    }
 }
 
 /// What a backend answered.

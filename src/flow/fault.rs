@@ -1,5 +1,6 @@
 //! A fault: a message that could not go on, with Synapse's number for the reason.
 
+use super::SequenceId;
 use crate::message::properties::{Properties, Value};
 use crate::text::Span;
 use std::fmt;
@@ -72,6 +73,8 @@ pub struct Fault {
     pub status: Option<u16>,
     /// `responseAction` `discard`: the fault sequences are not asked.
     pub unhandled: bool,
+    /// The `onError` sequence of the endpoint that failed: asked before all others.
+    pub handler: Option<SequenceId>,
 }
 
 impl Fault {
@@ -85,6 +88,7 @@ impl Fault {
             at: None,
             status: None,
             unhandled: false,
+            handler: None,
         }
     }
 

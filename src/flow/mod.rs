@@ -1,6 +1,7 @@
 //! How a message moves: exchanges, steps, faults.
 
 pub mod catalog;
+pub mod delivery;
 pub mod endpoint;
 pub mod exchange;
 pub mod fault;

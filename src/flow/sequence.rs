@@ -73,6 +73,9 @@ impl Sequence {
                         fault.at = Some((step.span, step.element));
                         exchange.note_fault(&fault, &self.name);
                     }
+                    if let (Some(handler), false) = (fault.handler.take(), fault.unhandled) {
+                        return Box::pin(exchange.handle(fault, handler)).await;
+                    }
                     return Err(fault);
                 }
             }

@@ -8,6 +8,8 @@ pub mod names;
 pub mod page;
 pub mod planner;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 pub use element::{Attribute, Content, Element};
 pub use kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support};

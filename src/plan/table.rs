@@ -53,7 +53,8 @@ pub fn look_deeper(
     }
 }
 
-fn check_attributes(element: &Element, attributes: &'static [Attr], planner: &mut Planner<'_>) {
+/// The attributes alone.
+pub fn check_attributes(element: &Element, attributes: &'static [Attr], planner: &mut Planner<'_>) {
     for attribute in &element.attributes {
         if !attribute.namespace.is_empty() || COMMON.contains(&attribute.name.as_str()) {
             // Schema locations and the notes of editors.

@@ -1,0 +1,184 @@
+//! `<address>`: a fixed address.
+
+use super::common::{self, Leaf};
+use crate::flow::{Answer, Endpoint, Exchange, Fault};
+use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
+use crate::text::Diagnostic;
+use crate::wire::url::Url;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+pub const KIND: EndpointKind = EndpointKind {
+    element: "address",
+    by_attribute: false,
+    summary: "Sends to a fixed address.",
+    notes: r#"What comes behind the API's context in the client's request (axis2 `REST_URL_POSTFIX`) is appended, with one slash between, unless the
+message is SOAP or `format` makes it SOAP. `${name}` in the address stands for a property.
+
+Without `format` the message keeps its form: a body that nobody looked into or changed goes through as the very bytes that came. A status of
+4xx or 5xx is an answer like any other. Connection refused is 101503, no answer in time 101504, closed without an answer 101505, no HTTP 101506,
+no connection in time 101508.
+
+Which properties have an effect on what is sent (axis2 scope unless said):
+
+| property | effect |
+| --- | --- |
+| `HTTP_METHOD` | the method; POST when it is absent, as after a call |
+| `REST_URL_POSTFIX` | appended to the address |
+| `messageType` | how the body is written; also sets the Content-Type |
+| `ContentType` | the Content-Type, whatever the body is |
+| `CHARACTER_SET_ENCODING` | the character set of the body |
+| `setCharacterEncoding` | `false`: no `charset` is added to the Content-Type |
+| `NO_ENTITY_BODY` | no body, unless a step made one |
+| `REQUEST_HOST_HEADER` | the Host header; without it the address says it |
+| `DISABLE_CHUNKING`, `FORCE_HTTP_CONTENT_LENGTH`, `FORCE_HTTP_1.0` | the body is read whole and sent with its length; the version stays HTTP/1.1 |
+| `OUT_ONLY` (default) | sent without waiting for an answer |
+| `FORCE_ERROR_ON_SOAP_FAULT` (default) | a SOAP fault in the answer is fault 500000 |
+| `PRESERVE_WS_ADDRESSING` (default) | with `enableAddressing`: headers that are there stay |
+| `uri.var.*`, `query.param.*` (default) | the variables of `http` endpoints |
+| `NO_KEEPALIVE`, `POST_TO_URI`, `FULL_URI`, `COPY_CONTENT_LENGTH_FROM_INCOMING` | none: connections are kept, requests name their path, a known length is always told |
+| `FORCE_POST_PUT_NOBODY`, `RETRY_ON_SOAPFAULT` | none, here as in Synapse |
+
+After a failure `PROTOCOL_STATE_ON_FAILURE` (default scope) tells how far the request came, from 0 (not sent) to 4 (an answer had begun).
+Hop-by-hop headers, `Content-Length`, `Date` and `Server` are never passed on."#,
+    differences: r#"Timeouts are noticed at once, not within 15 s. `ERROR_CODE` is the base code; Synapse adds the state of the connection to it. Without
+`responseAction` a timeout is a fault; Synapse forgets the call and the client hangs. `discard` concerns timeouts alone, and the client gets 504.
+A client that breaks off its own upload gets 400 or 408, and no endpoint is blamed. A `${name}` without a value is a fault that names it; Synapse
+sends to the address as it is written."#,
+    attributes: &[
+        Attr::required("uri", Shape::Text, "The address; `${name}` in it stands for a property."),
+        common::FORMAT,
+        common::OPTIMIZE,
+        common::ENCODING,
+        common::STATISTICS,
+        common::TRACE,
+    ],
+    children: Children::of(&[
+        common::TIMEOUT,
+        common::ENABLE_ADDRESSING,
+        common::ENABLE_SECURITY,
+        common::ENABLE_RELIABLE,
+        common::SUSPEND_ON_FAILURE,
+        common::MARK_FOR_SUSPENSION,
+        common::RETRY_CONFIG,
+        common::SUSPEND_DURATION,
+    ]),
+    build,
+    examples: &[
+        Example::new(
+            "A POST goes through as it came",
+            r#"<endpoint><address uri="http://backend/orders"/></endpoint>"#,
+            "POST /orders\ncontent-type: application/json\nx-request: 7\n\n{\"id\": 7}",
+            "answers 200\nbackend POST http://backend/orders\nbackend header x-request = 7\nbackend header content-type = application/json\nbackend body {\"id\": 7}",
+        )
+        .backend("200\ncontent-type: text/plain\n\nok"),
+        Example::new(
+            "JSON becomes a SOAP 1.1 message",
+            r#"<endpoint><address uri="http://backend/service" format="soap11" encoding="UTF-8"/></endpoint>"#,
+            "PUT /orders\ncontent-type: application/json\n\n{\"id\": 7}",
+            "answers 200\nbackend POST http://backend/service\nbackend header content-type = text/xml; charset=UTF-8\nbackend header soapaction = \"\"",
+        )
+        .backend("200"),
+        Example::new(
+            "An impatient endpoint that is given an address by a property",
+            r#"<endpoint><address uri="http://${host}/a"><timeout><duration>{number('2000')}</duration><responseAction>fault</responseAction></timeout></address><property name="host" value="backend:81"/></endpoint>"#,
+            "GET /",
+            "answers 204\nbackend GET http://backend:81/a",
+        )
+        .backend("204"),
+    ],
+};
+
+#[derive(Debug)]
+struct AddressEndpoint {
+    leaf: Leaf,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Address {
+    Fixed(Url),
+    /// Texts, each with the property that follows it.
+    Made {
+        pieces: Vec<(String, String)>,
+        rest: String,
+    },
+}
+
+fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
+    let leaf = Leaf::plan(endpoint, element, planner);
+    let address = plan_address(element, planner);
+    Some(Arc::new(AddressEndpoint {
+        leaf: leaf?,
+        address: address?,
+    }))
+}
+
+fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address> {
+    let value = element.attribute("uri")?.value.trimmed();
+    let text = planner.resolved(&value)?;
+    let mut pieces = Vec::new();
+    let mut rest = text.as_str();
+    while let Some(open) = rest.find("${") {
+        let Some(length) = rest[open..].find('}') else {
+            break;
+        };
+        pieces.push((rest[..open].to_owned(), rest[open + 2..open + length].to_owned()));
+        rest = &rest[open + length + 1..];
+    }
+    let Some((first, _)) = pieces.first() else {
+        return common::address(&text, value.span, planner).map(Address::Fixed);
+    };
+    if !first.is_empty() && !common::is_http(first) && !"https://".starts_with(&first.to_ascii_lowercase()) {
+        common::refuse_scheme(first, value.span, planner);
+        return None;
+    }
+    if let Some((_, name)) = pieces.iter().find(|(_, name)| name.trim().is_empty()) {
+        planner.tell(Diagnostic::error(
+            "E0305",
+            value.span,
+            format!("`${{{name}}}` names no property"),
+        ));
+        return None;
+    }
+    Some(Address::Made {
+        rest: rest.to_owned(),
+        pieces,
+    })
+}
+
+impl AddressEndpoint {
+    async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        self.leaf.prepare(exchange).await?;
+        let url = match &self.address {
+            Address::Fixed(url) => url.clone(),
+            Address::Made { pieces, rest } => {
+                let mut text = String::new();
+                for (before, name) in pieces {
+                    let Some(value) = exchange.properties.text(name) else {
+                        return Err(Fault::mediation(format!(
+                            "the address needs the property `{name}`, which is not set"
+                        )));
+                    };
+                    text.push_str(before);
+                    text.push_str(&value);
+                }
+                text.push_str(rest);
+                Url::parse(&text).map_err(|invalid| Fault::mediation(invalid.to_string()))?
+            }
+        };
+        self.leaf.send(exchange, url).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Endpoint for AddressEndpoint {
+    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        let sent = self.send(exchange).await;
+        sent.map_err(|fault| self.leaf.blame(fault))
+    }
+
+    fn name(&self) -> &str {
+        &self.leaf.name
+    }
+}

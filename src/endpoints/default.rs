@@ -1,0 +1,74 @@
+//! `<default>`: wherever the message's `To` says.
+
+use super::common::{self, Leaf};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, delivery};
+use crate::plan::{Children, Element, EndpointKind, Example, Planner};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+pub const KIND: EndpointKind = EndpointKind {
+    element: "default",
+    by_attribute: false,
+    summary: "Sends to the message's own `To`.",
+    notes: r#"A step in front sets `To`, most often `<header name="To" expression="…"/>`. What comes behind the API's context in the client's request
+(axis2 `REST_URL_POSTFIX`) is appended, as for `address`; remove the property where `To` says everything. Properties and formats are those of `address`."#,
+    differences: "A message whose `To` is no address of http or https is a fault that says so. Otherwise as `address`.",
+    attributes: &[common::FORMAT, common::OPTIMIZE, common::ENCODING, common::STATISTICS, common::TRACE],
+    children: Children::of(&[
+        common::TIMEOUT,
+        common::ENABLE_ADDRESSING,
+        common::ENABLE_SECURITY,
+        common::ENABLE_RELIABLE,
+        common::SUSPEND_ON_FAILURE,
+        common::MARK_FOR_SUSPENSION,
+        common::RETRY_CONFIG,
+        common::SUSPEND_DURATION,
+    ]),
+    build,
+    examples: &[
+        Example::new(
+            "As XML without an envelope, in the character set the backend reads",
+            r#"<endpoint><default format="pox" encoding="ISO-8859-1"/></endpoint>"#,
+            "POST http://backend/a\ncontent-type: application/json\n\n{\"name\": \"Zoë\"}",
+            "answers 202\nbackend POST http://backend/a\nbackend header content-type = application/xml; charset=ISO-8859-1",
+        )
+        .backend("202"),
+        Example::new(
+            "Without an address",
+            "<endpoint><default/></endpoint>",
+            "POST /a\n\nx",
+            "fails 0 the message cannot be sent to its `To`: `/a` is not an address that can be called: it has no scheme such as http://",
+        ),
+    ],
+};
+
+#[derive(Debug)]
+struct DefaultEndpoint {
+    leaf: Leaf,
+}
+
+fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
+    Some(Arc::new(DefaultEndpoint {
+        leaf: Leaf::plan(endpoint, element, planner)?,
+    }))
+}
+
+impl DefaultEndpoint {
+    async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        self.leaf.prepare(exchange).await?;
+        let url = delivery::target(exchange)?;
+        self.leaf.send(exchange, url).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Endpoint for DefaultEndpoint {
+    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        let sent = self.send(exchange).await;
+        sent.map_err(|fault| self.leaf.blame(fault))
+    }
+
+    fn name(&self) -> &str {
+        &self.leaf.name
+    }
+}

@@ -1,0 +1,306 @@
+//! `<http>`: an address made from a URI template.
+
+use super::common::{self, Leaf};
+use super::uri_template::{TemplateValue, UriTemplate};
+use crate::flow::{Answer, Endpoint, Exchange, Fault};
+use crate::message::json::Json;
+use crate::message::properties::Value;
+use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
+use crate::text::{Diagnostic, Placed};
+use crate::wire::url::Url;
+use async_trait::async_trait;
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::sync::Arc;
+
+pub const KIND: EndpointKind = EndpointKind {
+    element: "http",
+    by_attribute: false,
+    summary: "Sends to an address made from a URI template, with a method of its own.",
+    notes: r#"The template is RFC 6570, all of it. Its variables are properties whose names begin with `uri.var.` or `query.param.`, written in full:
+`{uri.var.id}`. `{x}` escapes reserved characters, `{+x}` leaves them; a template that begins with `{x}` is read as `{+x}`, so that one property can
+hold a whole address. A property that holds JSON is a list or a map to `{x*}`. With `legacy-encoding:` in front, variables are decoded, and the
+whole address is decoded and encoded again.
+
+With `method` the rest of the client's path (axis2 `REST_URL_POSTFIX`) is not appended; without it, it is, as for `address`. GET and HEAD carry no body,
+nor does a DELETE that came without one. Properties and formats are those of `address`."#,
+    differences: r#"A variable without a value is left out, as the RFC says, and an address that comes out invalid is a fault; Synapse uses the template itself
+as the address, braces included. A value behind a host name that does not begin a path is a fault: a client must not choose the host. Credentials
+(`authentication`) are refused until they are sent. Otherwise as `address`."#,
+    attributes: &[
+        Attr::required("uri-template", Shape::Text, "The address, with variables in braces."),
+        Attr::optional("method", Shape::Text, "GET, POST, PUT, DELETE, HEAD, PATCH or OPTIONS. Without it, the message's own."),
+        Attr::optional("version", Shape::Choice(&["1.1", "2.0"]), "Which HTTP is spoken.").default("1.1"),
+        common::FORMAT,
+        common::OPTIMIZE,
+        common::ENCODING,
+        common::STATISTICS,
+        common::TRACE,
+    ],
+    children: Children::of(&[
+        common::TIMEOUT,
+        common::ENABLE_ADDRESSING,
+        common::ENABLE_SECURITY,
+        common::ENABLE_RELIABLE,
+        common::SUSPEND_ON_FAILURE,
+        common::MARK_FOR_SUSPENSION,
+        common::RETRY_CONFIG,
+        common::SUSPEND_DURATION,
+        Child::optional("authentication", &[], Children::ANY, "Credentials for the backend.").support(Support::Refused(
+            "credentials come in a later release, and sending without them would be wrong; until then set the Authorization header by a step",
+        )),
+        Child::optional("serverPushSequence", &[], Children::ANY, "What HTTP/2 pushes are given to.")
+            .support(Support::NotYet("pushed responses are not asked for")),
+    ]),
+    build,
+    examples: &[
+        Example::new(
+            "A path and a query from properties",
+            r#"<endpoint><http method="GET" uri-template="http://backend/pets/{uri.var.id}{?query.param.kind}"/><property name="uri.var.id" value="a/b"/><property name="query.param.kind" value="cat &amp; dog"/></endpoint>"#,
+            "POST /pets\n\nignored",
+            "answers 200\nbackend GET http://backend/pets/a%2Fb?query.param.kind=cat%20%26%20dog",
+        )
+        .backend("200\ncontent-type: application/json\n\n{}"),
+        Example::new(
+            "A whole address in one property",
+            r#"<endpoint><http uri-template="{uri.var.address}" version="1.1"/><property name="uri.var.address" value="http://backend/a?b=c"/></endpoint>"#,
+            "DELETE /pets",
+            "answers 204\nbackend DELETE http://backend/a?b=c",
+        )
+        .backend("204"),
+        Example::new(
+            "Text in another character set",
+            r#"<endpoint><http method="put" uri-template="http://backend/x" format="pox" encoding="UTF-8"/></endpoint>"#,
+            "POST /pets\ncontent-type: application/json\n\n{\"id\": 1}",
+            "answers 200\nbackend PUT http://backend/x\nbackend body <jsonObject><id>1</id></jsonObject>",
+        )
+        .backend("200"),
+    ],
+};
+
+#[derive(Debug)]
+struct HttpEndpoint {
+    leaf: Leaf,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Address {
+    Fixed(Url),
+    Template { template: UriTemplate, legacy: bool },
+}
+
+fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
+    let leaf = Leaf::plan(endpoint, element, planner);
+    let address = plan_address(element, planner);
+    let (mut leaf, address) = (leaf?, address?);
+    leaf.delivery.method = plan_method(element, planner);
+    leaf.delivery.bare = leaf.delivery.method.is_some();
+    leaf.delivery.http2 = element
+        .get("version")
+        .is_some_and(|version| version.trim() == "2.0");
+    Some(Arc::new(HttpEndpoint { leaf, address }))
+}
+
+/// Other words than these seven are no mistake in Synapse, and have no effect.
+fn plan_method(element: &Element, planner: &mut Planner<'_>) -> Option<Method> {
+    let text = planner.text(element, "method")?.trim().to_ascii_uppercase();
+    match text.as_str() {
+        "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "PATCH" | "OPTIONS" => text.parse().ok(),
+        _ => {
+            let span = element
+                .attribute("method")
+                .map_or(element.span, |attribute| attribute.value.span);
+            let warning = Diagnostic::warning(
+                "W0203",
+                span,
+                format!("`{text}` is not a method that an endpoint can set"),
+            );
+            planner.tell(warning.help("the message's own method is used; GET, POST, PUT, DELETE, HEAD, PATCH and OPTIONS can be set"));
+            None
+        }
+    }
+}
+
+fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address> {
+    let value = element.attribute("uri-template")?.value.clone();
+    let text = common::resolved(&value, planner)?.trimmed();
+    let legacy = text.text.starts_with(LEGACY);
+    let text = if legacy {
+        text.slice(LEGACY.len()..text.text.len())
+    } else {
+        text
+    };
+    let template = parse(&text, legacy, planner)?;
+    let prefix = template.prefix();
+    if template.variables().next().is_none() {
+        return common::address(prefix, text.span, planner).map(Address::Fixed);
+    }
+    let scheme = prefix.split_inclusive("://").next().unwrap_or("");
+    if !prefix.is_empty()
+        && !common::is_http(prefix)
+        && (scheme.contains("://") || !"https://".starts_with(prefix))
+    {
+        common::refuse_scheme(prefix, text.span, planner);
+        return None;
+    }
+    Some(Address::Template { template, legacy })
+}
+
+const LEGACY: &str = "legacy-encoding:";
+
+fn parse(text: &Placed, legacy: bool, planner: &mut Planner<'_>) -> Option<UriTemplate> {
+    let whole = text.text.starts_with('{') && !text.text.starts_with("{+") && !legacy;
+    let (source, shift) = match whole {
+        true => (format!("{{+{}", &text.text[1..]), 1),
+        false => (text.text.clone(), 0),
+    };
+    let place = |range: std::ops::Range<usize>| {
+        let back = |at: usize| {
+            at.saturating_sub(if at > 1 { shift } else { 0 })
+                .min(text.text.len())
+        };
+        text.span_of(back(range.start)..back(range.end))
+    };
+    let template = match UriTemplate::parse(&source) {
+        Ok(template) => template,
+        Err(error) => {
+            planner.tell(Diagnostic::error(
+                "E0305",
+                place(error.range),
+                format!("URI template: {}", error.message),
+            ));
+            return None;
+        }
+    };
+    for (name, range) in template.variables() {
+        if !is_variable(name) {
+            let warning = Diagnostic::warning("W0305", place(range), format!("`{name}` never has a value"));
+            planner.tell(warning.help(
+                "the variables of a URI template are the properties named uri.var.… and query.param.…",
+            ));
+        }
+    }
+    Some(template)
+}
+
+fn is_variable(name: &str) -> bool {
+    name.starts_with("uri.var.") || name.starts_with("query.param.")
+}
+
+impl HttpEndpoint {
+    async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        self.leaf.prepare(exchange).await?;
+        let url = match &self.address {
+            Address::Fixed(url) => url.clone(),
+            Address::Template { template, legacy } => expand(exchange, template, *legacy)?,
+        };
+        self.leaf.send(exchange, url).await
+    }
+}
+
+fn expand(exchange: &Exchange, template: &UriTemplate, legacy: bool) -> Result<Url, Fault> {
+    let value = |name: &str| {
+        let value = exchange.properties.get(name).filter(|_| is_variable(name))?;
+        Some(if legacy {
+            TemplateValue::Text(decode(&value.to_text()))
+        } else {
+            template_value(&value)
+        })
+    };
+    let text = template.expand(value).map_err(|changed| {
+        let name = changed.variable;
+        Fault::mediation(format!(
+            "the value of `{name}` would change the host of the address; it must begin with `/`"
+        ))
+    })?;
+    let text = if legacy {
+        encode_whole(&decode(&text))
+    } else {
+        text
+    };
+    Url::parse(&text).map_err(|invalid| Fault::mediation(invalid.to_string()))
+}
+
+fn template_value(value: &Value) -> TemplateValue {
+    let Value::Json(json) = value else {
+        return TemplateValue::Text(value.to_text().into_owned());
+    };
+    match &**json {
+        Json::Array(items) => TemplateValue::List(items.iter().map(plain).collect()),
+        Json::Object(members) => TemplateValue::Map(
+            members
+                .iter()
+                .map(|(key, item)| (key.clone(), plain(item)))
+                .collect(),
+        ),
+        other => TemplateValue::Text(plain(other)),
+    }
+}
+
+fn plain(json: &Json) -> String {
+    match json {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// As Java's URLDecoder: a plus is a space.
+fn decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// What Java's `URI` leaves as it is in a path and in a query.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b',')
+    .remove(b';')
+    .remove(b':')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'=')
+    .remove(b'/')
+    .remove(b'@');
+const QUERY: &AsciiSet = &PATH.remove(b'?').remove(b'[').remove(b']');
+
+fn encode_whole(text: &str) -> String {
+    let path_start = text.find("://").map_or(0, |at| at + 3);
+    let path_start = text[path_start..]
+        .find(['/', '?', '#'])
+        .map_or(text.len(), |at| path_start + at);
+    let (origin, rest) = text.split_at(path_start);
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    match rest.split_once('?') {
+        Some((path, query)) => {
+            format!(
+                "{origin}{}?{}",
+                utf8_percent_encode(path, PATH),
+                utf8_percent_encode(query, QUERY)
+            )
+        }
+        None => format!("{origin}{}", utf8_percent_encode(rest, PATH)),
+    }
+}
+
+#[async_trait(?Send)]
+impl Endpoint for HttpEndpoint {
+    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        let sent = self.send(exchange).await;
+        sent.map_err(|fault| self.leaf.blame(fault))
+    }
+
+    fn name(&self) -> &str {
+        &self.leaf.name
+    }
+}

@@ -1,0 +1,84 @@
+//! `<endpoint key="…"/>`: an endpoint that stands elsewhere.
+
+use super::common;
+use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault};
+use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+pub const KIND: EndpointKind = EndpointKind {
+    element: "key",
+    by_attribute: true,
+    summary: "Sends through an endpoint that stands elsewhere.",
+    notes: "The key names an endpoint of its own file, a local entry or a registry resource that holds one.",
+    differences: "The key is resolved at load; Synapse looks it up each time, and an unknown key is fault 305100.",
+    attributes: &[
+        Attr::required("key", Shape::Endpoint, "The endpoint's name."),
+        Attr::optional("name", Shape::Text, "What other artifacts refer to."),
+        common::STATISTICS,
+        common::TRACE,
+    ],
+    children: Children::of(&[PROPERTIES]),
+    build,
+    examples: &[Example::new(
+        "Under another name",
+        r#"<endpoint key="orders" name="alias"/>"#,
+        "GET /",
+        "answers 200\nbackend GET http://backend/orders",
+    )
+    .backend("200")],
+};
+
+pub const PROPERTIES: Child = Child::optional(
+    "property",
+    &[],
+    Children::ANY,
+    "Properties belong to the endpoint itself.",
+)
+.many()
+.support(Support::Ignored(
+    "Synapse reads the properties of the endpoint that the key names",
+));
+
+/// How deep endpoints may refer to each other before it is taken for a circle.
+const DEEPEST: usize = 64;
+
+#[derive(Debug)]
+struct IndirectEndpoint {
+    key: Arc<str>,
+    id: EndpointId,
+}
+
+fn build(endpoint: &Element, _: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
+    let key = endpoint.attribute("key")?.value.trimmed();
+    let id = planner.endpoint_key(&key)?;
+    Some(Arc::new(IndirectEndpoint {
+        key: Arc::from(key.text),
+        id,
+    }))
+}
+
+#[async_trait(?Send)]
+impl Endpoint for IndirectEndpoint {
+    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        deliver_through(exchange, self.id, &self.key).await
+    }
+
+    fn name(&self) -> &str {
+        &self.key
+    }
+}
+
+/// Sends through a named endpoint, as long as names lead to an end.
+pub async fn deliver_through(exchange: &mut Exchange, id: EndpointId, key: &str) -> Result<Answer, Fault> {
+    if exchange.depth >= DEEPEST {
+        return Err(Fault::mediation(format!(
+            "the endpoint `{key}` refers to itself, by way of others or at once"
+        )));
+    }
+    let endpoint = exchange.catalog.endpoint(id);
+    exchange.depth += 1;
+    let sent = endpoint.deliver(exchange).await;
+    exchange.depth -= 1;
+    sent
+}

@@ -1,0 +1,711 @@
+//! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
+
+use super::{Answer, Endpoint, Exchange, Fault, Origin, Retry, fault};
+use crate::message::addressing::Addressing;
+use crate::message::body::{ByteStream, StreamOrigin};
+use crate::message::encoding::Encoding;
+use crate::message::format::{Body, EnvelopeRule, Target, Written};
+use crate::message::media_type::{Charset, Form, MediaType};
+use crate::message::payload::{BuildContext, Payload};
+use crate::message::properties::Value;
+use crate::message::soap::{Envelope, SoapVersion};
+use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
+use crate::wire::url::Url;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, SERVER};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a leaf endpoint wants messages sent. The default is what `<send/>` without an endpoint does.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery {
+    /// Takes the place of the message's own method.
+    pub method: Option<Method>,
+    pub format: Option<Format>,
+    pub charset: Option<Charset>,
+    pub http2: bool,
+    pub addressing: Option<AddressingVersion>,
+    /// `REST_URL_POSTFIX` is not appended.
+    pub bare: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Soap11,
+    Soap12,
+    Pox,
+    Get,
+    Rest,
+}
+
+/// WS-Addressing, as `enableAddressing` asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressingVersion {
+    Final,
+    Submission,
+}
+
+/// How long to wait for an answer, and what to do without one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Patience {
+    pub response: Option<Duration>,
+    /// `responseAction` `discard`: no fault sequence hears of it.
+    pub discard: bool,
+}
+
+static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+
+/// Sends through an endpoint, or to the message's own `To`. What every step that sends uses.
+pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -> Result<Answer, Fault> {
+    let answer = match endpoint {
+        Some(endpoint) => endpoint.deliver(exchange).await,
+        None => match target(exchange) {
+            Ok(url) => deliver(exchange, url, &Delivery::default(), Patience::default()).await,
+            Err(fault) => Err(fault),
+        },
+    };
+    if let Err(fault) = &answer
+        && fault.number() == Some(fault::code::TIMED_OUT)
+    {
+        // Nobody sends it again from here on, and Synapse's fault sequences see an empty envelope after a timeout.
+        exchange.message.payload = Payload::xml(Envelope::empty(SoapVersion::Soap11));
+    }
+    answer
+}
+
+/// The message's `To` as an address.
+pub fn target(exchange: &Exchange) -> Result<Url, Fault> {
+    let Some(to) = exchange.message.addressing.to.as_deref() else {
+        return Err(Fault::mediation(
+            "there is no address to send to: the message has no `To`",
+        ));
+    };
+    Url::parse(to)
+        .map_err(|invalid| Fault::mediation(format!("the message cannot be sent to its `To`: {invalid}")))
+}
+
+/// Sends the exchange's message and waits for the head of the answer. With `OUT_ONLY` it waits for nothing, and the answer is an empty 202.
+pub async fn deliver(
+    exchange: &mut Exchange,
+    address: Url,
+    delivery: &Delivery,
+    patience: Patience,
+) -> Result<Answer, Fault> {
+    let method = method(exchange, delivery)?;
+    let rest = is_rest(exchange, &method, delivery.format);
+    let mut url = address;
+    if !delivery.bare && (rest || delivery.format == Some(Format::Rest)) {
+        url = with_suffix(exchange, url)?;
+    }
+    if delivery.format == Some(Format::Get) {
+        url = with_fields(exchange, url).await?;
+    }
+    if let Some(version) = delivery.addressing {
+        add_addressing(exchange, version, &url).await?;
+    }
+    let out_only = exchange.properties.is_true("OUT_ONLY");
+    let outgoing = outgoing(exchange, &method, delivery, out_only).await?;
+    let request_type = exchange.message.arrived_as.clone();
+    let timeouts = exchange.worker.runtime.timeouts;
+    let request = ClientRequest {
+        headers: outgoing.headers,
+        body: outgoing.body,
+        http2: delivery.http2,
+        connect_timeout: Some(timeouts.connect),
+        response_timeout: Some(patience.response.unwrap_or(timeouts.response)),
+        ..ClientRequest::new(method, url.clone())
+    };
+    if out_only {
+        if let Some(kept) = outgoing.kept {
+            exchange.message.payload = kept;
+        }
+        send_and_forget(exchange, request, url);
+        return Ok(Answer {
+            status: StatusCode::ACCEPTED,
+            reason: None,
+            headers: HeaderMap::new(),
+            payload: Payload::empty(),
+        });
+    }
+    let client = Rc::clone(&exchange.worker.client);
+    match client.send(request).await {
+        Ok(response) => {
+            let answer = answer(response, request_type, outgoing.rest);
+            if exchange.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+                return refuse_soap_fault(exchange, answer).await;
+            }
+            Ok(answer)
+        }
+        Err(error) => {
+            let again = outgoing.kept.is_some();
+            if let Some(kept) = outgoing.kept {
+                exchange.message.payload = kept;
+            }
+            Err(failed(exchange, error, &url, patience, again))
+        }
+    }
+}
+
+// The request line
+
+fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault> {
+    match delivery.format {
+        Some(Format::Soap11 | Format::Soap12) => return Ok(Method::POST),
+        Some(Format::Get) => return Ok(Method::GET),
+        _ => {}
+    }
+    if let Some(method) = &delivery.method {
+        return Ok(method.clone());
+    }
+    match exchange.properties.axis2("HTTP_METHOD") {
+        // After a call the message is a backend's answer, which has no method of its own.
+        None => Ok(Method::POST),
+        Some(value) => {
+            let text = value.to_text();
+            let method = text.trim().to_ascii_uppercase();
+            method
+                .parse()
+                .map_err(|_| Fault::mediation(format!("`{text}` (HTTP_METHOD) is no HTTP method")))
+        }
+    }
+}
+
+/// Is the message one that belongs to a resource, rather than to a SOAP service (`Axis2FlexibleMEPClient.isRequestRest`)?
+fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool {
+    if matches!(format, Some(Format::Soap11 | Format::Soap12)) {
+        return false;
+    }
+    let own = exchange.properties.axis2("HTTP_METHOD");
+    if own
+        .as_ref()
+        .map_or(*method != Method::POST, |own| &*own.to_text() != "POST")
+    {
+        return true;
+    }
+    match exchange.message_type().as_deref().map(Form::of) {
+        Some(Form::Soap12) => false,
+        Some(Form::Soap11) => exchange.message.addressing.soap_action.is_none(),
+        _ => true,
+    }
+}
+
+/// The address with `REST_URL_POSTFIX`: one slash between them, none in front of a query.
+fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
+    let Some(suffix) = exchange.properties.axis2("REST_URL_POSTFIX") else {
+        return Ok(url);
+    };
+    let suffix = suffix.to_text();
+    if suffix.is_empty() {
+        return Ok(url);
+    }
+    let joined = join(url.path_and_query.as_str(), &suffix);
+    replace_path(url, &joined)
+}
+
+/// An address, or its path, and what comes behind it.
+pub fn join(address: &str, suffix: &str) -> String {
+    let suffix_is_query = suffix.starts_with('?');
+    match (address.ends_with('/'), suffix.starts_with('/')) {
+        (false, false) if !suffix_is_query => format!("{address}/{suffix}"),
+        (true, true) => format!("{address}{}", &suffix[1..]),
+        (true, false) if suffix_is_query => format!("{}{suffix}", &address[..address.len() - 1]),
+        _ => format!("{address}{suffix}"),
+    }
+}
+
+fn replace_path(url: Url, path: &str) -> Result<Url, Fault> {
+    let path = path.split_once('#').map_or(path, |(before, _)| before);
+    let path = if path.starts_with('/') {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(format!("/{path}"))
+    };
+    match PathAndQuery::try_from(&*path) {
+        Ok(path_and_query) => Ok(Url {
+            path_and_query,
+            ..url
+        }),
+        Err(_) => Err(Fault::mediation(format!(
+            "`{}{path}` is not an address that can be called",
+            url.origin
+        ))),
+    }
+}
+
+/// `format="get"`: the operation becomes a path segment, its children the query.
+async fn with_fields(exchange: &mut Exchange, url: Url) -> Result<Url, Fault> {
+    let envelope = exchange.envelope().await?;
+    let Some(operation) = envelope.first_child() else {
+        return Ok(url);
+    };
+    let tree = envelope.tree();
+    let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let fields: Vec<String> = tree
+        .child_elements(operation)
+        .map(|field| {
+            format!(
+                "{}={}",
+                escape(tree.local_name(field)),
+                escape(&tree.string_value(field))
+            )
+        })
+        .collect();
+    let path = join(url.path_and_query.path(), tree.local_name(operation));
+    let queries: Vec<&str> = url
+        .path_and_query
+        .query()
+        .into_iter()
+        .chain(fields.iter().map(String::as_str))
+        .collect();
+    let separator = if queries.is_empty() { "" } else { "?" };
+    replace_path(url.clone(), &format!("{path}{separator}{}", queries.join("&")))
+}
+
+// Headers and body
+
+struct Outgoing {
+    headers: HeaderMap,
+    body: ByteStream,
+    /// The payload as it was, when it can be sent again.
+    kept: Option<Payload>,
+    /// Whether `text/xml` in the answer may be XML without an envelope.
+    rest: bool,
+}
+
+async fn outgoing(
+    exchange: &mut Exchange,
+    method: &Method,
+    delivery: &Delivery,
+    out_only: bool,
+) -> Result<Outgoing, Fault> {
+    let mut headers = exchange.message.headers.clone();
+    // What the last sender said of itself is not the next one's to say.
+    headers.remove(DATE);
+    headers.remove(SERVER);
+    headers.remove(HOST);
+    if let Some(host) = exchange.properties.axis2_text("REQUEST_HOST_HEADER") {
+        let value = HeaderValue::from_str(host.trim()).map_err(|_| {
+            Fault::mediation(format!("`{host}` (REQUEST_HOST_HEADER) cannot be a Host header"))
+        })?;
+        headers.insert(HOST, value);
+    }
+    let rest = exchange.message.payload.is_rest();
+    if has_no_body(exchange, method) {
+        headers.remove(CONTENT_ENCODING);
+        let kept = exchange.message.payload.try_clone();
+        exchange.message.payload = Payload::empty();
+        return Ok(Outgoing {
+            headers,
+            body: ByteStream::empty(),
+            kept,
+            rest,
+        });
+    }
+    let message_type = match (delivery.format, method) {
+        (Some(Format::Rest), &Method::DELETE) => None,
+        _ => exchange.message_type().map(Cow::into_owned),
+    };
+    let content_type = announced(exchange, delivery, message_type.as_deref());
+    let target = asked_for(
+        exchange,
+        delivery,
+        message_type.as_deref(),
+        content_type.as_deref(),
+    );
+    if exchange.message.payload.must_load_for(&target) {
+        exchange.load().await?;
+    }
+    if out_only || wants_length(exchange) {
+        // One-way, the client may be gone before the backend has all of it.
+        let limits = &exchange.catalog.limits;
+        if let Err(error) = exchange.message.payload.keep(limits).await {
+            return Err(exchange.not_parsed(error));
+        }
+    }
+    if delivery
+        .format
+        .is_some_and(|format| matches!(format, Format::Soap11 | Format::Soap12))
+    {
+        exchange.message.payload.set_rest(false);
+    }
+    let rest = exchange.message.payload.is_rest();
+    let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
+    let kept = payload.try_clone();
+    let catalog = Arc::clone(&exchange.catalog);
+    let context = BuildContext {
+        limits: &catalog.limits,
+        conversion: &catalog.conversion,
+    };
+    let written = match payload.write(&target, &context) {
+        Ok(written) => written,
+        Err(error) => return Err(exchange.not_parsed(error)),
+    };
+    set_content_headers(exchange, &mut headers, &written, delivery, content_type)?;
+    let body = match written.body {
+        Body::Empty => ByteStream::empty(),
+        Body::Stream(stream) => stream,
+        Body::Bytes {
+            bytes,
+            trailers: None,
+        } => ByteStream::from(bytes),
+        Body::Bytes {
+            bytes,
+            trailers: Some(trailers),
+        } => {
+            let whole =
+                http_body_util::Full::new(bytes).with_trailers(std::future::ready(Some(Ok(trailers))));
+            ByteStream::new(whole.map_err(|never: std::convert::Infallible| match never {}))
+        }
+    };
+    Ok(Outgoing {
+        headers,
+        body,
+        kept,
+        rest,
+    })
+}
+
+/// GET and HEAD carry none, nor does a message that arrived without one and got none since.
+fn has_no_body(exchange: &Exchange, method: &Method) -> bool {
+    let payload = &exchange.message.payload;
+    if *method == Method::GET || *method == Method::HEAD {
+        return true;
+    }
+    if !exchange.properties.axis2_is_true("NO_ENTITY_BODY") {
+        return payload.is_empty() && payload.is_untouched();
+    }
+    *method == Method::DELETE || payload.is_empty() || payload.is_untouched()
+}
+
+/// The length is to be known before the first byte leaves.
+fn wants_length(exchange: &Exchange) -> bool {
+    ["DISABLE_CHUNKING", "FORCE_HTTP_1.0", "FORCE_HTTP_CONTENT_LENGTH"]
+        .iter()
+        .any(|name| exchange.properties.axis2_is_true(name))
+}
+
+/// The media type to announce for a body that is written anew.
+fn announced(exchange: &Exchange, delivery: &Delivery, message_type: Option<&str>) -> Option<String> {
+    match delivery.format {
+        Some(Format::Soap11) => Some(Form::Soap11.essence().to_owned()),
+        Some(Format::Soap12) => Some(Form::Soap12.essence().to_owned()),
+        Some(Format::Pox) => Some(Form::Xml.essence().to_owned()),
+        _ => exchange
+            .properties
+            .axis2_text("ContentType")
+            .or_else(|| message_type.map(str::to_owned)),
+    }
+}
+
+fn asked_for(
+    exchange: &Exchange,
+    delivery: &Delivery,
+    message_type: Option<&str>,
+    content_type: Option<&str>,
+) -> Target {
+    let (form, envelope) = match delivery.format {
+        // A multipart body stays one: its root part is the envelope.
+        Some(Format::Soap11 | Format::Soap12) if exchange.message.payload.form() == Form::Multipart => {
+            (Form::Multipart, EnvelopeRule::Always)
+        }
+        Some(Format::Soap11) => (Form::Soap11, EnvelopeRule::Always),
+        Some(Format::Soap12) => (Form::Soap12, EnvelopeRule::Always),
+        Some(Format::Pox) => (Form::Xml, EnvelopeRule::ByExchange),
+        _ => (
+            message_type.map_or(exchange.message.payload.form(), Form::of),
+            EnvelopeRule::ByExchange,
+        ),
+    };
+    let named = exchange
+        .properties
+        .axis2_text("CHARACTER_SET_ENCODING")
+        .and_then(|name| Charset::named(&name));
+    let announced = || content_type.and_then(|text| Charset::named(&MediaType::parse(text).charset?));
+    Target {
+        form,
+        charset: named.or(delivery.charset).or_else(announced),
+        envelope,
+    }
+}
+
+fn set_content_headers(
+    exchange: &Exchange,
+    headers: &mut HeaderMap,
+    written: &Written,
+    delivery: &Delivery,
+    content_type: Option<String>,
+) -> Result<(), Fault> {
+    if matches!(written.body, Body::Empty) {
+        headers.remove(CONTENT_ENCODING);
+        return Ok(());
+    }
+    let action = action(&exchange.message.addressing);
+    let set_by_a_step = exchange.properties.axis2_values().get("ContentType").is_some();
+    if !written.as_arrived {
+        headers.remove(CONTENT_ENCODING);
+        let text = with_parameters(exchange, headers, written, delivery, content_type, action);
+        insert(headers, CONTENT_TYPE, &text)?;
+    } else if delivery.format.is_none() && (set_by_a_step || !headers.contains_key(CONTENT_TYPE)) {
+        // Bytes of a type nobody told stay without one.
+        if let Some(text) = content_type {
+            insert(headers, CONTENT_TYPE, &text)?;
+        }
+    }
+    match (written.form, action) {
+        (Form::Soap11, Some(action)) => insert(headers, SOAP_ACTION.clone(), &format!("\"{action}\""))?,
+        // SOAP 1.1 asks for the header even when it says nothing.
+        (Form::Soap11, None)
+            if delivery.format == Some(Format::Soap11) && !headers.contains_key(&SOAP_ACTION) =>
+        {
+            headers.insert(SOAP_ACTION.clone(), HeaderValue::from_static("\"\""));
+        }
+        // SOAP 1.2 says it in the Content-Type.
+        (Form::Soap12, _) if delivery.format == Some(Format::Soap12) => {
+            headers.remove(&SOAP_ACTION);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn with_parameters(
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    written: &Written,
+    delivery: &Delivery,
+    content_type: Option<String>,
+    action: Option<&str>,
+) -> String {
+    let mut text = content_type.unwrap_or_else(|| written.form.essence().to_owned());
+    if written.form == Form::Multipart {
+        // Its boundary is the one it came with.
+        return headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map_or(text, str::to_owned);
+    }
+    let asked = delivery.charset.is_some() || exchange.properties.axis2("CHARACTER_SET_ENCODING").is_some();
+    let said = MediaType::parse(&text).charset.is_some();
+    // Synapse preserves a Content-Type header that is there, and its formatters name the character set in a new one.
+    let preserved = headers.contains_key(CONTENT_TYPE) && delivery.format.is_none();
+    let never = exchange.properties.axis2_text("setCharacterEncoding").as_deref() == Some("false");
+    if !said && written.form != Form::Binary && !never && (asked || !preserved) {
+        text.push_str("; charset=");
+        text.push_str(written.charset.name());
+    }
+    if let (Form::Soap12, Some(action)) = (written.form, action)
+        && MediaType::parse(&text).action.is_none()
+    {
+        text.push_str(&format!("; action=\"{action}\""));
+    }
+    text
+}
+
+fn action(addressing: &Addressing) -> Option<&str> {
+    addressing
+        .soap_action
+        .as_deref()
+        .or(addressing.action.as_deref())
+        .filter(|action| !action.is_empty())
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Fault> {
+    match HeaderValue::from_str(value) {
+        Ok(value) => {
+            headers.insert(name, value);
+            Ok(())
+        }
+        Err(_) => Err(Fault::mediation(format!(
+            "`{}` cannot be the value of the header {name}",
+            value.escape_debug()
+        ))),
+    }
+}
+
+// WS-Addressing
+
+const ADDRESSING_FINAL: &str = "http://www.w3.org/2005/08/addressing";
+const ADDRESSING_SUBMISSION: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
+
+/// Writes the addressing headers of this hop; those of the last one go.
+async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url: &Url) -> Result<(), Fault> {
+    let action = action(&exchange.message.addressing).unwrap_or("").to_owned();
+    let id = exchange
+        .message
+        .addressing
+        .message_id
+        .as_deref()
+        .map_or_else(|| exchange.worker.runtime.message_id(), str::to_owned);
+    let namespace = match version {
+        AddressingVersion::Final => ADDRESSING_FINAL,
+        AddressingVersion::Submission => ADDRESSING_SUBMISSION,
+    };
+    let preserved = exchange.properties.is_true("PRESERVE_WS_ADDRESSING");
+    let envelope = exchange.envelope_mut().await?;
+    let header = envelope.ensure_header();
+    let tree = &mut envelope.tree;
+    let present: Vec<_> = tree
+        .child_elements(header)
+        .filter(|block| [ADDRESSING_FINAL, ADDRESSING_SUBMISSION].contains(&tree.namespace(*block)))
+        .collect();
+    if preserved && !present.is_empty() {
+        return Ok(());
+    }
+    for block in present {
+        tree.detach(block);
+    }
+    tree.declare_namespace(header, "wsa", namespace);
+    let anonymous = format!("{namespace}/role/anonymous");
+    let mut blocks = vec![("To", url.to_string()), ("MessageID", id), ("Action", action)];
+    if version == AddressingVersion::Submission {
+        // The submission asks for it wherever an answer is expected.
+        blocks.push(("ReplyTo", anonymous));
+    }
+    for (name, text) in blocks {
+        let block = tree.create_element("wsa", namespace, name);
+        if name == "ReplyTo" {
+            let address = tree.create_element("wsa", namespace, "Address");
+            tree.set_value(address, &text);
+            tree.append(block, address);
+        } else {
+            tree.set_value(block, &text);
+        }
+        tree.append(header, block);
+    }
+    Ok(())
+}
+
+// The answer
+
+fn answer(response: ClientResponse, request_type: Option<Arc<str>>, rest: bool) -> Answer {
+    let ClientResponse {
+        status,
+        reason,
+        headers,
+        body,
+        ..
+    } = response;
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let payload = if body.exact_length() == Some(0) {
+        Payload::empty()
+    } else {
+        // An answer that does not say what it is, is taken for what was asked.
+        let media_type = text(CONTENT_TYPE)
+            .or(request_type.as_deref())
+            .map(MediaType::parse);
+        let encoding = text(CONTENT_ENCODING).map_or(Encoding::Identity, Encoding::parse);
+        let mut payload = Payload::stream(media_type, encoding, body);
+        payload.set_rest(rest);
+        payload
+    };
+    Answer {
+        status,
+        reason,
+        headers,
+        payload,
+    }
+}
+
+/// `FORCE_ERROR_ON_SOAP_FAULT`: a SOAP fault in the answer is a fault of the endpoint.
+async fn refuse_soap_fault(exchange: &mut Exchange, mut answer: Answer) -> Result<Answer, Fault> {
+    let form = answer.payload.form();
+    if answer.payload.is_empty() || !(form.is_soap() || form == Form::Xml) {
+        return Ok(answer);
+    }
+    let catalog = Arc::clone(&exchange.catalog);
+    let context = BuildContext {
+        limits: &catalog.limits,
+        conversion: &catalog.conversion,
+    };
+    if let Err(error) = answer.payload.load(&catalog.limits).await {
+        return Err(Fault::backend(
+            fault::code::SENDER_IO_RECEIVING,
+            error.to_string(),
+        ));
+    }
+    let reason = match answer.payload.envelope(&context) {
+        Ok(envelope) => envelope
+            .is_fault()
+            .then(|| envelope.fault_reason().unwrap_or_default()),
+        Err(_) => None,
+    };
+    match reason {
+        None => Ok(answer),
+        Some(reason) => {
+            exchange.message.payload = answer.payload;
+            Err(Fault::backend(fault::code::SOAP_FAULT, reason))
+        }
+    }
+}
+
+// Failures
+
+/// The state of the connection in which a request failed, as Synapse counts them (`ProtocolState`).
+fn protocol_state(error: &SendError) -> i32 {
+    match (&error.kind, error.reached) {
+        (SendErrorKind::Connect | SendErrorKind::ConnectTimeout, _) | (_, Reached::NothingSent) => 0,
+        (SendErrorKind::ClientBody(_), _) => 2,
+        (SendErrorKind::Timeout, _) | (_, Reached::Unknown) => 3,
+        (_, Reached::Sent) => 4,
+    }
+}
+
+fn failed(exchange: &mut Exchange, error: SendError, url: &Url, patience: Patience, again: bool) -> Fault {
+    let code = i32::try_from(error.code()).unwrap_or(fault::code::SENDER_IO_SENDING);
+    let origin = match &error.kind {
+        SendErrorKind::ClientBody(broken) => match broken.origin {
+            StreamOrigin::Client => Origin::Client,
+            StreamOrigin::Backend => Origin::Backend,
+            StreamOrigin::Gateway => Origin::Gateway,
+        },
+        _ => Origin::Backend,
+    };
+    let path = url.path_and_query.path();
+    let detail = format!("{} ({}{path})", error.message, url.origin);
+    let reason = match error.kind {
+        SendErrorKind::Timeout => "Send timeout".to_owned(),
+        _ => detail.clone(),
+    };
+    let retry = match error.reached {
+        _ if !again || matches!(error.kind, SendErrorKind::ClientBody(_)) => Retry::No,
+        Reached::NothingSent => Retry::Safe,
+        Reached::Unknown | Reached::Sent => Retry::IfIdempotent,
+    };
+    let mut fault = Fault::new(code, origin, reason).detail(detail).retry(retry);
+    if matches!(error.kind, SendErrorKind::ClientBody(_)) {
+        // Whoever uploads and breaks off hears of it; no endpoint is to blame.
+        return fault.status(error.status().as_u16());
+    }
+    if patience.discard && error.kind == SendErrorKind::Timeout {
+        fault.unhandled = true;
+        fault = fault.status(504);
+    }
+    exchange.properties.set(
+        "PROTOCOL_STATE_ON_FAILURE",
+        Value::Integer(protocol_state(&error)),
+    );
+    exchange.properties.set("BASE_ERROR_CODE", Value::Integer(code));
+    fault
+}
+
+/// One way: the answer is read and thrown away, a failure is logged.
+fn send_and_forget(exchange: &Exchange, request: ClientRequest, url: Url) {
+    let client = Rc::clone(&exchange.worker.client);
+    let served_by = Arc::clone(&exchange.served_by);
+    tokio::task::spawn_local(async move {
+        match client.send(request).await {
+            // Read to its end, so that the connection can be used again.
+            Ok(response) => drop(response.body.collect(MOST_THROWN_AWAY).await),
+            Err(error) => {
+                tracing::warn!(%served_by, %url, %error, error_code = error.code(), "A one-way message was not delivered.");
+            }
+        }
+    });
+}
+
+const MOST_THROWN_AWAY: usize = 1 << 20;
