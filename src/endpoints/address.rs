@@ -69,21 +69,21 @@ sends to the address as it is written."#,
             "A POST goes through as it came",
             r#"<endpoint><address uri="http://backend/orders"/></endpoint>"#,
             "POST /orders\ncontent-type: application/json\nx-request: 7\n\n{\"id\": 7}",
-            "answers 200\nbackend POST http://backend/orders\nbackend header x-request = 7\nbackend header content-type = application/json\nbackend body {\"id\": 7}",
+            "turns\nbackend POST http://backend/orders\nbackend header x-request = 7\nbackend header content-type = application/json\nbackend body {\"id\": 7}",
         )
         .backend("200\ncontent-type: text/plain\n\nok"),
         Example::new(
             "JSON becomes a SOAP 1.1 message",
             r#"<endpoint><address uri="http://backend/service" format="soap11" encoding="UTF-8"/></endpoint>"#,
             "PUT /orders\ncontent-type: application/json\n\n{\"id\": 7}",
-            "answers 200\nbackend POST http://backend/service\nbackend header content-type = text/xml; charset=UTF-8\nbackend header soapaction = \"\"",
+            "turns\nbackend POST http://backend/service\nbackend header content-type = text/xml; charset=UTF-8\nbackend header soapaction = \"\"",
         )
         .backend("200"),
         Example::new(
             "An impatient endpoint that is given an address by a property",
             r#"<endpoint><address uri="http://${host}/a"><timeout><duration>{number('2000')}</duration><responseAction>fault</responseAction></timeout></address><property name="host" value="backend:81"/></endpoint>"#,
             "GET /",
-            "answers 204\nbackend GET http://backend:81/a",
+            "turns\nbackend GET http://backend:81/a",
         )
         .backend("204"),
     ],

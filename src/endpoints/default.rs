@@ -30,7 +30,7 @@ pub const KIND: EndpointKind = EndpointKind {
             "As XML without an envelope, in the character set the backend reads",
             r#"<endpoint><default format="pox" encoding="ISO-8859-1"/></endpoint>"#,
             "POST http://backend/a\ncontent-type: application/json\n\n{\"name\": \"Zoë\"}",
-            "answers 202\nbackend POST http://backend/a\nbackend header content-type = application/xml; charset=ISO-8859-1",
+            "turns\nbackend POST http://backend/a\nbackend header content-type = application/xml; charset=ISO-8859-1",
         )
         .backend("202"),
         Example::new(

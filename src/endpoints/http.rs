@@ -58,21 +58,21 @@ as the address, braces included. A value behind a host name that does not begin 
             "A path and a query from properties",
             r#"<endpoint><http method="GET" uri-template="http://backend/pets/{uri.var.id}{?query.param.kind}"/><property name="uri.var.id" value="a/b"/><property name="query.param.kind" value="cat &amp; dog"/></endpoint>"#,
             "POST /pets\n\nignored",
-            "answers 200\nbackend GET http://backend/pets/a%2Fb?query.param.kind=cat%20%26%20dog",
+            "turns\nbackend GET http://backend/pets/a%2Fb?query.param.kind=cat%20%26%20dog",
         )
         .backend("200\ncontent-type: application/json\n\n{}"),
         Example::new(
             "A whole address in one property",
             r#"<endpoint><http uri-template="{uri.var.address}" version="1.1"/><property name="uri.var.address" value="http://backend/a?b=c"/></endpoint>"#,
             "DELETE /pets",
-            "answers 204\nbackend DELETE http://backend/a?b=c",
+            "turns\nbackend DELETE http://backend/a?b=c",
         )
         .backend("204"),
         Example::new(
             "Text in another character set",
             r#"<endpoint><http method="put" uri-template="http://backend/x" format="pox" encoding="UTF-8"/></endpoint>"#,
             "POST /pets\ncontent-type: application/json\n\n{\"id\": 1}",
-            "answers 200\nbackend PUT http://backend/x\nbackend body <jsonObject><id>1</id></jsonObject>",
+            "turns\nbackend PUT http://backend/x\nbackend body <jsonObject><id>1</id></jsonObject>",
         )
         .backend("200"),
     ],

@@ -24,10 +24,14 @@ pub const KIND: EndpointKind = EndpointKind {
         "Under another name",
         r#"<endpoint key="orders" name="alias"/>"#,
         "GET /",
-        "answers 200\nbackend GET http://backend/orders",
+        "turns\nbackend GET http://backend/orders",
     )
-    .backend("200")],
+    .backend("200")
+    .beside(ORDERS)],
 };
+
+/// What the examples name.
+pub const ORDERS: &str = r#"<endpoint name="orders"><address uri="http://backend/orders"/></endpoint>"#;
 
 pub const PROPERTIES: Child = Child::optional(
     "property",

@@ -26,9 +26,10 @@ pub const KIND: EndpointKind = EndpointKind {
             "By a header",
             r#"<endpoint key-expression="$trp:x-service" name="by-header"/>"#,
             "GET /\nx-service: orders",
-            "answers 200\nbackend GET http://backend/orders",
+            "turns\nbackend GET http://backend/orders",
         )
-        .backend("200"),
+        .backend("200")
+        .beside(key::ORDERS),
         Example::new(
             "A name that no endpoint has",
             r#"<endpoint key-expression="'nowhere'"/>"#,

@@ -1,6 +1,6 @@
 //! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
 
-use super::{Answer, Endpoint, Exchange, Fault, Origin, Retry, fault};
+use super::{Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, fault};
 use crate::message::addressing::Addressing;
 use crate::message::body::{ByteStream, StreamOrigin};
 use crate::message::encoding::Encoding;
@@ -76,6 +76,27 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
         exchange.message.payload = Payload::xml(Envelope::empty(SoapVersion::Soap11));
     }
     answer
+}
+
+/// What `<send>` does: the message leaves, and its answer turns to the out side, or to the sequence `receive`. Without an endpoint an answer goes
+/// back to the client, and a request to its `To`.
+pub async fn send(
+    exchange: &mut Exchange,
+    endpoint: Option<&dyn Endpoint>,
+    receive: Option<SequenceId>,
+) -> Outcome {
+    if endpoint.is_none() && exchange.message.response {
+        exchange.message.addressing.to = None;
+        return Ok(Flow::Respond);
+    }
+    let answer = through(exchange, endpoint).await?;
+    if exchange.properties.is_true("OUT_ONLY") {
+        return Ok(Flow::Drop);
+    }
+    exchange.take(answer);
+    exchange.message.response = true;
+    exchange.receive = receive;
+    Ok(Flow::Turn)
 }
 
 /// The message's `To` as an address.

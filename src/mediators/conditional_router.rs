@@ -2,7 +2,7 @@
 
 use super::pattern::Pattern;
 use crate::expression::Expression;
-use crate::flow::{Endpoint, EndpointId, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId};
+use crate::flow::{Endpoint, EndpointId, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId, delivery};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
@@ -410,26 +410,12 @@ impl Target {
             Action::Nothing => Ok(Flow::Continue),
             Action::Steps(steps) => steps.run(exchange).await,
             Action::Sequence(sequence) => exchange.run(*sequence).await,
-            Action::Inline(endpoint) => send(exchange, Arc::clone(endpoint)).await,
+            Action::Inline(endpoint) => delivery::send(exchange, Some(&**endpoint), None).await,
             Action::Endpoint(endpoint) => {
                 let endpoint = exchange.catalog.endpoint(*endpoint);
-                send(exchange, endpoint).await
+                delivery::send(exchange, Some(&*endpoint), None).await
             }
         }
-    }
-}
-
-/// As `<send>` does with an endpoint.
-async fn send(exchange: &mut Exchange, endpoint: Arc<dyn Endpoint>) -> Outcome {
-    match endpoint.deliver(exchange).await {
-        Ok(answer) => {
-            exchange.take(answer);
-            Ok(Flow::Turn)
-        }
-        Err(fault) => match endpoint.on_error() {
-            Some(handler) if !fault.unhandled => exchange.handle(fault, handler).await,
-            _ => Err(fault),
-        },
     }
 }
 

@@ -9,12 +9,14 @@ mod header;
 mod http_header;
 mod r#in;
 mod log;
+mod loopback;
 mod out;
 mod pattern;
 mod payload_factory;
 mod property;
 mod property_group;
 mod respond;
+mod send;
 mod sequence;
 mod switch;
 mod template;
@@ -36,11 +38,13 @@ pub static ALL: &[&MediatorKind] = &[
     &header::KIND,
     &r#in::KIND,
     &log::KIND,
+    &loopback::KIND,
     &out::KIND,
     &payload_factory::KIND,
     &property::KIND,
     &property_group::KIND,
     &respond::KIND,
+    &send::KIND,
     &sequence::KIND,
     &switch::KIND,
     &throw_error::KIND,
