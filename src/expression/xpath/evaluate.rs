@@ -42,7 +42,7 @@ pub(super) struct Evaluation<'e, 'h> {
     focus: Focus<'e>,
     host: &'h mut dyn Host,
     /// The payload first, then whatever trees the host gave.
-    trees: SmallVec<[TreeRef<'e>; 1]>,
+    pub(super) trees: SmallVec<[TreeRef<'e>; 1]>,
     /// What the names of the expression are in each tree, once they were looked up.
     names: SmallVec<[Option<NameTest>; 8]>,
     visits_left: u64,
@@ -64,6 +64,13 @@ pub(super) struct Context {
     pub node: Option<XPathNode>,
     pub position: usize,
     pub size: usize,
+}
+
+/// A tree, and what a step looks for in it.
+struct Place<'e> {
+    number: u32,
+    wanted: Wanted,
+    tree: TreeRef<'e>,
 }
 
 /// How many nodes of a path are needed.
@@ -327,7 +334,8 @@ impl<'e, 'h> Evaluation<'e, 'h> {
             _ => usize::MAX,
         };
         let mut nodes = NodeSet::new();
-        self.gather(from, step, enough, &mut nodes)?;
+        let place = self.place(from.tree, step);
+        self.gather(from, step.axis, &place, enough, &mut nodes)?;
         self.filter(&mut nodes, &step.predicates)?;
         if step.axis.is_reverse() {
             nodes.reverse();
@@ -364,7 +372,10 @@ impl<'e, 'h> Evaluation<'e, 'h> {
             _ => usize::MAX,
         };
         let mut result = NodeSet::new();
+        let mut place = self.place(from[0].tree, step);
         let mut covering: Option<XPathNode> = None;
+        // Ancestors of many nodes are mostly the same ones; they must not pile up.
+        let mut bound = 65_536;
         for &node in from {
             // What is below an inner node was found below the outer one.
             if goes_down && !positional && !apart {
@@ -373,13 +384,20 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                 }
                 covering = Some(node);
             }
+            if place.number != node.tree {
+                place = self.place(node.tree, step);
+            }
             if step.predicates.is_empty() {
-                self.gather(node, step, enough, &mut result)?;
+                self.gather(node, step.axis, &place, enough, &mut result)?;
             } else {
                 let mut nodes = NodeSet::new();
-                self.gather(node, step, enough, &mut nodes)?;
+                self.gather(node, step.axis, &place, enough, &mut nodes)?;
                 self.filter(&mut nodes, &step.predicates)?;
                 result.extend(nodes);
+            }
+            if !in_order && result.len() >= bound {
+                self.put_in_order(&mut result);
+                bound = bound.max(result.len() * 2);
             }
             if !result.is_empty() && (need == Need::Any || (need == Need::First && in_order)) {
                 break;
@@ -399,15 +417,29 @@ impl<'e, 'h> Evaluation<'e, 'h> {
     }
 
     /// Adds what a step finds from one node, nearest first, predicates not yet applied.
-    fn gather(&mut self, from: XPathNode, step: &Step, enough: usize, nodes: &mut NodeSet) -> Outcome<()> {
-        let wanted = self.wanted(from.tree, step);
-        let tree = self.trees[from.tree as usize].clone();
+    fn gather(
+        &mut self,
+        from: XPathNode,
+        axis: Axis,
+        place: &Place<'e>,
+        enough: usize,
+        nodes: &mut NodeSet,
+    ) -> Outcome<()> {
         let most = nodes.len().saturating_add(enough);
-        let visits = walk(&tree, from, step.axis, wanted, |node| {
+        let visits = walk(&place.tree, from, axis, place.wanted, |node| {
             nodes.push(node);
             nodes.len() < most
         });
         self.charge(visits + 1)
+    }
+
+    /// What a step looks for in one tree.
+    fn place(&mut self, tree: u32, step: &Step) -> Place<'e> {
+        Place {
+            number: tree,
+            wanted: self.wanted(tree, step),
+            tree: self.trees[tree as usize].clone(),
+        }
     }
 
     fn wanted(&mut self, tree: u32, step: &Step) -> Wanted {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::evaluate::{Context, Evaluation, Need, Outcome, Value};
 use super::plan::Expression;
-use super::value::{NodeSet, XPathNode, text_to_number};
-use crate::message::xml::{Kind, XML_NAMESPACE};
+use super::value::{NodeSet, TreeRef, XPathNode, text_to_number};
+use crate::message::xml::{Kind, XML_NAMESPACE, XmlTree};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
@@ -253,9 +253,7 @@ impl<'e> Evaluation<'e, '_> {
                     Some(argument) => self.nodes(argument, context, Need::First)?.first().copied(),
                     None => context.node,
                 };
-                text(Cow::Owned(
-                    node.map_or(String::new(), |node| self.name_of(node, function)),
-                ))
+                text(node.map_or(Cow::Borrowed(""), |node| self.name_of(node, function)))
             }
             Function::Id => self.by_id(&arguments[0], context),
         }
@@ -286,25 +284,10 @@ impl<'e> Evaluation<'e, '_> {
         ))
     }
 
-    fn name_of(&self, node: XPathNode, function: Function) -> String {
-        let tree = self.tree(node);
-        if let Some((prefix, _)) = node.binding(tree) {
-            return if function == Function::NamespaceUri {
-                String::new()
-            } else {
-                prefix.to_string()
-            };
-        }
-        match (tree.kind(node.node), function) {
-            (Kind::Element | Kind::Attribute, Function::NamespaceUri) => {
-                tree.namespace(node.node).to_string()
-            }
-            (Kind::Element | Kind::Attribute, Function::Name) => tree.qualified_name(node.node).into_owned(),
-            (Kind::Element | Kind::Attribute, _) => tree.local_name(node.node).to_string(),
-            (Kind::Instruction, Function::LocalName | Function::Name) => {
-                tree.local_name(node.node).to_string()
-            }
-            _ => String::new(),
+    fn name_of(&self, node: XPathNode, function: Function) -> Cow<'e, str> {
+        match &self.trees[node.tree as usize] {
+            TreeRef::Payload(tree) => name_of(tree, node, function),
+            TreeRef::Other(tree) => Cow::Owned(name_of(tree, node, function).into_owned()),
         }
     }
 
@@ -355,6 +338,25 @@ impl<'e> Evaluation<'e, '_> {
         }
         self.charge(visits)?;
         Ok(Value::Nodes(found))
+    }
+}
+
+fn name_of(tree: &XmlTree, node: XPathNode, function: Function) -> Cow<'_, str> {
+    if let Some((prefix, _)) = node.binding(tree) {
+        return Cow::Borrowed(if function == Function::NamespaceUri {
+            ""
+        } else {
+            prefix
+        });
+    }
+    match (tree.kind(node.node), function) {
+        (Kind::Element | Kind::Attribute, Function::NamespaceUri) => Cow::Borrowed(tree.namespace(node.node)),
+        (Kind::Element | Kind::Attribute, Function::Name) => tree.qualified_name(node.node),
+        (Kind::Element | Kind::Attribute, _) => Cow::Borrowed(tree.local_name(node.node)),
+        (Kind::Instruction, Function::LocalName | Function::Name) => {
+            Cow::Borrowed(tree.local_name(node.node))
+        }
+        _ => Cow::Borrowed(""),
     }
 }
 

@@ -8,6 +8,7 @@ mod encoding;
 mod names;
 mod reader;
 mod tree;
+mod values;
 mod write;
 
 pub use encoding::{decode_bytes, decode_bytes_as};
