@@ -66,6 +66,59 @@ fn examples_together_use_every_attribute_and_child() {
     assert!(missing.is_empty(), "no example uses {}", missing.join(", "));
 }
 
+#[test]
+fn call_template_passes_values_as_synapse_does() {
+    let beside = r#"<template name="t">
+    <parameter name="a"/>
+    <parameter name="b" defaultValue="dry"/>
+    <parameter name="c" isMandatory="true" defaultValue="never used"/>
+    <sequence>
+        <property name="a" expression="$func:a"/>
+        <property name="b" expression="get-property('func', 'b')"/>
+        <property name="c" expression="$func:c"/>
+        <property name="other" expression="$func:other"/>
+    </sequence>
+</template>"#;
+    let given = "POST /\nContent-Type: application/xml\n\n<m><x><y/></x><x/></m>";
+    for (parameters, then) in [
+        (
+            r#"<with-param name="c" value="1"/><with-param name="other" value="1"/>"#,
+            "continues\nproperty a is not there\nproperty b = dry\nproperty c = 1\nproperty other is not there",
+        ),
+        // An element is passed as it is, the first one of several; an expression that gives nothing hides the default.
+        (
+            r#"<with-param name="a" value="{//x}"/><with-param name="b" value="{$ctx:none}"/><with-param name="c" value="{{count(//x)}}"/>"#,
+            "continues\nproperty a = <x><y/></x>\nproperty b is not there\nproperty c = 2.0",
+        ),
+        // What stands in double braces sees the parameters.
+        (
+            r#"<with-param name="a" value="A"/><with-param name="c" value="{{concat($func:a, '!')}}"/>"#,
+            "continues\nproperty c = A!",
+        ),
+        // TemplateContext.setupParams does not ask for the default of a mandatory parameter.
+        (
+            "",
+            "fails 500101 Neither a value nor default value is provided for mandatory parameter: c in seq-template t",
+        ),
+    ] {
+        let config: &'static str = format!("<call-template target=\"t\">{parameters}</call-template>").leak();
+        check(&Example::new("call-template", config, given, then).beside(beside)).expect(parameters);
+    }
+}
+
+#[test]
+fn sequences_that_call_each_other_without_end_are_a_fault() {
+    let example = Example::new(
+        "a circle",
+        r#"<sequence key="a"/>"#,
+        "GET /",
+        "fails 0 sequences call each other more than 64 deep (…",
+    )
+    .beside(r#"<sequence name="a"><call-template target="b"/></sequence>
+<template name="b"><sequence><sequence key="a"/></sequence></template>"#);
+    check(&example).expect("a fault");
+}
+
 /// All elements of that name, wherever they stand.
 fn named<'a>(element: &'a Element, name: &str, found: &mut Vec<&'a Element>) {
     if element.name == name && element.is_synapse() {

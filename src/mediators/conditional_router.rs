@@ -506,3 +506,84 @@ impl Part {
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mediators::trial::{ALL, outcome, told};
+
+    fn check(condition: &str, holds: bool) {
+        let config = format!(
+            "<conditionalRouter continueAfter=\"true\"><conditionalRoute><condition>{condition}</condition>\
+             <target><sequence><respond/></sequence></target></conditionalRoute></conditionalRouter>"
+        );
+        let expected = if holds { "Respond" } else { "continues" };
+        assert_eq!(outcome(&config, "GET /a%20b?x=1&x=2+3&e=\nX-A: Yes"), expected, "{condition}");
+    }
+
+    #[test]
+    fn conditions_are_those_of_the_evaluators() {
+        check(r#"<equal source="x-a" value="YES"/>"#, true);
+        check(r#"<match source="x-a" regex="Ye"/>"#, false);
+        check(r#"<match type="param" source="x" regex="2 3"/>"#, true);
+        check(r#"<match type="param" source="e" regex=".*"/>"#, false);
+        check(r#"<equal type="url" source="path" value="/a b"/>"#, true);
+        check(r#"<match type="url" regex="/a%20b\?.*"/>"#, true);
+        check(r#"<not><equal type="property" source="none" value=""/></not>"#, true);
+        check(r#"<and><equal source="x-a" value="yes"/><equal source="x-b" value="yes"/></and>"#, false);
+        check(r#"<or><equal source="x-b" value="yes"/><equal source="x-a" value="yes"/></or>"#, true);
+    }
+
+    #[test]
+    fn parts_of_a_url_are_those_of_java() {
+        let url = "http://ada@shop:8080/a%20b?c=d";
+        for (part, expected) in [
+            (Part::Protocol, "http"),
+            (Part::User, "ada"),
+            (Part::Host, "shop"),
+            (Part::Port, "8080"),
+            (Part::Path, "/a b"),
+            (Part::Query, "c=d"),
+        ] {
+            assert_eq!(part.of(url).as_deref(), Some(expected), "{part:?}");
+        }
+        assert_eq!(Part::Port.of("/a").as_deref(), Some("-1"));
+        assert_eq!(Part::Fragment.of("/a#b").as_deref(), Some("b"));
+        assert_eq!(Part::Host.of("/a"), None);
+    }
+
+    #[test]
+    fn a_route_breaks_unless_it_says_otherwise_and_the_flow_ends_after_the_router() {
+        // ConditionalRouterMediator ignores what a target's sequence returns; see the differences.
+        let route = |attributes: &str, name: &str| {
+            format!(
+                "<conditionalRoute {attributes}><condition><match type=\"url\" regex=\".*\"/></condition>\
+                 <target><sequence><property name=\"{name}\" value=\"1\"/></sequence></target></conditionalRoute>"
+            )
+        };
+        let routes = [route("breakRoute=\"false\"", "a"), route("", "b"), route("", "c")].concat();
+        let (outcome, exchange) = ALL.run(&format!("<conditionalRouter>{routes}</conditionalRouter>"), "GET /");
+        assert_eq!(outcome.expect("no fault"), Flow::Drop);
+        let set = ["a", "b", "c"].map(|name| exchange.properties.get(name).is_some());
+        assert_eq!(set, [true, true, false]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        let told = |condition: &str| {
+            told(&format!(
+                "<conditionalRouter><conditionalRoute><condition>{condition}</condition><target/></conditionalRoute></conditionalRouter>"
+            ))
+        };
+        for (condition, expected) in [
+            ("", "E0208 `<condition>` needs an evaluator inside"),
+            ("<not/>", "E0208 `<not>` needs an evaluator inside"),
+            (r#"<and><equal source="a" value="b"/></and>"#, "E0208 `<and>` needs two evaluators or more inside"),
+            (r#"<equal value="b"/>"#, "E0202 `<equal>` needs the attribute `source`"),
+            (r#"<equal type="url" source="door" value="b"/>"#, "E0203 a URL has no part `door`"),
+            (r#"<equal type="body" source="a" value="b"/>"#, "E0203 `body` is not what `type` takes"),
+        ] {
+            assert_eq!(told(condition), expected, "{condition}");
+        }
+    }
+}

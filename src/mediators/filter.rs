@@ -205,3 +205,83 @@ impl Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::mediators::trial::{outcome, told};
+
+    const XML: &str = "POST /\nContent-Type: application/xml\n\n<m><x>false</x></m>";
+    const JSON: &str = "POST /\nContent-Type: application/json\n\n{\"x\": \"false\", \"yes\": \"true\", \"text\": \"goldfish\"}";
+
+    fn check(condition: &str, request: &str, holds: bool) {
+        let config = format!("<filter {condition}><then><drop/></then></filter>");
+        let expected = if holds { "Drop" } else { "continues" };
+        assert_eq!(outcome(&config, request), expected, "{condition}");
+    }
+
+    #[test]
+    fn an_xpath_holds_when_it_selects_something() {
+        check(r#"xpath="//x""#, XML, true);
+        check(r#"xpath="//y""#, XML, false);
+        check(r#"xpath="//x = 'true'""#, XML, false);
+    }
+
+    #[test]
+    fn a_json_path_holds_only_when_its_text_is_true() {
+        // FilterMediator.test
+        check(r#"xpath="json-eval($.x)""#, JSON, false);
+        check(r#"xpath="json-eval($.yes)""#, JSON, true);
+        check(r#"xpath="json-eval($.none)""#, JSON, false);
+    }
+
+    #[test]
+    fn a_regular_expression_has_to_match_the_whole_text() {
+        check(r#"source="json-eval($.text)" regex="gold""#, JSON, false);
+        check(r#"source="json-eval($.text)" regex="gold.*""#, JSON, true);
+        check(r#"source="json-eval($.text)" regex="(?i)GOLDFISH""#, JSON, true);
+        check(r#"source="$ctx:none" regex=".*""#, JSON, false);
+    }
+
+    #[test]
+    fn a_condition_wins_over_a_source() {
+        let condition = r#"xpath="false()" source="json-eval($.text)" regex=".*""#;
+        check(condition, JSON, false);
+        assert_eq!(
+            told(&format!("<filter {condition}><drop/></filter>")),
+            "W0210 `source` has no effect beside `xpath`\nW0210 `regex` has no effect beside `xpath`"
+        );
+    }
+
+    #[test]
+    fn steps_directly_inside_are_the_branch() {
+        assert_eq!(outcome(r#"<filter xpath="true()"><drop/></filter>"#, JSON), "Drop");
+        assert_eq!(outcome(r#"<filter xpath="false()"><drop/></filter>"#, JSON), "continues");
+    }
+
+    #[test]
+    fn a_catastrophic_regular_expression_is_a_fault() {
+        let long = "a".repeat(40);
+        let request = format!("POST /\nContent-Type: application/json\n\n{{\"x\": \"{long}!\"}}");
+        let config = r#"<filter source="json-eval($.x)" regex="(?:(a+)+\1)+b"><drop/></filter>"#;
+        assert!(outcome(config, &request).starts_with("fault 0 the regular expression was given up"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        for (config, expected) in [
+            ("<filter><drop/></filter>", "E0210 this filter has no condition"),
+            (r#"<filter source="$ctx:a"><drop/></filter>"#, "E0210 this filter has no condition"),
+            (
+                r#"<filter xpath="true()"><drop/><else/></filter>"#,
+                "E0210 an `<else>` needs a `<then>` beside it",
+            ),
+            (r#"<filter xpath="true()"><then/><drop/></filter>"#, "W0210 `<drop>` never runs"),
+            (
+                r#"<filter xpath="true()"><then sequence="nowhere"/></filter>"#,
+                "E0401 there is no sequence `nowhere`",
+            ),
+        ] {
+            assert_eq!(told(config), expected, "{config}");
+        }
+    }
+}

@@ -358,3 +358,93 @@ async fn remove_blocks(exchange: &mut Exchange, name: &Name) -> Result<(), Fault
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::Exchange;
+    use crate::mediators::trial::{ALL, outcome, told};
+
+    const SOAP: &str = "POST /\nContent-Type: text/xml\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\">\
+        <e:Header><a:one xmlns:a=\"urn:a\"/><a:two xmlns:a=\"urn:a\"/><b:one xmlns:b=\"urn:b\"/></e:Header><e:Body/></e:Envelope>";
+    const JSON: &str = "POST /\nContent-Type: application/json\n\n{ \"a\" : 1, \"bad\": \"x\\ny\" }";
+
+    fn run(config: &str, request: &str) -> Exchange {
+        let (outcome, exchange) = ALL.run(config, request);
+        outcome.expect("no fault");
+        exchange
+    }
+
+    fn blocks(config: &str) -> String {
+        let mut exchange = run(config, SOAP);
+        let envelope = crate::flow::testing::wait(exchange.envelope()).expect("it is XML");
+        let header = envelope.header().expect("it has one");
+        envelope
+            .tree
+            .child_elements(header)
+            .map(|block| envelope.tree.to_text(block))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn setting_adds_and_removing_takes_all_of_that_name() {
+        let twice = r#"<header name="a:one" action="remove" xmlns:a="urn:a"/>
+            <header name="n:x" value="1" xmlns:n="urn:n"/><header name="n:x" value="2" xmlns:n="urn:n"/>"#;
+        assert_eq!(
+            blocks(twice),
+            r#"<a:two xmlns:a="urn:a"/> <b:one xmlns:b="urn:b"/> <n:x xmlns:n="urn:n">1</n:x> <n:x xmlns:n="urn:n">2</n:x>"#
+        );
+    }
+
+    #[test]
+    fn the_six_addresses_are_no_http_headers() {
+        let exchange = run(
+            r#"<header name="To" value="http://x/"/><header name="ReplyTo" value="r"/><header name="RelatesTo" expression="$ctx:none"/>
+               <header name="Action" value="urn:a"/><header name="Action" action="remove"/>"#,
+            SOAP,
+        );
+        let addressing = &exchange.message.addressing;
+        assert_eq!(addressing.to.as_deref(), Some("http://x/"));
+        assert_eq!(addressing.reply_to.as_deref(), Some("r"));
+        assert_eq!(addressing.relates_to.as_deref(), Some(""));
+        assert_eq!(addressing.action, None);
+        assert_eq!(exchange.message.header("to"), None);
+        assert!(!exchange.message.payload.is_loaded());
+    }
+
+    #[test]
+    fn removing_a_soap_header_leaves_a_json_body_alone() {
+        let exchange = run(r#"<header name="n:x" action="remove" xmlns:n="urn:n"/>"#, JSON);
+        assert!(exchange.message.payload.is_untouched());
+    }
+
+    #[test]
+    fn an_http_header_cannot_break_out_of_its_line() {
+        let config = r#"<header name="X-A" scope="transport" expression="json-eval($.bad)"/>"#;
+        assert!(outcome(config, JSON).starts_with("fault 0 the value for the HTTP header `x-a`"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        for (config, expected) in [
+            (
+                r#"<header name="X-Tenant" value="a"/>"#,
+                "E0203 `X-Tenant` is not the name of a SOAP header",
+            ),
+            (r#"<header name="p:x" value="a"/>"#, "E0203 the prefix `p` is not declared here"),
+            (r#"<header name="To"/>"#, "E0210 this header has no value"),
+            ("<header/>", "E0202 `<header>` needs the attribute `name`"),
+            (
+                r#"<header action="remove"><x/></header>"#,
+                "E0202 `<header>` needs the attribute `name`",
+            ),
+            (
+                r#"<header name="To" value="a" scope="axis2"/>"#,
+                "E0203 `axis2` is not what `scope` takes",
+            ),
+            (r#"<header name="X A" value="a" scope="transport"/>"#, ""),
+        ] {
+            assert_eq!(told(config), expected, "{config}");
+        }
+    }
+}

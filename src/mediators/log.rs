@@ -406,3 +406,86 @@ fn message_id(exchange: &mut Exchange) -> String {
 fn add(line: &mut String, what: std::fmt::Arguments<'_>) {
     line.write_fmt(what).expect("a string takes any text");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::testing::wait;
+    use crate::mediators::trial::{ALL, told};
+
+    const SOAP: &str = "POST /q\nContent-Type: text/xml\nSOAPAction: \"urn:q\"\n\n\
+        <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Header><a:user xmlns:a=\"urn:a\">ada</a:user></e:Header><e:Body/></e:Envelope>";
+
+    /// The line, its message id shortened.
+    fn check(log: Log, request: &str, expected: &str) {
+        let (_, mut exchange) = ALL.run("", request);
+        exchange.message.addressing.message_id = Some("urn:uuid:1".into());
+        assert_eq!(wait(log.line(&mut exchange)).expect("no fault"), expected);
+    }
+
+    fn log(level: What) -> Log {
+        Log {
+            level,
+            category: Level::INFO,
+            separator: ", ".to_owned(),
+            message_id: false,
+            template: Vec::new(),
+            properties: vec![("a".to_owned(), Shown::Text("b".to_owned()))],
+        }
+    }
+
+    fn with_text(level: What) -> Log {
+        Log {
+            template: vec![Piece::Text("hello".to_owned())],
+            ..log(level)
+        }
+    }
+
+    #[test]
+    fn lines_have_the_shapes_of_synapse() {
+        // LogMediator.getSimpleLogMessage, getHeadersLogMessage, getFullLogMessage, getCustomLogMessage
+        let simple = "To: /q, WSAction: urn:q, SOAPAction: urn:q, MessageID: urn:uuid:1, Direction: request, a = b";
+        check(log(What::Simple), SOAP, simple);
+        check(with_text(What::Simple), SOAP, &format!("hello, {simple}"));
+        check(log(What::Headers), SOAP, "user : ada, a = b");
+        check(with_text(What::Headers), SOAP, "hello, user : ada, a = b");
+        check(log(What::OwnWords), SOAP, "a = b");
+        check(with_text(What::OwnWords), SOAP, "hello, a = b");
+        let ids = Log {
+            message_id: true,
+            ..with_text(What::OwnWords)
+        };
+        check(ids, SOAP, "MessageID: urn:uuid:1, hello, a = b");
+        check(
+            log(What::Full),
+            "POST /q\nContent-Type: application/xml\n\n<x/>",
+            "To: /q, MessageID: urn:uuid:1, Direction: request, a = b, Envelope: <?xml version='1.0' encoding='utf-8'?>\
+             <soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\"><soapenv:Body><x/></soapenv:Body></soapenv:Envelope>",
+        );
+        check(
+            log(What::Full),
+            "POST /q\nContent-Type: application/json\n\n{ \"a\":1 }",
+            "To: /q, MessageID: urn:uuid:1, Direction: request, a = b, Payload: { \"a\":1 }",
+        );
+    }
+
+    #[test]
+    fn a_body_is_only_read_for_the_level_full() {
+        let (outcome, exchange) = ALL.run("<log/>", "POST /\nContent-Type: application/json\n\n{ no json");
+        assert!(outcome.is_ok() && !exchange.message.payload.is_loaded());
+        let (outcome, _) = ALL.run(r#"<log level="full"/>"#, "POST /\nContent-Type: application/xml\n\n<no xml");
+        assert_eq!(outcome.expect_err("it is no XML").number(), Some(601_000));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        for (config, expected) in [
+            (r#"<log level="none"/>"#, "E0203 `none` is not what `level` takes"),
+            (r#"<log category="LOUD"/>"#, "E0203 `LOUD` is not what `category` takes"),
+            (r#"<log><property name="a"/></log>"#, "E0210 this property has no value"),
+            (r#"<log><property name="a" value=" "/></log>"#, "E0203 an empty value cannot be logged"),
+        ] {
+            assert_eq!(told(config), expected, "{config}");
+        }
+    }
+}

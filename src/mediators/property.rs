@@ -388,3 +388,133 @@ fn remove(exchange: &mut Exchange, scope: Scope, name: &str) {
         | Scope::Function => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::Exchange;
+    use crate::mediators::trial::{ALL, outcome, told};
+
+    const JSON: &str = "POST /\nContent-Type: application/json\n\n{\"n\": \"12.0\", \"bad\": \"a\\r\\nb: c\", \"name\": \"ÿ\"}";
+
+    fn run(config: &str) -> Exchange {
+        let (outcome, exchange) = ALL.run(config, JSON);
+        outcome.expect("no fault");
+        exchange
+    }
+
+    fn check(config: &str, expected: Option<&str>) {
+        assert_eq!(run(config).properties.text("a").as_deref(), expected, "{config}");
+    }
+
+    #[test]
+    fn an_expression_that_selects_nothing_leaves_the_default_scope_as_it_was() {
+        // Axis2MessageContext.setProperty
+        check(r#"<property name="a" value="old"/><property name="a" expression="$ctx:none"/>"#, Some("old"));
+        check(r#"<property name="a" expression="$ctx:none"/>"#, None);
+    }
+
+    #[test]
+    fn an_expression_that_selects_nothing_empties_a_header_and_removes_elsewhere() {
+        let exchange = run(
+            r#"<property name="X-A" value="old" scope="transport"/><property name="X-A" expression="$ctx:none" scope="transport"/>
+               <property name="b" value="old" scope="axis2"/><property name="b" expression="$ctx:none" scope="axis2"/>
+               <property name="c" value="old" scope="operation"/><property name="c" expression="$ctx:none" scope="operation"/>"#,
+        );
+        assert_eq!(exchange.message.header("x-a"), Some(""));
+        assert_eq!(exchange.properties.axis2("b"), None);
+        assert_eq!(exchange.properties.operation.get("c"), None);
+    }
+
+    #[test]
+    fn nothing_is_no_number_but_is_false() {
+        let config = r#"<property name="a" type="INTEGER" expression="$ctx:none"/>"#;
+        assert!(outcome(config, JSON).starts_with("fault 0 `$ctx:none` selects nothing"), "{}", outcome(config, JSON));
+        check(r#"<property name="a" type="BOOLEAN" expression="$ctx:none"/>"#, Some("false"));
+    }
+
+    #[test]
+    fn a_constant_is_converted_at_load_and_an_expression_when_the_message_is_there() {
+        assert_eq!(
+            told(r#"<property name="a" type="INTEGER" value="1.0"/>"#),
+            "E0203 `1.0` is not a whole number of 32 bits"
+        );
+        check(r#"<property name="a" type="INTEGER" expression="json-eval($.n)"/>"#, Some("12"));
+        assert!(outcome(r#"<property name="a" type="LONG" expression="json-eval($.n)"/>"#, JSON).starts_with("fault 0 `12.0`"));
+        check(r#"<property name="a" type="DOUBLE" value="3"/>"#, Some("3.0"));
+    }
+
+    #[test]
+    fn of_value_element_and_expression_the_first_counts() {
+        check(r#"<property name="a" value="v" expression="'e'"><x/></property>"#, Some("v"));
+        check(r#"<property name="a" expression="'e'"><x xmlns=""/></property>"#, Some("<x/>"));
+        // The default namespace of the configuration holds inside, as in Synapse.
+        check(
+            r#"<property name="a"><x/></property>"#,
+            Some(r#"<x xmlns="http://ws.apache.org/ns/synapse"/>"#),
+        );
+    }
+
+    #[test]
+    fn a_pattern_has_to_match_the_whole_text() {
+        // PropertyMediator.getMatchedValue
+        check(r#"<property name="a" value="abc" pattern="b"/>"#, Some(""));
+        check(r#"<property name="a" value="abc" pattern=".(b)." group="1"/>"#, Some("b"));
+        check(r#"<property name="a" value="abc" pattern=".b." group="1"/>"#, Some(""));
+        check(r#"<property name="a" value="old"/><property name="a" value="ac" pattern="a(b)?c" group="1"/>"#, Some("old"));
+        check(r#"<property name="a" value="5" type="LONG" pattern="x"/>"#, Some("5"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        for (config, expected) in [
+            (r#"<property name="a"/>"#, "E0210 this property has no value"),
+            (r#"<property name="" value="x"/>"#, "E0203 a property needs a name"),
+            (r#"<property name="a" value="x" group="1"/>"#, "E0210 `group` needs a `pattern` beside it"),
+            (r#"<property name="a" value="x" scope="system"/>"#, "E0505 the scope `system` cannot be written"),
+            (r#"<property name="a" value="x" scope="registry"/>"#, "E0505 the scope `registry` cannot be written"),
+            (r#"<property name="a" value="x" scope="env"/>"#, "E0203 `env` is not what `scope` takes"),
+            (r#"<property name="HTTP_SC" value="twohundred" scope="axis2"/>"#, "W0211 this is not an HTTP status"),
+            (r#"<property name="a" scope="system" action="remove"/>"#, ""),
+            (r#"<property name="a" value="x" scope="trace"/>"#, ""),
+        ] {
+            assert_eq!(told(config), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_header_value_cannot_break_out_of_its_line() {
+        for expression in ["json-eval($.bad)", "json-eval($.name)"] {
+            let config = format!(r#"<property name="X-A" scope="transport" expression="{expression}"/>"#);
+            let (outcome, exchange) = ALL.run(&config, JSON);
+            assert!(outcome.is_err());
+            assert_eq!(exchange.message.header("x-a"), None);
+        }
+        let config = r#"<property name="messageType" scope="axis2" expression="json-eval($.bad)"/>"#;
+        assert!(ALL.run(config, JSON).0.is_err());
+    }
+
+    #[test]
+    fn removing_transport_headers_removes_every_header() {
+        let exchange = run(r#"<property name="TRANSPORT_HEADERS" action="remove" scope="axis2"/>"#);
+        assert!(exchange.message.headers.is_empty());
+    }
+
+    #[test]
+    fn a_name_can_be_computed() {
+        check(r#"<property name="{concat('a', '')}" value="v"/>"#, Some("v"));
+        check(r#"<property name="a" value="v"/><property name="{string('a')}" action="remove"/>"#, None);
+    }
+
+    #[test]
+    fn malformed_json_of_a_message_is_nothing() {
+        check(r#"<property name="a" type="JSON" expression="'{'"/>"#, None);
+        check(r#"<property name="a" type="JSON" expression="'[1, 2]'"/>"#, Some("[1,2]"));
+    }
+
+    #[test]
+    fn a_body_stays_unread_when_nobody_asks_for_it() {
+        let exchange = run(r#"<property name="a" expression="$trp:Content-Type"/>"#);
+        assert!(!exchange.message.payload.is_loaded());
+        assert_eq!(exchange.properties.text("a").as_deref(), Some("application/json"));
+    }
+}

@@ -125,3 +125,37 @@ impl Mediator for Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::mediators::trial::{outcome, told};
+
+    #[test]
+    fn a_computed_key_that_names_nothing_is_a_fault() {
+        let config = r#"<sequence key="{concat('no', 'where')}"/>"#;
+        assert_eq!(
+            outcome(config, "GET /"),
+            "fault 0 there is no sequence `nowhere` (from `concat('no', 'where')`)"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_at_load() {
+        for (config, expected) in [
+            (r#"<sequence key="nowhere"/>"#, "E0401 there is no sequence `nowhere`"),
+            ("<sequence/>", "E0202 `<sequence>` needs the attribute `key`"),
+            // SequenceMediatorFactory
+            (
+                r#"<sequence key="{$ctx:a}" onError="b"/>"#,
+                "E0210 `onError` cannot stand beside `key`",
+            ),
+            (r#"<sequence key="{$ctx:a}"><drop/></sequence>"#, "W0210 `<drop>` never runs"),
+            (
+                r#"<sequence name="a" key="b"><drop/></sequence>"#,
+                "W0210 `key` has no effect beside `name`",
+            ),
+        ] {
+            assert_eq!(told(config), expected, "{config}");
+        }
+    }
+}

@@ -97,3 +97,41 @@ impl Mediator for Switch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::mediators::trial::{outcome, told};
+
+    fn check(cases: &str, expected: &str) {
+        let config = format!(r#"<switch source="$trp:X-Tier">{cases}</switch>"#);
+        assert_eq!(outcome(&config, "GET /\nX-Tier: goldfish"), expected, "{cases}");
+    }
+
+    #[test]
+    fn the_first_case_that_matches_the_whole_text_runs() {
+        check(r#"<case regex="gold"><drop/></case><case regex="gold.*"><respond/></case><case regex=".*"><drop/></case>"#, "Respond");
+    }
+
+    #[test]
+    fn what_matches_nothing_goes_to_the_default_or_on() {
+        check(r#"<case regex="gold"><drop/></case><default><respond/></default>"#, "Respond");
+        check(r#"<case regex="gold"><drop/></case>"#, "continues");
+        check("<default><respond/></default>", "Respond");
+    }
+
+    #[test]
+    fn a_source_that_selects_nothing_matches_no_case() {
+        // SwitchMediator asks the default first when the source is null.
+        let config = r#"<switch source="$ctx:none"><case regex=".*"><drop/></case></switch>"#;
+        assert_eq!(outcome(config, "GET /"), "continues");
+        let config = r#"<switch source="$ctx:none"><case regex=".*"><drop/></case><default><respond/></default></switch>"#;
+        assert_eq!(outcome(config, "GET /"), "Respond");
+    }
+
+    #[test]
+    fn only_the_first_default_counts() {
+        let config = r#"<switch source="$ctx:a"><default><respond/></default><default><drop/></default></switch>"#;
+        assert_eq!(outcome(config, "GET /"), "Respond");
+        assert_eq!(told(config), "W0210 this `<default>` never runs");
+    }
+}

@@ -156,3 +156,40 @@ pub fn examples(kind: &'static MediatorKind) {
         }
     }
 }
+
+/// All kinds, nothing beside them.
+pub const ALL: Trial<'_> = Trial {
+    kinds: super::ALL,
+    entries: &[],
+    properties: &[],
+};
+
+/// What is told about steps at load, a line each: `E0203 message`.
+pub fn told(config: &str) -> String {
+    let mut sources = Sources::default();
+    let text = format!("<sequence xmlns=\"{}\">{config}</sequence>", element::SYNAPSE);
+    let file = sources.add("test.xml", text.clone());
+    let root = element::parse(file, &text).expect("the test is XML");
+    let lookup = Entries(&[]);
+    let kinds = Kinds {
+        mediators: super::ALL,
+        endpoints: &[],
+    };
+    let mut planner = Planner::new(kinds, &lookup, sources);
+    planner.steps(&root);
+    let lines: Vec<String> = planner
+        .mistakes
+        .iter()
+        .map(|mistake| format!("{} {}", mistake.code, mistake.message))
+        .collect();
+    lines.join("\n")
+}
+
+/// Runs steps and says what came of it: `continues`, another flow, or the fault.
+pub fn outcome(config: &str, request: &str) -> String {
+    match ALL.run(config, request).0 {
+        Ok(Flow::Continue) => "continues".to_owned(),
+        Ok(flow) => format!("{flow:?}"),
+        Err(fault) => format!("fault {fault}"),
+    }
+}
