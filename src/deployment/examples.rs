@@ -114,8 +114,10 @@ fn sequences_that_call_each_other_without_end_are_a_fault() {
         "GET /",
         "fails 0 sequences call each other more than 64 deep (…",
     )
-    .beside(r#"<sequence name="a"><call-template target="b"/></sequence>
-<template name="b"><sequence><sequence key="a"/></sequence></template>"#);
+    .beside(
+        r#"<sequence name="a"><call-template target="b"/></sequence>
+<template name="b"><sequence><sequence key="a"/></sequence></template>"#,
+    );
     check(&example).expect("a fault");
 }
 

@@ -518,7 +518,11 @@ mod tests {
              <target><sequence><respond/></sequence></target></conditionalRoute></conditionalRouter>"
         );
         let expected = if holds { "Respond" } else { "continues" };
-        assert_eq!(outcome(&config, "GET /a%20b?x=1&x=2+3&e=\nX-A: Yes"), expected, "{condition}");
+        assert_eq!(
+            outcome(&config, "GET /a%20b?x=1&x=2+3&e=\nX-A: Yes"),
+            expected,
+            "{condition}"
+        );
     }
 
     #[test]
@@ -529,9 +533,18 @@ mod tests {
         check(r#"<match type="param" source="e" regex=".*"/>"#, false);
         check(r#"<equal type="url" source="path" value="/a b"/>"#, true);
         check(r#"<match type="url" regex="/a%20b\?.*"/>"#, true);
-        check(r#"<not><equal type="property" source="none" value=""/></not>"#, true);
-        check(r#"<and><equal source="x-a" value="yes"/><equal source="x-b" value="yes"/></and>"#, false);
-        check(r#"<or><equal source="x-b" value="yes"/><equal source="x-a" value="yes"/></or>"#, true);
+        check(
+            r#"<not><equal type="property" source="none" value=""/></not>"#,
+            true,
+        );
+        check(
+            r#"<and><equal source="x-a" value="yes"/><equal source="x-b" value="yes"/></and>"#,
+            false,
+        );
+        check(
+            r#"<or><equal source="x-b" value="yes"/><equal source="x-a" value="yes"/></or>"#,
+            true,
+        );
     }
 
     #[test]
@@ -562,7 +575,10 @@ mod tests {
             )
         };
         let routes = [route("breakRoute=\"false\"", "a"), route("", "b"), route("", "c")].concat();
-        let (outcome, exchange) = ALL.run(&format!("<conditionalRouter>{routes}</conditionalRouter>"), "GET /");
+        let (outcome, exchange) = ALL.run(
+            &format!("<conditionalRouter>{routes}</conditionalRouter>"),
+            "GET /",
+        );
         assert_eq!(outcome.expect("no fault"), Flow::Drop);
         let set = ["a", "b", "c"].map(|name| exchange.properties.get(name).is_some());
         assert_eq!(set, [true, true, false]);
@@ -578,10 +594,22 @@ mod tests {
         for (condition, expected) in [
             ("", "E0208 `<condition>` needs an evaluator inside"),
             ("<not/>", "E0208 `<not>` needs an evaluator inside"),
-            (r#"<and><equal source="a" value="b"/></and>"#, "E0208 `<and>` needs two evaluators or more inside"),
-            (r#"<equal value="b"/>"#, "E0202 `<equal>` needs the attribute `source`"),
-            (r#"<equal type="url" source="door" value="b"/>"#, "E0203 a URL has no part `door`"),
-            (r#"<equal type="body" source="a" value="b"/>"#, "E0203 `body` is not what `type` takes"),
+            (
+                r#"<and><equal source="a" value="b"/></and>"#,
+                "E0208 `<and>` needs two evaluators or more inside",
+            ),
+            (
+                r#"<equal value="b"/>"#,
+                "E0202 `<equal>` needs the attribute `source`",
+            ),
+            (
+                r#"<equal type="url" source="door" value="b"/>"#,
+                "E0203 a URL has no part `door`",
+            ),
+            (
+                r#"<equal type="body" source="a" value="b"/>"#,
+                "E0203 `body` is not what `type` takes",
+            ),
         ] {
             assert_eq!(told(condition), expected, "{condition}");
         }

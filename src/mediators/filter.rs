@@ -254,8 +254,14 @@ mod tests {
 
     #[test]
     fn steps_directly_inside_are_the_branch() {
-        assert_eq!(outcome(r#"<filter xpath="true()"><drop/></filter>"#, JSON), "Drop");
-        assert_eq!(outcome(r#"<filter xpath="false()"><drop/></filter>"#, JSON), "continues");
+        assert_eq!(
+            outcome(r#"<filter xpath="true()"><drop/></filter>"#, JSON),
+            "Drop"
+        );
+        assert_eq!(
+            outcome(r#"<filter xpath="false()"><drop/></filter>"#, JSON),
+            "continues"
+        );
     }
 
     #[test]
@@ -270,12 +276,18 @@ mod tests {
     fn what_cannot_be_is_told_at_load() {
         for (config, expected) in [
             ("<filter><drop/></filter>", "E0210 this filter has no condition"),
-            (r#"<filter source="$ctx:a"><drop/></filter>"#, "E0210 this filter has no condition"),
+            (
+                r#"<filter source="$ctx:a"><drop/></filter>"#,
+                "E0210 this filter has no condition",
+            ),
             (
                 r#"<filter xpath="true()"><drop/><else/></filter>"#,
                 "E0210 an `<else>` needs a `<then>` beside it",
             ),
-            (r#"<filter xpath="true()"><then/><drop/></filter>"#, "W0210 `<drop>` never runs"),
+            (
+                r#"<filter xpath="true()"><then/><drop/></filter>"#,
+                "W0210 `<drop>` never runs",
+            ),
             (
                 r#"<filter xpath="true()"><then sequence="nowhere"/></filter>"#,
                 "E0401 there is no sequence `nowhere`",

@@ -431,7 +431,10 @@ mod tests {
                 r#"<header name="X-Tenant" value="a"/>"#,
                 "E0203 `X-Tenant` is not the name of a SOAP header",
             ),
-            (r#"<header name="p:x" value="a"/>"#, "E0203 the prefix `p` is not declared here"),
+            (
+                r#"<header name="p:x" value="a"/>"#,
+                "E0203 the prefix `p` is not declared here",
+            ),
             (r#"<header name="To"/>"#, "E0210 this header has no value"),
             ("<header/>", "E0202 `<header>` needs the attribute `name`"),
             (

@@ -444,7 +444,8 @@ mod tests {
     #[test]
     fn lines_have_the_shapes_of_synapse() {
         // LogMediator.getSimpleLogMessage, getHeadersLogMessage, getFullLogMessage, getCustomLogMessage
-        let simple = "To: /q, WSAction: urn:q, SOAPAction: urn:q, MessageID: urn:uuid:1, Direction: request, a = b";
+        let simple =
+            "To: /q, WSAction: urn:q, SOAPAction: urn:q, MessageID: urn:uuid:1, Direction: request, a = b";
         check(log(What::Simple), SOAP, simple);
         check(with_text(What::Simple), SOAP, &format!("hello, {simple}"));
         check(log(What::Headers), SOAP, "user : ada, a = b");
@@ -473,7 +474,10 @@ mod tests {
     fn a_body_is_only_read_for_the_level_full() {
         let (outcome, exchange) = ALL.run("<log/>", "POST /\nContent-Type: application/json\n\n{ no json");
         assert!(outcome.is_ok() && !exchange.message.payload.is_loaded());
-        let (outcome, _) = ALL.run(r#"<log level="full"/>"#, "POST /\nContent-Type: application/xml\n\n<no xml");
+        let (outcome, _) = ALL.run(
+            r#"<log level="full"/>"#,
+            "POST /\nContent-Type: application/xml\n\n<no xml",
+        );
         assert_eq!(outcome.expect_err("it is no XML").number(), Some(601_000));
     }
 
@@ -481,9 +485,18 @@ mod tests {
     fn what_cannot_be_is_told_at_load() {
         for (config, expected) in [
             (r#"<log level="none"/>"#, "E0203 `none` is not what `level` takes"),
-            (r#"<log category="LOUD"/>"#, "E0203 `LOUD` is not what `category` takes"),
-            (r#"<log><property name="a"/></log>"#, "E0210 this property has no value"),
-            (r#"<log><property name="a" value=" "/></log>"#, "E0203 an empty value cannot be logged"),
+            (
+                r#"<log category="LOUD"/>"#,
+                "E0203 `LOUD` is not what `category` takes",
+            ),
+            (
+                r#"<log><property name="a"/></log>"#,
+                "E0210 this property has no value",
+            ),
+            (
+                r#"<log><property name="a" value=" "/></log>"#,
+                "E0203 an empty value cannot be logged",
+            ),
         ] {
             assert_eq!(told(config), expected, "{config}");
         }

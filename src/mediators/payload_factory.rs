@@ -120,6 +120,16 @@ pub static KIND: MediatorKind = MediatorKind {
             "continues\nbody {\"name\": \"Ann\", \"raw\": {\"name\":\"Ann\"}}",
         ),
         Example::new(
+            "Keep the template in a local entry",
+            r#"<payloadFactory media-type="json">
+  <format key="greeting"/>
+  <args><arg value="Ann"/></args>
+</payloadFactory>"#,
+            "POST /orders\nContent-Type: application/json\n\n{}",
+            "continues\nbody {\"hello\": \"Ann\"}",
+        )
+        .beside(r#"<localEntry key="greeting">{"hello": "$1"}</localEntry>"#),
+        Example::new(
             "Keep JSON that looks like an object a text",
             r#"<payloadFactory media-type="json">
   <format>{"original": "$1"}</format>

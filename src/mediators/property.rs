@@ -409,7 +409,10 @@ mod tests {
     #[test]
     fn an_expression_that_selects_nothing_leaves_the_default_scope_as_it_was() {
         // Axis2MessageContext.setProperty
-        check(r#"<property name="a" value="old"/><property name="a" expression="$ctx:none"/>"#, Some("old"));
+        check(
+            r#"<property name="a" value="old"/><property name="a" expression="$ctx:none"/>"#,
+            Some("old"),
+        );
         check(r#"<property name="a" expression="$ctx:none"/>"#, None);
     }
 
@@ -428,8 +431,15 @@ mod tests {
     #[test]
     fn nothing_is_no_number_but_is_false() {
         let config = r#"<property name="a" type="INTEGER" expression="$ctx:none"/>"#;
-        assert!(outcome(config, JSON).starts_with("fault 0 `$ctx:none` selects nothing"), "{}", outcome(config, JSON));
-        check(r#"<property name="a" type="BOOLEAN" expression="$ctx:none"/>"#, Some("false"));
+        assert!(
+            outcome(config, JSON).starts_with("fault 0 `$ctx:none` selects nothing"),
+            "{}",
+            outcome(config, JSON)
+        );
+        check(
+            r#"<property name="a" type="BOOLEAN" expression="$ctx:none"/>"#,
+            Some("false"),
+        );
     }
 
     #[test]
@@ -438,15 +448,30 @@ mod tests {
             told(r#"<property name="a" type="INTEGER" value="1.0"/>"#),
             "E0203 `1.0` is not a whole number of 32 bits"
         );
-        check(r#"<property name="a" type="INTEGER" expression="json-eval($.n)"/>"#, Some("12"));
-        assert!(outcome(r#"<property name="a" type="LONG" expression="json-eval($.n)"/>"#, JSON).starts_with("fault 0 `12.0`"));
+        check(
+            r#"<property name="a" type="INTEGER" expression="json-eval($.n)"/>"#,
+            Some("12"),
+        );
+        assert!(
+            outcome(
+                r#"<property name="a" type="LONG" expression="json-eval($.n)"/>"#,
+                JSON
+            )
+            .starts_with("fault 0 `12.0`")
+        );
         check(r#"<property name="a" type="DOUBLE" value="3"/>"#, Some("3.0"));
     }
 
     #[test]
     fn of_value_element_and_expression_the_first_counts() {
-        check(r#"<property name="a" value="v" expression="'e'"><x/></property>"#, Some("v"));
-        check(r#"<property name="a" expression="'e'"><x xmlns=""/></property>"#, Some("<x/>"));
+        check(
+            r#"<property name="a" value="v" expression="'e'"><x/></property>"#,
+            Some("v"),
+        );
+        check(
+            r#"<property name="a" expression="'e'"><x xmlns=""/></property>"#,
+            Some("<x/>"),
+        );
         // The default namespace of the configuration holds inside, as in Synapse.
         check(
             r#"<property name="a"><x/></property>"#,
@@ -458,22 +483,52 @@ mod tests {
     fn a_pattern_has_to_match_the_whole_text() {
         // PropertyMediator.getMatchedValue
         check(r#"<property name="a" value="abc" pattern="b"/>"#, Some(""));
-        check(r#"<property name="a" value="abc" pattern=".(b)." group="1"/>"#, Some("b"));
-        check(r#"<property name="a" value="abc" pattern=".b." group="1"/>"#, Some(""));
-        check(r#"<property name="a" value="old"/><property name="a" value="ac" pattern="a(b)?c" group="1"/>"#, Some("old"));
-        check(r#"<property name="a" value="5" type="LONG" pattern="x"/>"#, Some("5"));
+        check(
+            r#"<property name="a" value="abc" pattern=".(b)." group="1"/>"#,
+            Some("b"),
+        );
+        check(
+            r#"<property name="a" value="abc" pattern=".b." group="1"/>"#,
+            Some(""),
+        );
+        check(
+            r#"<property name="a" value="old"/><property name="a" value="ac" pattern="a(b)?c" group="1"/>"#,
+            Some("old"),
+        );
+        check(
+            r#"<property name="a" value="5" type="LONG" pattern="x"/>"#,
+            Some("5"),
+        );
     }
 
     #[test]
     fn what_cannot_be_is_told_at_load() {
         for (config, expected) in [
             (r#"<property name="a"/>"#, "E0210 this property has no value"),
-            (r#"<property name="" value="x"/>"#, "E0203 a property needs a name"),
-            (r#"<property name="a" value="x" group="1"/>"#, "E0210 `group` needs a `pattern` beside it"),
-            (r#"<property name="a" value="x" scope="system"/>"#, "E0505 the scope `system` cannot be written"),
-            (r#"<property name="a" value="x" scope="registry"/>"#, "E0505 the scope `registry` cannot be written"),
-            (r#"<property name="a" value="x" scope="env"/>"#, "E0203 `env` is not what `scope` takes"),
-            (r#"<property name="HTTP_SC" value="twohundred" scope="axis2"/>"#, "W0211 this is not an HTTP status"),
+            (
+                r#"<property name="" value="x"/>"#,
+                "E0203 a property needs a name",
+            ),
+            (
+                r#"<property name="a" value="x" group="1"/>"#,
+                "E0210 `group` needs a `pattern` beside it",
+            ),
+            (
+                r#"<property name="a" value="x" scope="system"/>"#,
+                "E0505 the scope `system` cannot be written",
+            ),
+            (
+                r#"<property name="a" value="x" scope="registry"/>"#,
+                "E0505 the scope `registry` cannot be written",
+            ),
+            (
+                r#"<property name="a" value="x" scope="env"/>"#,
+                "E0203 `env` is not what `scope` takes",
+            ),
+            (
+                r#"<property name="HTTP_SC" value="twohundred" scope="axis2"/>"#,
+                "W0211 this is not an HTTP status",
+            ),
             (r#"<property name="a" scope="system" action="remove"/>"#, ""),
             (r#"<property name="a" value="x" scope="trace"/>"#, ""),
         ] {
@@ -502,13 +557,19 @@ mod tests {
     #[test]
     fn a_name_can_be_computed() {
         check(r#"<property name="{concat('a', '')}" value="v"/>"#, Some("v"));
-        check(r#"<property name="a" value="v"/><property name="{string('a')}" action="remove"/>"#, None);
+        check(
+            r#"<property name="a" value="v"/><property name="{string('a')}" action="remove"/>"#,
+            None,
+        );
     }
 
     #[test]
     fn malformed_json_of_a_message_is_nothing() {
         check(r#"<property name="a" type="JSON" expression="'{'"/>"#, None);
-        check(r#"<property name="a" type="JSON" expression="'[1, 2]'"/>"#, Some("[1,2]"));
+        check(
+            r#"<property name="a" type="JSON" expression="'[1, 2]'"/>"#,
+            Some("[1,2]"),
+        );
     }
 
     #[test]

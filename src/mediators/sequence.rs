@@ -142,14 +142,20 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_at_load() {
         for (config, expected) in [
-            (r#"<sequence key="nowhere"/>"#, "E0401 there is no sequence `nowhere`"),
+            (
+                r#"<sequence key="nowhere"/>"#,
+                "E0401 there is no sequence `nowhere`",
+            ),
             ("<sequence/>", "E0202 `<sequence>` needs the attribute `key`"),
             // SequenceMediatorFactory
             (
                 r#"<sequence key="{$ctx:a}" onError="b"/>"#,
                 "E0210 `onError` cannot stand beside `key`",
             ),
-            (r#"<sequence key="{$ctx:a}"><drop/></sequence>"#, "W0210 `<drop>` never runs"),
+            (
+                r#"<sequence key="{$ctx:a}"><drop/></sequence>"#,
+                "W0210 `<drop>` never runs",
+            ),
             (
                 r#"<sequence name="a" key="b"><drop/></sequence>"#,
                 "W0210 `key` has no effect beside `name`",

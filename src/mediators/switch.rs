@@ -109,12 +109,18 @@ mod tests {
 
     #[test]
     fn the_first_case_that_matches_the_whole_text_runs() {
-        check(r#"<case regex="gold"><drop/></case><case regex="gold.*"><respond/></case><case regex=".*"><drop/></case>"#, "Respond");
+        check(
+            r#"<case regex="gold"><drop/></case><case regex="gold.*"><respond/></case><case regex=".*"><drop/></case>"#,
+            "Respond",
+        );
     }
 
     #[test]
     fn what_matches_nothing_goes_to_the_default_or_on() {
-        check(r#"<case regex="gold"><drop/></case><default><respond/></default>"#, "Respond");
+        check(
+            r#"<case regex="gold"><drop/></case><default><respond/></default>"#,
+            "Respond",
+        );
         check(r#"<case regex="gold"><drop/></case>"#, "continues");
         check("<default><respond/></default>", "Respond");
     }
@@ -130,7 +136,8 @@ mod tests {
 
     #[test]
     fn only_the_first_default_counts() {
-        let config = r#"<switch source="$ctx:a"><default><respond/></default><default><drop/></default></switch>"#;
+        let config =
+            r#"<switch source="$ctx:a"><default><respond/></default><default><drop/></default></switch>"#;
         assert_eq!(outcome(config, "GET /"), "Respond");
         assert_eq!(told(config), "W0210 this `<default>` never runs");
     }

@@ -211,17 +211,36 @@ mod tests {
     fn check(config: &str, expected: Option<Value>) {
         let (outcome, exchange) = ALL.run(config, JSON);
         outcome.expect("no fault");
-        assert_eq!(exchange.properties.variables.get("v"), expected.as_ref(), "{config}");
+        assert_eq!(
+            exchange.properties.variables.get("v"),
+            expected.as_ref(),
+            "{config}"
+        );
     }
 
     #[test]
     fn the_result_of_an_expression_has_to_be_of_the_type_already() {
         // v2 Utils.convertExpressionResult
-        check(r#"<variable name="v" type="INTEGER" expression="json-eval($.n)"/>"#, Some(Value::Integer(7)));
-        check(r#"<variable name="v" type="LONG" expression="json-eval($.n)"/>"#, Some(Value::Long(7)));
-        check(r#"<variable name="v" type="DOUBLE" expression="json-eval($.n)"/>"#, Some(Value::Double(7.0)));
-        check(r#"<variable name="v" type="BOOLEAN" expression="json-eval($.b)"/>"#, Some(Value::Boolean(true)));
-        check(r#"<variable name="v" type="STRING" expression="json-eval($.n)"/>"#, Some(Value::text("7")));
+        check(
+            r#"<variable name="v" type="INTEGER" expression="json-eval($.n)"/>"#,
+            Some(Value::Integer(7)),
+        );
+        check(
+            r#"<variable name="v" type="LONG" expression="json-eval($.n)"/>"#,
+            Some(Value::Long(7)),
+        );
+        check(
+            r#"<variable name="v" type="DOUBLE" expression="json-eval($.n)"/>"#,
+            Some(Value::Double(7.0)),
+        );
+        check(
+            r#"<variable name="v" type="BOOLEAN" expression="json-eval($.b)"/>"#,
+            Some(Value::Boolean(true)),
+        );
+        check(
+            r#"<variable name="v" type="STRING" expression="json-eval($.n)"/>"#,
+            Some(Value::text("7")),
+        );
         for (kind, expression) in [
             ("INTEGER", "json-eval($.t)"),
             ("BOOLEAN", "json-eval($.t)"),
@@ -231,17 +250,28 @@ mod tests {
             let config = format!(r#"<variable name="v" type="{kind}" expression="{expression}"/>"#);
             assert_eq!(
                 outcome(&config, JSON),
-                format!("fault 0 Expression '{expression}' result does not match the expected data type '{kind}'")
+                format!(
+                    "fault 0 Expression '{expression}' result does not match the expected data type '{kind}'"
+                )
             );
         }
     }
 
     #[test]
     fn xml_is_read_from_the_text() {
-        let (_, exchange) = ALL.run(r#"<variable name="v" type="XML" expression="json-eval($.x)"/>"#, JSON);
+        let (_, exchange) = ALL.run(
+            r#"<variable name="v" type="XML" expression="json-eval($.x)"/>"#,
+            JSON,
+        );
         let value = exchange.properties.variables.get("v");
         assert!(matches!(value, Some(Value::Xml(_))), "{value:?}");
-        assert!(outcome(r#"<variable name="v" type="XML" expression="json-eval($.t)"/>"#, JSON).starts_with("fault 0 `7` is not XML"));
+        assert!(
+            outcome(
+                r#"<variable name="v" type="XML" expression="json-eval($.t)"/>"#,
+                JSON
+            )
+            .starts_with("fault 0 `7` is not XML")
+        );
     }
 
     #[test]
@@ -250,12 +280,18 @@ mod tests {
             r#"<variable name="v" value="old"/><variable name="v" expression="$ctx:none"/>"#,
             Some(Value::text("old")),
         );
-        check(r#"<variable name="v" value="old"/><variable name="v" action="remove"/>"#, None);
+        check(
+            r#"<variable name="v" value="old"/><variable name="v" action="remove"/>"#,
+            None,
+        );
     }
 
     #[test]
     fn what_cannot_be_is_told_at_load() {
-        assert_eq!(told(r#"<variable name="v"/>"#), "E0210 this variable has no value");
+        assert_eq!(
+            told(r#"<variable name="v"/>"#),
+            "E0210 this variable has no value"
+        );
         assert_eq!(
             told(r#"<variable name="v" type="INTEGER" value="x"/>"#),
             "E0203 `x` is not a whole number of 32 bits"
