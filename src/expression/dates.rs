@@ -288,6 +288,8 @@ struct Read {
     month: Option<u32>,
     day: Option<u32>,
     day_of_year: Option<u32>,
+    /// Monday is 0. It must be that of the date.
+    weekday: Option<u32>,
     hour: Option<u32>,
     /// Hour of the half day, 0 to 11, and whether it is the second half.
     half_hour: Option<u32>,
@@ -354,10 +356,12 @@ impl Read {
                 Some(rest)
             }
             'E' | 'e' | 'c' if width >= 3 || letter == 'E' => {
-                name(text, &DAYS, width.max(3)).map(|(_, rest)| rest)
+                let (index, rest) = name(text, &DAYS, width.max(3))?;
+                self.weekday = Some(index as u32);
+                Some(rest)
             }
             'a' => {
-                let afternoon = match text.get(..2)?.to_ascii_uppercase().as_str() {
+                let afternoon = match text.get(..2)? {
                     "AM" => false,
                     "PM" => true,
                     _ => return None,
@@ -439,6 +443,11 @@ impl Read {
             (_, _, Some(_), _) => return None,
             _ => None,
         };
+        if let (Some(date), Some(weekday)) = (date, self.weekday)
+            && date.weekday().num_days_from_monday() != weekday
+        {
+            return None;
+        }
         let hour = match (self.hour, self.half_hour, self.afternoon) {
             (Some(hour), _, _) => Some(hour),
             (None, Some(hour), Some(afternoon)) => Some(hour + if afternoon { 12 } else { 0 }),
@@ -564,6 +573,8 @@ mod tests {
         assert_eq!(rewrite("2023-13-15", "yyyy-MM-dd", "yyyy"), "refused");
         assert_eq!(rewrite("2023-05-15x", "yyyy-MM-dd", "yyyy"), "refused");
         assert_eq!(rewrite("25:00", "HH:mm", "HH"), "refused");
+        assert_eq!(rewrite("Mon, 05 Jan 2024", "EEE, dd MMM yyyy", "dd"), "refused");
+        assert_eq!(rewrite("10:30 pm", "hh:mm a", "HH"), "refused");
         assert_eq!(rewrite("é", "yyyy", "yyyy"), "refused");
     }
 

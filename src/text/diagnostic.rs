@@ -105,7 +105,10 @@ pub struct Mistakes {
 
 impl Mistakes {
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self.said.insert((diagnostic.code, diagnostic.span, diagnostic.message.clone())) {
+        if self
+            .said
+            .insert((diagnostic.code, diagnostic.span, diagnostic.message.clone()))
+        {
             self.list.push(diagnostic);
         }
     }

@@ -27,9 +27,9 @@ use crate::message::xml::Namespaces;
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expression {
-    text: String,
-    root: parse::Node,
-    hints: Vec<Mistake>,
+    text: Box<str>,
+    root: Box<parse::Node>,
+    hints: Box<[Mistake]>,
     needs_payload: bool,
 }
 
@@ -61,9 +61,9 @@ impl Expression {
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expression, Mistake> {
         let parsed = parse::parse(text, namespaces)?;
         Ok(Expression {
-            text: text.to_owned(),
-            root: parsed.root,
-            hints: parsed.hints,
+            text: text.into(),
+            root: Box::new(parsed.root),
+            hints: parsed.hints.into(),
             needs_payload: parsed.needs_payload,
         })
     }

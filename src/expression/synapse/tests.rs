@@ -727,3 +727,124 @@ fn a_template_puts_values_between_its_texts() {
     assert!(!template.needs_payload());
     assert_eq!(template.pieces().len(), 3);
 }
+
+/// A message as the fixture's lines describe it.
+#[derive(Default)]
+struct Described {
+    payload: Json,
+    variables: HashMap<String, Value>,
+    texts: HashMap<String, String>,
+}
+
+impl Described {
+    fn line(&mut self, line: &str) {
+        if let Some(text) = line.strip_prefix("@payload ") {
+            self.payload = json(text);
+        } else if let Some((name, text)) = line.strip_prefix("@text ").and_then(|rest| rest.split_once('=')) {
+            self.texts.insert(name.to_owned(), text.to_owned());
+        } else if let Some(rest) = line.strip_prefix("@var ") {
+            let mut words = rest.splitn(3, ' ');
+            let (name, kind, text) = (
+                words.next().unwrap(),
+                words.next().unwrap(),
+                words.next().unwrap_or_default(),
+            );
+            let value = match kind {
+                "int" => Value::Integer(text.parse().unwrap()),
+                "long" => Value::Long(text.parse().unwrap()),
+                "double" => Value::Double(text.parse().unwrap()),
+                "boolean" => Value::Boolean(text.parse().unwrap()),
+                "json" => Value::Json(Arc::new(json(text))),
+                _ => Value::text(text),
+            };
+            self.variables.insert(name.to_owned(), value);
+        }
+    }
+
+    fn get(&self, kind: &str, name: &str) -> Option<String> {
+        self.texts.get(&format!("{kind} {name}")).cloned()
+    }
+}
+
+impl Surroundings for Described {
+    fn payload_json(&mut self) -> Result<&Json, String> {
+        Ok(&self.payload)
+    }
+    fn payload_is_xml(&self) -> bool {
+        false
+    }
+    fn variable(&mut self, name: &str) -> Option<Value> {
+        self.variables.get(name).cloned()
+    }
+    fn header(&mut self, name: &str) -> Option<String> {
+        self.get("header", name)
+    }
+    fn query_parameter(&mut self, name: &str) -> Option<String> {
+        self.get("query", name)
+    }
+    fn path_parameter(&mut self, name: &str) -> Option<String> {
+        self.get("path", name)
+    }
+    fn function_parameter(&mut self, name: &str) -> Option<String> {
+        self.get("function", name)
+    }
+    fn property(&mut self, place: Place, name: &str) -> Option<String> {
+        self.get(if place == Place::Axis2 { "axis2" } else { "synapse" }, name)
+    }
+    fn config(&mut self, name: &str) -> Option<String> {
+        (name == "host").then(|| "localhost".to_owned())
+    }
+    fn xpath(&mut self, _: &XPath) -> Result<XPathAnswer, String> {
+        Err("the fixture has no XPath".to_owned())
+    }
+    fn xpath_on(&mut self, _: &XPath, _: &Arc<XmlTree>, _: NodeId) -> Result<XPathAnswer, String> {
+        Err("the fixture has no XPath".to_owned())
+    }
+    fn registry(&mut self, path: &str) -> Option<String> {
+        self.get("registry", path)
+    }
+    fn registry_property(&mut self, path: &str, property: &str) -> Option<String> {
+        self.get("registry-property", &format!("{path}/{property}"))
+    }
+    fn secret(&mut self, _: &str) -> Option<String> {
+        None
+    }
+    fn now(&self) -> i64 {
+        0
+    }
+}
+
+#[test]
+fn expressions_answer_what_synapse_answers() {
+    let mut message = Described::default();
+    let mut mistakes = Vec::new();
+    let mut pairs = 0;
+    for line in include_str!("../../../tests/oracle/synapse_expression_pairs.txt").lines() {
+        message.line(line);
+        let columns: Vec<&str> = line.split("\t=> ").collect();
+        let (text, expected) = match columns.as_slice() {
+            [text, synapse] => (*text, *synapse),
+            // Where we differ on purpose, Synapse's answer stands before ours.
+            [text, synapse, ours] => {
+                assert_ne!(synapse, ours, "{text} does not differ");
+                (text.strip_prefix("! ").unwrap_or(text), *ours)
+            }
+            _ => continue,
+        };
+        pairs += 1;
+        let found = match Expression::compile(text, &Namespaces::new()) {
+            Ok(expression) => format!("text {}", expression.evaluate_in(&mut message).text()),
+            Err(_) => "refused".to_owned(),
+        };
+        if found != expected {
+            mistakes.push(format!("{text}\n  expected {expected}\n  found    {found}"));
+        }
+    }
+    assert!(pairs > 500);
+    assert!(
+        mistakes.is_empty(),
+        "{} mistakes\n{}",
+        mistakes.len(),
+        mistakes.join("\n")
+    );
+}
