@@ -10,6 +10,7 @@ mod http_header;
 mod r#in;
 mod log;
 mod loopback;
+mod makefault;
 mod out;
 mod pattern;
 mod payload_factory;
@@ -39,6 +40,7 @@ pub static ALL: &[&MediatorKind] = &[
     &r#in::KIND,
     &log::KIND,
     &loopback::KIND,
+    &makefault::KIND,
     &out::KIND,
     &payload_factory::KIND,
     &property::KIND,

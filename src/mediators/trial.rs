@@ -114,49 +114,6 @@ pub fn written(exchange: &mut Exchange) -> String {
     }
 }
 
-/// Runs the examples of a kind and compares each line of what comes of them.
-pub fn examples(kind: &'static MediatorKind) {
-    assert!(!kind.examples.is_empty(), "`{}` has no example", kind.element);
-    for example in kind.examples {
-        let trial = Trial {
-            kinds: super::ALL,
-            entries: &[],
-            properties: &[],
-        };
-        let (outcome, mut exchange) = trial.run(example.config, example.given);
-        let mut lines = example.then.lines();
-        let flow = match outcome {
-            Ok(Flow::Continue) => "continues".to_owned(),
-            Ok(other) => format!("{other:?}"),
-            Err(fault) => format!("fails {fault}"),
-        };
-        assert_eq!(Some(flow.as_str()), lines.next(), "{}", example.title);
-        for line in lines {
-            let holds = match line.split_once(' ') {
-                Some(("body", body)) => body == written(&mut exchange),
-                Some((scope, rest)) => {
-                    let (name, expected) = rest.split_once(" = ").expect("NAME = VALUE");
-                    let value = match scope {
-                        "property" => exchange.properties.text(name),
-                        "axis2" => exchange.properties.axis2_text(name),
-                        "header" => exchange.message.header(name).map(str::to_owned),
-                        "variable" => exchange
-                            .properties
-                            .variables
-                            .get(name)
-                            .map(|value| value.to_text().into_owned()),
-                        other => panic!("no such line: {other}"),
-                    };
-                    assert_eq!(value.as_deref(), Some(expected), "{}: {line}", example.title);
-                    true
-                }
-                None => false,
-            };
-            assert!(holds, "{}: {line}\n{}", example.title, written(&mut exchange));
-        }
-    }
-}
-
 /// All kinds, nothing beside them.
 pub const ALL: Trial<'_> = Trial {
     kinds: super::ALL,

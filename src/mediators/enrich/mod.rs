@@ -65,6 +65,13 @@ pub static KIND: MediatorKind = MediatorKind {
             "continues\nbody {\"lines\":[2]}",
         ),
         Example::new(
+            "Put a constant from an entry in place of the body",
+            r#"<enrich><source type="inline" key="pong"/><target type="body"/></enrich>"#,
+            "POST /orders\nContent-Type: application/xml\n\n<order/>",
+            "continues\nbody <pong/>",
+        )
+        .beside(r#"<localEntry key="pong"><pong xmlns=""/></localEntry>"#),
+        Example::new(
             "Give a member another name",
             r#"<property name="name" value="id"/>
 <enrich><source type="property" property="name"/><target type="key" xpath="json-eval($.order.number)"/></enrich>"#,
