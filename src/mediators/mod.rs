@@ -1,5 +1,6 @@
 //! The mediators: one file each, and `ALL`.
 
+mod call;
 mod call_template;
 mod conditional_router;
 mod drop;
@@ -31,6 +32,7 @@ use crate::plan::MediatorKind;
 
 /// Every mediator there is, in the order of the reference.
 pub static ALL: &[&MediatorKind] = &[
+    &call::KIND,
     &call_template::KIND,
     &conditional_router::KIND,
     &drop::KIND,

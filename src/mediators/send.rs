@@ -62,29 +62,31 @@ enum Receive {
 }
 
 fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
-    let endpoint = element.child("endpoint").map(|inner| planner.endpoint(inner));
-    let receive =
-        element
-            .attribute("receive")
-            .map(|key| match planner.dynamic(&key.value.clone(), element)? {
-                Dynamic::Expression(expression) => Some(Receive::Computed(expression)),
-                Dynamic::Literal(_) => planner.sequence_key(&key.value.clone()).map(Receive::Named),
-            });
-    let build_message = element.is_true("buildmessage");
-    // What is there and could not be planned was told; the step is not made without it.
-    let endpoint = match endpoint {
-        Some(planned) => Some(planned?),
-        None => None,
-    };
-    let receive = match receive {
-        Some(planned) => Some(planned?),
-        None => None,
+    let endpoint = build_endpoint(element, planner);
+    let receive = match element.attribute("receive") {
+        None => Some(None),
+        Some(key) => match planner.dynamic(&key.value.clone(), element) {
+            Some(Dynamic::Expression(expression)) => Some(Some(Receive::Computed(expression))),
+            Some(Dynamic::Literal(_)) => {
+                let id = planner.sequence_key(&key.value.clone());
+                id.map(|id| Some(Receive::Named(id)))
+            }
+            None => None,
+        },
     };
     Some(Box::new(Send {
-        endpoint,
-        receive,
-        build_message,
+        endpoint: endpoint?,
+        receive: receive?,
+        build_message: element.is_true("buildmessage"),
     }))
+}
+
+/// The endpoint inside a step: `Some(None)` when there is none, `None` when what is there is wrong.
+pub fn build_endpoint(element: &Element, planner: &mut Planner<'_>) -> Option<Option<Arc<dyn Endpoint>>> {
+    match element.child("endpoint") {
+        None => Some(None),
+        Some(inner) => planner.endpoint(inner).map(Some),
+    }
 }
 
 #[async_trait(?Send)]

@@ -9,14 +9,14 @@ use crate::plan::{Element, Planner};
 use crate::text::{Diagnostic, Placed};
 use std::ops::Range;
 
-pub(super) enum Inline {
+pub enum Inline {
     /// Nothing in it to fill.
     Fixed(Value),
     /// XML or JSON as text, with places to fill.
     Template { pieces: Vec<Piece>, is_xml: bool },
 }
 
-pub(super) enum Piece {
+pub enum Piece {
     Text(String),
     Expression {
         expression: Expression,
@@ -25,7 +25,7 @@ pub(super) enum Piece {
 }
 
 /// What an inline source is for one message.
-pub(super) struct Filled {
+pub struct Filled {
     pub value: Value,
 }
 

@@ -139,7 +139,7 @@ enum Enrich {
     },
 }
 
-enum Source {
+pub(super) enum Source {
     Custom(Expression),
     Envelope,
     Body,
@@ -147,7 +147,7 @@ enum Source {
     Inline(Inline),
 }
 
-enum Target {
+pub(super) enum Target {
     Custom(Expression),
     Envelope,
     Body,
@@ -160,7 +160,7 @@ enum Target {
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Action {
+pub(super) enum Action {
     Replace,
     Child,
     Sibling,
@@ -372,6 +372,11 @@ fn key(text: &Placed, planner: &mut Planner<'_>) -> Option<Target> {
     Some(Target::Key { object, name })
 }
 
+/// What stands inside an element, as a source; `call` has one too.
+pub(super) fn inline_source(element: &Element, planner: &mut Planner<'_>) -> Option<Source> {
+    inline::build(element, planner).map(Source::Inline)
+}
+
 /// An attribute that this type of source or target needs.
 fn needed(element: &Element, attribute: &str, planner: &mut Planner<'_>) -> Option<Placed> {
     let found = element
@@ -425,7 +430,8 @@ impl Mediator for Enrich {
     }
 }
 
-async fn put_in(
+/// Takes the source and puts it into the target; `native` where JSON may stay JSON.
+pub(super) async fn put_in(
     source: &Source,
     keep: bool,
     target: &Target,
