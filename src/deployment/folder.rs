@@ -237,7 +237,7 @@ impl Reading<'_> {
             Err(reason) => {
                 return self.tell_file(
                     Severity::Error,
-                    "E0101",
+                    "E0100",
                     &name,
                     &format!("cannot be read: {reason}"),
                 );
@@ -342,7 +342,7 @@ impl Reading<'_> {
             Err(reason) => {
                 return self.tell_file(
                     Severity::Error,
-                    "E0101",
+                    "E0100",
                     name,
                     &format!("cannot be read: {reason}"),
                 );
@@ -402,7 +402,7 @@ impl Reading<'_> {
                 .add_env_file(&String::from_utf8_lossy(&bytes)),
             Err(reason) if was_asked_for => {
                 let message = format!("the env file cannot be read: {reason}");
-                self.tell_file(Severity::Error, "E0101", &path.to_string_lossy(), &message);
+                self.tell_file(Severity::Error, "E0100", &path.to_string_lossy(), &message);
             }
             Err(_) => {}
         }
@@ -417,7 +417,7 @@ impl Reading<'_> {
                 } else {
                     format!("cannot be read: {error}")
                 };
-                self.tell_file(Severity::Error, "E0101", name, &message);
+                self.tell_file(Severity::Error, "E0100", name, &message);
             } else if is_missing {
                 let name = format!("{prefix}{name}");
                 self.tell_file(Severity::Warning, "W0103", &name, "this link points to nothing");
@@ -425,7 +425,7 @@ impl Reading<'_> {
                 let name = format!("{prefix}{name}");
                 self.tell_file(
                     Severity::Error,
-                    "E0101",
+                    "E0100",
                     &name,
                     &format!("cannot be read: {error}"),
                 );
@@ -685,7 +685,7 @@ mod tests {
         let path = |name: &str| fixture.0.path().join(name);
         assert_eq!(codes(&read(&[path("a.xml")], &options)), ["E0102"]);
         assert_eq!(codes(&read(&[path("b.xml")], &options)), ["E0107"]);
-        assert_eq!(codes(&read(&[path("nowhere")], &options)), ["E0101"]);
+        assert_eq!(codes(&read(&[path("nowhere")], &options)), ["E0100"]);
     }
 
     #[test]

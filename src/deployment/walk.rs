@@ -34,6 +34,8 @@ pub struct Listing {
     /// What could not be looked at, and why.
     pub unreadable: Vec<(String, io::Error)>,
     pub too_many: bool,
+    /// Folders in which a change matters, those of linked files included.
+    pub folders: Vec<PathBuf>,
     identities: Vec<Identity>,
 }
 
@@ -83,6 +85,7 @@ pub fn list(root: &Path) -> Listing {
     };
     if !metadata.is_dir() {
         let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy();
+        listing.folders.extend(root.parent().map(Path::to_path_buf));
         listing.add(name.into_owned(), root.to_path_buf(), &metadata);
         return listing;
     }
@@ -122,6 +125,7 @@ impl Walk {
             Ok(entries) => entries,
             Err(error) => return self.unreadable(prefix.trim_end_matches('/'), error),
         };
+        self.listing.folders.push(folder.to_path_buf());
         let mut below = Vec::new();
         let mut has_build_file = false;
         for entry in entries.flatten() {
@@ -164,6 +168,11 @@ impl Walk {
                 }
             }
             Ok(metadata) if metadata.is_file() => {
+                if let Ok(target) = std::fs::canonicalize(path)
+                    && let Some(folder) = target.parent()
+                {
+                    self.listing.folders.push(folder.to_path_buf());
+                }
                 if !self.files.contains(&(metadata.dev(), metadata.ino())) {
                     self.file(name, path.to_path_buf(), &metadata);
                 }

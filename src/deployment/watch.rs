@@ -1,8 +1,9 @@
 //! Notices that watched folders and files changed: events where the file system reports them, looking every second where it does not.
 
-use super::walk::{Stamp, is_litter};
+use super::walk::{self, Stamp, is_litter};
 use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -92,7 +93,7 @@ impl Watcher {
         on_change: impl FnMut(Change) -> Answer + Send + 'static,
     ) -> std::io::Result<Watcher> {
         let (sender, receiver) = channel();
-        let watched = Watched::new(roots, &options, sender.clone());
+        let mut watched = Watched::new(roots, &options, sender.clone());
         let known = options.known.unwrap_or_else(|| watched.look());
         let machine = Machine::new(options, known, watched.method(), Instant::now());
         let thread = std::thread::Builder::new()
@@ -153,12 +154,13 @@ fn run(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let method = machine.method;
-        let acted = machine.tick(Instant::now(), || watched.look(), &mut on_change);
+        let looked = machine.tick(Instant::now(), || watched.look(), &mut on_change);
         if method != machine.method {
             tracing::info!("the file system does not report changes: looking for them every second");
             watched.notify = None;
-        } else if acted || machine.method == Method::Events {
+        } else if looked {
             watched.renew();
+            machine.method = watched.method();
         }
     }
 }
@@ -239,11 +241,11 @@ impl Machine {
             .fold(self.regular, Instant::min)
     }
 
-    /// Looks and acts if it is time to; whether it acted.
+    /// Looks and acts if it is time to; whether it looked.
     fn tick(
         &mut self,
         now: Instant,
-        look: impl Fn() -> Stamp,
+        mut look: impl FnMut() -> Stamp,
         mut act: impl FnMut(Change) -> Answer,
     ) -> bool {
         let is_gathered = self.gathered_at().is_some_and(|at| now >= at);
@@ -275,7 +277,7 @@ impl Machine {
         // Taken before acting: what changes meanwhile is different from it, and found the next time.
         let stamp = look();
         if stamp == self.known && !change.asked_for && !is_retry {
-            return false;
+            return true;
         }
         self.known = stamp;
         self.retry = match act(change) {
@@ -296,34 +298,52 @@ impl Machine {
 struct Watched {
     roots: Vec<PathBuf>,
     extra_files: Vec<PathBuf>,
-    /// Which folders the watches are on; a folder that was put in another's place has a new one.
-    identities: Vec<Option<(u64, u64)>>,
+    /// As of the last look.
+    wanted: BTreeSet<Folder>,
+    /// With a watch on it now.
+    watched: BTreeSet<Folder>,
     notify: Option<RecommendedWatcher>,
     sender: Sender<Signal>,
+}
+
+/// A folder by its path and by what it is: one that was put in another's place is watched anew.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Folder {
+    path: PathBuf,
+    identity: (u64, u64),
 }
 
 impl Watched {
     fn new(roots: Vec<PathBuf>, options: &WatchOptions, sender: Sender<Signal>) -> Watched {
         let mut watched = Watched {
-            identities: roots.iter().map(|root| identity(root)).collect(),
             roots,
             extra_files: options.extra_files.clone(),
+            wanted: BTreeSet::new(),
+            watched: BTreeSet::new(),
             notify: None,
             sender,
         };
+        if options.poll || options.only_when_asked {
+            return watched;
+        }
         let silent = watched
             .roots
             .iter()
             .chain(&watched.extra_files)
             .find_map(|path| silent_file_system(path));
-        if options.poll || options.only_when_asked {
-            return watched;
-        }
         if let Some(kind) = silent {
             tracing::info!("{kind} file systems do not report changes: looking for them every second");
             return watched;
         }
-        watched.subscribe();
+        let sender = watched.sender.clone();
+        match notify::recommended_watcher(move |event| report(event, &sender)) {
+            Ok(notify) => {
+                watched.notify = Some(notify);
+                watched.look();
+                watched.subscribe();
+            }
+            Err(error) => watched.give_up(&error),
+        }
         watched
     }
 
@@ -335,64 +355,76 @@ impl Watched {
         }
     }
 
-    fn look(&self) -> Stamp {
-        Stamp::of(&self.roots, &self.extra_files)
+    fn look(&mut self) -> Stamp {
+        let listings: Vec<walk::Listing> = self.roots.iter().map(|root| walk::list(root)).collect();
+        if self.notify.is_some() {
+            // A root that is a link, or is replaced, changes the folder above it; so does a file.
+            let above = self.roots.iter().filter(|root| root.is_symlink());
+            self.wanted = listings
+                .iter()
+                .flat_map(|listing| listing.folders.iter().cloned())
+                .chain(
+                    self.extra_files
+                        .iter()
+                        .chain(above)
+                        .map(|path| parent(path).to_path_buf()),
+                )
+                .filter_map(|path| {
+                    let identity = identity(&path)?;
+                    Some(Folder { path, identity })
+                })
+                .collect();
+        }
+        Stamp::from_listings(&listings, &self.extra_files)
     }
 
-    /// Watches anew what is no longer the folder that was watched.
+    /// Puts watches on folders that have come since.
     fn renew(&mut self) {
-        let identities: Vec<_> = self.roots.iter().map(|root| identity(root)).collect();
-        if self.notify.is_some() && identities != self.identities {
-            self.identities = identities;
+        if self.notify.is_some() && self.wanted != self.watched {
             self.subscribe();
             // Something may have changed before the new watch was there.
             self.sender.send(Signal::Reported(Vec::new())).ok();
         }
     }
 
+    /// One watch a folder rather than one on the whole tree, which would include what is never looked at (`.git`, `node_modules`).
     fn subscribe(&mut self) {
-        let sender = self.sender.clone();
-        let subscribed =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
-                Ok(event) if is_reading(&event.kind) => {}
-                Ok(event) => {
-                    let all_litter = !event.paths.is_empty() && event.paths.iter().all(|path| is_noise(path));
-                    if !all_litter || event.need_rescan() {
-                        sender.send(Signal::Reported(event.paths)).ok();
-                    }
-                }
-                // Too many watches, or events lost: looking tells.
-                Err(_) => {
-                    sender.send(Signal::Reported(Vec::new())).ok();
-                }
-            })
-            .and_then(|mut watcher| {
-                for root in &self.roots {
-                    use notify::Watcher as _;
-                    if root.exists() {
-                        watcher.watch(root, RecursiveMode::Recursive)?;
-                    }
-                    // A link that is pointed elsewhere, or a folder that is replaced, changes the folder above.
-                    if root.is_symlink() || root.is_file() {
-                        watcher.watch(parent(root), RecursiveMode::NonRecursive)?;
-                    }
-                }
-                for file in &self.extra_files {
-                    use notify::Watcher as _;
-                    if parent(file).is_dir() && !self.roots.iter().any(|root| root == parent(file)) {
-                        watcher.watch(parent(file), RecursiveMode::NonRecursive)?;
-                    }
-                }
-                Ok(watcher)
-            });
-        match subscribed {
-            Ok(watcher) => self.notify = Some(watcher),
-            Err(error) => {
-                tracing::warn!("changes cannot be watched ({error}): looking for them every second");
-                self.notify = None;
+        let Some(notify) = &mut self.notify else {
+            return;
+        };
+        for gone in self.watched.difference(&self.wanted) {
+            // It may have gone together with its folder.
+            notify.unwatch(&gone.path).ok();
+        }
+        for new in self.wanted.difference(&self.watched) {
+            match notify.watch(&new.path, RecursiveMode::NonRecursive) {
+                Err(error) if new.path.is_dir() => return self.give_up(&error),
+                _ => {}
             }
         }
+        self.watched = self.wanted.clone();
     }
+
+    fn give_up(&mut self, error: &notify::Error) {
+        tracing::warn!("changes cannot be watched ({error}): looking for them every second");
+        self.notify = None;
+    }
+}
+
+fn report(event: notify::Result<notify::Event>, sender: &Sender<Signal>) {
+    let paths = match event {
+        Ok(event) if is_reading(&event.kind) => return,
+        Ok(event) => {
+            let all_noise = !event.paths.is_empty() && event.paths.iter().all(|path| is_noise(path));
+            if all_noise && !event.need_rescan() {
+                return;
+            }
+            event.paths
+        }
+        // Events were lost: looking tells.
+        Err(_) => Vec::new(),
+    };
+    sender.send(Signal::Reported(paths)).ok();
 }
 
 fn parent(path: &Path) -> &Path {

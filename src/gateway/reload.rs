@@ -168,7 +168,7 @@ impl<T: Target> Acting<T> {
                     self.target.tell(Outcome::Kept(&loaded));
                 }
                 // Files that cannot be read may be readable soon; files that are wrong stay wrong.
-                let may_pass = mistakes.iter().any(|mistake| mistake.code == "E0101");
+                let may_pass = mistakes.iter().any(|mistake| mistake.code == "E0100");
                 self.told = mistakes;
                 if may_pass { Answer::Retry } else { Answer::Done }
             }

@@ -140,7 +140,7 @@ pub fn load(
                 mistakes.push(
                     Diagnostic::new(
                         Severity::Error,
-                        "E0101",
+                        "E0100",
                         format!("the settings cannot be read: {error}"),
                     )
                     .in_file(path.to_string_lossy()),

@@ -100,15 +100,18 @@ impl Diagnostic {
 pub struct Mistakes {
     list: Vec<Diagnostic>,
     /// What was said where, so that one root cause prints once, even if several paths lead to it.
-    said: HashSet<(&'static str, Option<Span>, String)>,
+    said: HashSet<(&'static str, Option<Span>, Option<String>, String)>,
 }
 
 impl Mistakes {
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if self
-            .said
-            .insert((diagnostic.code, diagnostic.span, diagnostic.message.clone()))
-        {
+        let said = (
+            diagnostic.code,
+            diagnostic.span,
+            diagnostic.file.clone(),
+            diagnostic.message.clone(),
+        );
+        if self.said.insert(said) {
             self.list.push(diagnostic);
         }
     }
