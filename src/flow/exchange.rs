@@ -352,7 +352,7 @@ impl Exchange {
         self.message.payload = Payload::xml(Envelope::empty(SoapVersion::Soap11));
         let origin = match error.kind {
             PayloadErrorKind::Stream(ref error) if error.origin == StreamOrigin::Backend => Origin::Backend,
-            _ if self.message.response => Origin::Backend,
+            _ if !self.properties.are_of_the_request() => Origin::Backend,
             _ => Origin::Client,
         };
         let code = match (&error.kind, origin) {

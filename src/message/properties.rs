@@ -256,6 +256,8 @@ pub struct Properties {
     known: Option<Rc<dyn Known>>,
     /// Axis2 values that follow from the request are gone once another message took its place.
     axis2_known: bool,
+    /// A backend's answer took the place of the request.
+    replaced: bool,
 }
 
 impl Properties {
@@ -325,11 +327,12 @@ impl Properties {
     pub fn forget_axis2(&mut self) {
         self.axis2.clear();
         self.axis2_known = false;
+        self.replaced = true;
     }
 
     /// True until a backend's answer takes the place of the client's request.
     pub fn are_of_the_request(&self) -> bool {
-        self.axis2_known
+        !self.replaced
     }
 
     /// What was set in the default scope, without what follows from the request.

@@ -1,0 +1,379 @@
+//! What follows from a request and where it was routed to: properties that are computed when somebody asks.
+
+use crate::deployment::api::{Api, Mapping, Resource, Version};
+use crate::deployment::routes::sub_path;
+use crate::deployment::uri_template::{Variables, decode};
+use crate::flow::exchange::Request;
+use crate::message::properties::{Known, Value};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is known of one request.
+#[derive(Debug)]
+pub struct Facts {
+    pub request: Rc<Request>,
+    pub client: Client,
+    pub has_body: bool,
+    /// Set when the request has a Content-Type.
+    pub typed: bool,
+    pub place: Place,
+}
+
+/// How the client spoke: it is answered in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    pub speech: Speech,
+    /// It sent JSON, or asks for it.
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    Rest,
+    Soap11,
+    Soap12,
+}
+
+#[derive(Debug)]
+pub enum Place {
+    Api(ApiFacts),
+    Proxy {
+        name: Arc<str>,
+        /// Behind `/services/NAME`.
+        below: usize,
+    },
+    Main,
+}
+
+#[derive(Debug)]
+pub struct ApiFacts {
+    pub name: String,
+    pub context: Arc<str>,
+    pub version: Option<Version>,
+    /// Behind context and version.
+    pub below: usize,
+    pub resource: Option<ResourceFacts>,
+}
+
+#[derive(Debug)]
+pub struct ResourceFacts {
+    pub name: Arc<str>,
+    pub pattern: Option<Arc<str>>,
+    pub by_template: bool,
+    pub variables: Variables,
+}
+
+impl ApiFacts {
+    pub fn new(api: &Api, below: usize, resource: Option<(&Resource, Variables)>) -> ApiFacts {
+        ApiFacts {
+            name: api.full_name(),
+            context: Arc::clone(&api.context),
+            version: api.version.clone(),
+            below,
+            resource: resource.map(|(resource, variables)| ResourceFacts {
+                name: Arc::clone(&resource.name),
+                pattern: match &resource.mapping {
+                    Mapping::Default => None,
+                    Mapping::Url(mapping) => Some(Arc::from(mapping.to_string())),
+                    Mapping::Template(template) => Some(Arc::clone(template.source())),
+                },
+                by_template: matches!(resource.mapping, Mapping::Template(_)),
+                variables,
+            }),
+        }
+    }
+
+    fn property(&self, name: &str, request: &Request) -> Option<Value> {
+        let resource = self.resource.as_ref();
+        if let Some(variable) = name.strip_prefix("uri.var.") {
+            let (_, range) = resource?.variables.iter().find(|(known, _)| **known == *variable)?;
+            let path = sub_path(&request.target, self.below);
+            return Some(Value::text(decode(&path[range.clone()])));
+        }
+        if let Some(parameter) = name.strip_prefix("query.param.") {
+            resource?;
+            return query_parameter(request.query()?, parameter).map(Value::text);
+        }
+        Some(match name {
+            "REST_SUB_REQUEST_PATH" => Value::text(sub_path(&request.target, self.below)),
+            "REST_API_CONTEXT" => Value::text(&self.context),
+            "REST_URL_PREFIX" => Value::text(format!("{}://{}", request.scheme, request.host)),
+            "REST_METHOD" => Value::text(request.method.as_str()),
+            "rest.url.pattern" => Value::text(resource?.pattern.as_deref()?),
+            "SYNAPSE_REST_API" => Value::text(&self.name),
+            "SYNAPSE_REST_API_VERSION" => Value::text(match &self.version {
+                Some(Version::Url(version) | Version::Context(version)) => version,
+                None => "",
+            }),
+            "SYNAPSE_REST_API_VERSION_STRATEGY" => Value::text(match &self.version {
+                Some(Version::Url(_)) => "url",
+                Some(Version::Context(_)) => "context",
+                None => "",
+            }),
+            "SYNAPSE_RESOURCE" => Value::text(&resource?.name),
+            "RESOURCE_PATH" if resource?.by_template => Value::text(sub_path(&request.target, self.below)),
+            _ => return None,
+        })
+    }
+
+    fn names(&self, request: &Request) -> Vec<String> {
+        const ALWAYS: [&str; 10] = [
+            "REST_SUB_REQUEST_PATH",
+            "REST_API_CONTEXT",
+            "REST_URL_PREFIX",
+            "REST_METHOD",
+            "SYNAPSE_REST_API",
+            "SYNAPSE_REST_API_VERSION",
+            "SYNAPSE_REST_API_VERSION_STRATEGY",
+            "rest.url.pattern",
+            "SYNAPSE_RESOURCE",
+            "RESOURCE_PATH",
+        ];
+        let mut names: Vec<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
+        if let Some(resource) = &self.resource {
+            names.extend(resource.variables.iter().map(|(name, _)| format!("uri.var.{name}")));
+            if let Some(query) = request.query() {
+                for (name, _) in query_entries(query) {
+                    let name = format!("query.param.{name}");
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+            }
+        }
+        names.retain(|name| self.property(name, request).is_some());
+        names
+    }
+}
+
+impl Known for Facts {
+    fn default_scope(&self, name: &str) -> Option<Value> {
+        match name {
+            "REST_FULL_REQUEST_PATH" if !matches!(self.place, Place::Proxy { .. }) => {
+                return Some(Value::text(&self.request.target));
+            }
+            "TRANSPORT_IN_NAME" => return Some(Value::text(self.request.scheme)),
+            "IS_CLIENT_DOING_REST" => return Some(Value::Boolean(self.client.speech == Speech::Rest)),
+            "IS_CLIENT_DOING_SOAP11" => return Some(Value::Boolean(self.client.speech != Speech::Soap12)),
+            _ => {}
+        }
+        match &self.place {
+            Place::Api(api) => api.property(name, &self.request),
+            Place::Proxy { name: proxy, .. } => (name == "proxy.name").then(|| Value::text(proxy)),
+            Place::Main => None,
+        }
+    }
+
+    fn axis2(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "HTTP_METHOD" => Value::text(self.request.method.as_str()),
+            "REST_URL_POSTFIX" => Value::text(self.postfix()),
+            "TransportInURL" => Value::text(&self.request.target),
+            "SERVICE_PREFIX" => Value::text(self.service_prefix()),
+            "REMOTE_ADDR" | "REMOTE_HOST" => Value::text(self.request.remote.ip().to_canonical().to_string()),
+            "NO_ENTITY_BODY" if !self.has_body => Value::Boolean(true),
+            // What Synapse says of a request that has neither body nor type.
+            "messageType" if !self.has_body && !self.typed => Value::text("application/xml"),
+            _ => return None,
+        })
+    }
+
+    fn default_names(&self) -> Vec<String> {
+        let mut names = vec!["TRANSPORT_IN_NAME".to_owned()];
+        match &self.place {
+            Place::Api(api) => {
+                names.push("REST_FULL_REQUEST_PATH".to_owned());
+                names.extend(api.names(&self.request));
+            }
+            Place::Proxy { .. } => names.push("proxy.name".to_owned()),
+            Place::Main => names.push("REST_FULL_REQUEST_PATH".to_owned()),
+        }
+        names
+    }
+}
+
+impl Facts {
+    /// What address endpoints append to their address (`NhttpUtil.getRestUrlPostfix`, `API.process`).
+    fn postfix(&self) -> &str {
+        let target: &str = &self.request.target;
+        match &self.place {
+            Place::Api(api) => &target[api.below..],
+            Place::Proxy { below, .. } => &target[*below..],
+            Place::Main => target.strip_prefix('/').unwrap_or(target),
+        }
+    }
+
+    fn service_prefix(&self) -> String {
+        let before = match &self.place {
+            Place::Proxy { below, .. } => &self.request.target[..*below],
+            Place::Api(_) | Place::Main => "/",
+        };
+        format!("{}://{}{before}", self.request.scheme, self.request.local)
+    }
+}
+
+/// Pieces of a query: a name, and the places of its value. A piece without `=` belongs to the value before it.
+fn query_entries(query: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    let mut at = 0;
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        loop {
+            let now = rest?;
+            let start = at;
+            let piece = now.split('&').next().unwrap_or("");
+            rest = now.get(piece.len() + 1..);
+            at += piece.len() + 1;
+            let Some((name, _)) = piece.split_once('=') else { continue };
+            let from = start + name.len() + 1;
+            let mut to = start + piece.len();
+            while let Some(next) = rest {
+                let glued = next.split('&').next().unwrap_or("");
+                if glued.contains('=') {
+                    break;
+                }
+                to += 1 + glued.len();
+                rest = next.get(glued.len() + 1..);
+                at += glued.len() + 1;
+            }
+            return Some((name, from..to));
+        }
+    })
+}
+
+/// The value of a query parameter, decoded; of several the last.
+fn query_parameter(query: &str, name: &str) -> Option<String> {
+    let (_, range) = query_entries(query).filter(|(known, _)| *known == name).last()?;
+    let value = &query[range];
+    // Only what stood in the piece itself is decoded; what was glued to it is not.
+    Some(match value.split_once('&') {
+        Some((own, _)) => format!("{}{}", decode(own), &value[own.len()..]),
+        None => decode(value),
+    })
+}
+
+/// Whether a value in the query cannot be decoded: Synapse calls that the client's fault.
+pub fn has_bad_escape(query: &str) -> bool {
+    query_entries(query).any(|(_, range)| {
+        let value = query[range].split('&').next().unwrap_or("");
+        value.match_indices('%').any(|(at, _)| {
+            value.as_bytes().get(at + 1..at + 3).is_none_or(|digits| !digits.iter().all(u8::is_ascii_hexdigit))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::routes::{Asked, Route, Routes};
+    use crate::deployment::{api, tests::plan};
+    use http::Method;
+
+    fn facts(target: &str) -> Facts {
+        let xml = r#"<api name="A" context="/a" version="1" version-type="url">
+            <resource uri-template="/x/{id}/{+rest}"><inSequence/></resource><resource url-mapping="/y/*"><inSequence/></resource></api>"#;
+        let (apis, mistakes) = plan(xml, "api", api::build);
+        assert_eq!(mistakes, "");
+        let asked = Asked {
+            method: &Method::GET,
+            target,
+            host: "gateway:8290",
+            https: false,
+            content_type: None,
+            user_agent: None,
+            has_body: false,
+        };
+        let place = match Routes::new(&apis, &[]).find(&apis, &[], &asked) {
+            Route::Resource(matched) => {
+                let resource = &apis[0].resources[matched.resource];
+                Place::Api(ApiFacts::new(&apis[0], matched.below, Some((resource, matched.variables))))
+            }
+            Route::Elsewhere => Place::Main,
+            other => panic!("{other:?}"),
+        };
+        let address = "127.0.0.1:8290".parse().expect("an address");
+        let request = Request {
+            method: Method::GET,
+            target: Arc::from(target),
+            scheme: "http",
+            host: Arc::from("gateway:8290"),
+            remote: address,
+            local: address,
+        };
+        Facts { request: Rc::new(request), client: Client { speech: Speech::Rest, json: false }, has_body: false, typed: false, place }
+    }
+
+    fn check(target: &str, expected: &[(&str, &str)]) {
+        let facts = facts(target);
+        for (name, value) in expected {
+            let found = match name.strip_prefix("axis2 ") {
+                Some(name) => facts.axis2(name),
+                None => facts.default_scope(name),
+            };
+            assert_eq!(found.map_or("(none)".to_owned(), |found| found.to_text().into_owned()), *value, "{name} of {target}");
+        }
+    }
+
+    #[test]
+    fn a_request_to_an_api_tells_its_parts() {
+        check(
+            "/a/1/x/a%20b/c/d?q=1",
+            &[
+                ("uri.var.id", "a b"),
+                ("uri.var.rest", "c/d?q=1"),
+                ("query.param.q", "1"),
+                ("query.param.r", "(none)"),
+                ("REST_FULL_REQUEST_PATH", "/a/1/x/a%20b/c/d?q=1"),
+                ("REST_SUB_REQUEST_PATH", "/x/a%20b/c/d?q=1"),
+                ("RESOURCE_PATH", "/x/a%20b/c/d?q=1"),
+                ("REST_METHOD", "GET"),
+                ("REST_API_CONTEXT", "/a"),
+                ("REST_URL_PREFIX", "http://gateway:8290"),
+                ("rest.url.pattern", "/x/{id}/{+rest}"),
+                ("SYNAPSE_REST_API", "A:v1"),
+                ("SYNAPSE_REST_API_VERSION", "1"),
+                ("SYNAPSE_REST_API_VERSION_STRATEGY", "url"),
+                ("axis2 REST_URL_POSTFIX", "/x/a%20b/c/d?q=1"),
+                ("axis2 TransportInURL", "/a/1/x/a%20b/c/d?q=1"),
+                ("axis2 HTTP_METHOD", "GET"),
+                ("axis2 REMOTE_ADDR", "127.0.0.1"),
+                ("axis2 NO_ENTITY_BODY", "true"),
+                ("axis2 SERVICE_PREFIX", "http://127.0.0.1:8290/"),
+            ],
+        );
+        check("/a/1/y", &[("rest.url.pattern", "/y/*"), ("RESOURCE_PATH", "(none)"), ("axis2 REST_URL_POSTFIX", "/y")]);
+    }
+
+    #[test]
+    fn a_request_to_main_has_no_api() {
+        check("/else?x=1", &[("REST_METHOD", "(none)"), ("query.param.x", "(none)"), ("axis2 REST_URL_POSTFIX", "else?x=1")]);
+    }
+
+    #[test]
+    fn query_parameters_follow_synapses_odd_rules() {
+        for (query, name, value) in [
+            ("a=1&b=2", "b", Some("2")),
+            ("a=1&a=2", "a", Some("2")),
+            ("a=x%20y+z", "a", Some("x y z")),
+            ("a%20b=1", "a%20b", Some("1")),
+            ("a=R&D&b=2", "a", Some("R&D")),
+            ("a=R%26&D%26&b=2", "a", Some("R&&D%26")),
+            ("a&b=2", "a", None),
+            ("a&b=2", "b", Some("2")),
+            ("a=", "a", Some("")),
+            ("a==b", "a", Some("=b")),
+            ("", "a", None),
+        ] {
+            assert_eq!(query_parameter(query, name).as_deref(), value, "{name} in {query}");
+        }
+        assert!(has_bad_escape("a=%") && has_bad_escape("a=%zz") && !has_bad_escape("%=1") && !has_bad_escape("a=%20"));
+    }
+
+    #[test]
+    fn all_names_have_values() {
+        let facts = facts("/a/1/x/7/c?q=1&q=2");
+        let names = facts.default_names();
+        assert!(names.contains(&"uri.var.id".to_owned()) && names.contains(&"query.param.q".to_owned()), "{names:?}");
+        assert!(names.iter().all(|name| facts.default_scope(name).is_some()), "{names:?}");
+    }
+}
