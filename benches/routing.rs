@@ -17,6 +17,7 @@ fn api(number: usize) -> Api {
     assert!(methods.add("GET"));
     let resource = |path: &str| Resource {
         name: Arc::from(path),
+        label: Arc::from(path),
         methods,
         mapping: Mapping::Template(UriTemplate::parse(path).expect("a template")),
         transports: Transports::BOTH,

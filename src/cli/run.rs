@@ -1,11 +1,13 @@
 //! `myelin run`: serves a folder until it is told to stop.
 
 use super::{Exit, Streams, log, summary};
+use crate::admin;
 use crate::deployment::api::{Mapping, Version};
 use crate::deployment::folder::ReadOptions;
 use crate::deployment::uri_template::UrlMapping;
 use crate::deployment::watch::{Trigger, Watcher};
 use crate::deployment::{self, Counts, Deployment, Loaded};
+use crate::gateway::Gateway;
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
 use crate::gateway::settings::{
     self, Layer, LoadedSettings, LogFormat, Settings, parse_address, read_duration, read_workers,
@@ -339,8 +341,19 @@ async fn signals(trigger: Trigger, drain: Box<dyn FnOnce() -> usize + Send>) -> 
     Ok(exit)
 }
 
-fn start(_: &Settings, _: Arc<Deployment>, _: &Arc<Status>) -> Result<Started, String> {
-    Err("there is no gateway in this build".to_owned())
+fn start(settings: &Settings, deployment: Arc<Deployment>, status: &Arc<Status>) -> Result<Started, String> {
+    let gateway = Arc::new(Gateway::start(settings, deployment, Arc::clone(status))?);
+    let admin = admin::start(settings.admin, gateway.shared())?;
+    let (for_swap, for_certificates, for_drain) =
+        (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
+    Ok(Started {
+        http: gateway.http,
+        https: gateway.https,
+        admin,
+        swap: Box::new(move |deployment| for_swap.swap(deployment)),
+        reload_certificates: Box::new(move || for_certificates.reload_certificates()),
+        drain: Box::new(move || for_drain.drain()),
+    })
 }
 
 /// Options and path of a request that something answers: an API, else a proxy, else `main`.

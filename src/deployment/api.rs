@@ -181,8 +181,10 @@ pub struct Transports {
 }
 
 pub struct Resource {
-    /// As logs name it: `GET,PUT /{id}`.
+    /// `GET,PUT /{id}`
     pub name: Arc<str>,
+    /// As logs name it: `api Orders GET,PUT /{id}`.
+    pub label: Arc<str>,
     pub methods: Methods,
     pub mapping: Mapping,
     pub transports: Transports,
@@ -316,19 +318,28 @@ impl Transports {
 }
 
 impl Api {
-    /// `name`, or `name:vVERSION`: what `SYNAPSE_REST_API` holds.
+    /// `name`, or `name:vVERSION`.
     pub fn full_name(&self) -> String {
-        match self.version_text() {
-            "" => self.name.to_string(),
-            version => format!("{}:v{version}", self.name),
-        }
+        full_name(&self.name, self.version.as_ref())
     }
 
     pub fn version_text(&self) -> &str {
-        match &self.version {
-            Some(Version::Url(version) | Version::Context(version)) => version,
-            None => "",
-        }
+        version_text(self.version.as_ref())
+    }
+}
+
+/// What `SYNAPSE_REST_API` holds.
+pub fn full_name(name: &str, version: Option<&Version>) -> String {
+    match version_text(version) {
+        "" => name.to_owned(),
+        version => format!("{name}:v{version}"),
+    }
+}
+
+pub fn version_text(version: Option<&Version>) -> &str {
+    match version {
+        Some(Version::Url(version) | Version::Context(version)) => version,
+        None => "",
     }
 }
 
@@ -538,6 +549,7 @@ fn resource(element: &Element, api: &str, planner: &mut Planner<'_>) -> Option<R
         );
     }
     Some(Resource {
+        label: Arc::from(format!("api {api} {name}")),
         name: Arc::from(name),
         methods: methods?,
         mapping: mapping?,

@@ -107,6 +107,8 @@ const WSDL20: &str = "http://www.w3.org/ns/wsdl";
 
 pub struct Proxy {
     pub name: Arc<str>,
+    /// As logs name it: `proxy Orders`.
+    pub label: Arc<str>,
     pub transports: Transports,
     /// `startOnLoad`: one that is not started is not served.
     pub started: bool,
@@ -159,6 +161,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Proxy> {
         wsdl: None,
         span: element.span,
         broken: None,
+        label: Arc::from(format!("proxy {name}")),
         name: Arc::from(name),
     };
     if !proxy.started {

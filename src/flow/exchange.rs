@@ -282,11 +282,15 @@ impl Exchange {
         self.reason = reason.map(|reason| (status, reason));
     }
 
-    /// To be called before a backend is asked: from here on a client that only wants to know that its message came need not wait.
-    pub fn before_backend(&self) {
-        if self.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+    /// Before a backend is asked: from here on a client that only wants to know that its message came need not wait (`FORCE_SC_ACCEPTED`).
+    pub async fn before_backend(&mut self) -> Result<(), Fault> {
+        if !self.accepted.get() && self.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+            // Once it is answered the client may go, and its body with it.
+            let kept = self.message.payload.keep(&self.catalog.limits).await;
+            kept.map_err(|error| self.not_parsed(error))?;
             self.accepted.set(true);
         }
+        Ok(())
     }
 
     /// The media type that decides how the payload is written: `messageType`, or what the message arrived as.

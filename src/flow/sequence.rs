@@ -61,10 +61,14 @@ impl Sequence {
 
     async fn run_steps(&self, exchange: &mut Exchange) -> Outcome {
         for step in &self.steps {
-            if matches!(step.element, "send" | "call") {
-                exchange.before_backend();
-            }
-            match step.mediator.mediate(exchange).await {
+            let outcome = match step.element {
+                "send" | "call" => match exchange.before_backend().await {
+                    Ok(()) => step.mediator.mediate(exchange).await,
+                    Err(fault) => Err(fault),
+                },
+                _ => step.mediator.mediate(exchange).await,
+            };
+            match outcome {
                 Ok(Flow::Continue) => {}
                 Ok(flow) => return Ok(flow),
                 Err(mut fault) => {

@@ -13,7 +13,7 @@ use crate::wire::Reply;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use md5::{Digest, Md5};
 use std::borrow::Cow;
 
@@ -62,7 +62,10 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
     let target = target(exchange, client);
     let hash = exchange.properties.axis2_is_true("HTTP_ETAG");
     // A length needs the whole body, and so does a hash.
-    let whole = hash || ["DISABLE_CHUNKING", "FORCE_HTTP_1.0"].iter().any(|name| exchange.properties.axis2_is_true(name));
+    let whole = hash
+        || ["DISABLE_CHUNKING", "FORCE_HTTP_1.0"]
+            .iter()
+            .any(|name| exchange.properties.axis2_is_true(name));
     let catalog = std::sync::Arc::clone(&exchange.catalog);
     if whole {
         let kept = exchange.message.payload.keep(&catalog.limits).await;
@@ -77,8 +80,16 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
     let empty = exchange.message.payload.is_empty();
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let boundary = payload.media_type().and_then(|own| own.boundary.clone());
-    let context = BuildContext { limits: &catalog.limits, conversion: &catalog.conversion };
-    let Written { body, as_arrived, form, charset } = match payload.write(&target, &context) {
+    let context = BuildContext {
+        limits: &catalog.limits,
+        conversion: &catalog.conversion,
+    };
+    let Written {
+        body,
+        as_arrived,
+        form,
+        charset,
+    } = match payload.write(&target, &context) {
         Ok(written) => written,
         Err(error) => return Err(exchange.not_parsed(error)),
     };
@@ -91,7 +102,10 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         Body::Stream(stream) => stream,
         Body::Bytes { bytes, trailers } => {
             if hash {
-                let digest: String = Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let digest: String = Md5::digest(&bytes)
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
                 if let Ok(value) = HeaderValue::from_str(&format!("\"{digest}\"")) {
                     headers.insert(header::ETAG, value);
                 }
@@ -99,10 +113,18 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
             with_trailers(bytes, trailers)
         }
     };
-    if !empty && let Some(content_type) = content_type(exchange, as_arrived, form, charset, boundary.as_deref(), client) {
+    if !empty
+        && let Some(content_type) =
+            content_type(exchange, as_arrived, form, charset, boundary.as_deref(), client)
+    {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
-    let mut reply = Reply { status, reason, headers, body };
+    let mut reply = Reply {
+        status,
+        reason,
+        headers,
+        body,
+    };
     if exchange.request.method == Method::HEAD {
         // The length is told, the body is not sent.
         if let Some(length) = reply.body.exact_length().filter(|length| *length > 0) {
@@ -118,7 +140,9 @@ fn with_trailers(bytes: Bytes, trailers: Option<HeaderMap>) -> ByteStream {
         None => ByteStream::from(bytes),
         Some(trailers) => {
             let frames = [Ok(Frame::data(bytes)), Ok(Frame::trailers(trailers))];
-            ByteStream::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+            ByteStream::new(http_body_util::StreamBody::new(futures_util::stream::iter(
+                frames,
+            )))
         }
     }
 }
@@ -131,7 +155,10 @@ fn status(exchange: &Exchange) -> StatusCode {
     }
     if let Some(given) = properties.axis2("HTTP_SC") {
         let number = given.as_integer().and_then(|number| u16::try_from(number).ok());
-        match number.and_then(|number| StatusCode::from_u16(number).ok()).filter(|status| status.as_u16() >= 200) {
+        match number
+            .and_then(|number| StatusCode::from_u16(number).ok())
+            .filter(|status| status.as_u16() >= 200)
+        {
             Some(status) => return status,
             None => tracing::warn!(
                 served_by = %exchange.served_by,
@@ -140,7 +167,11 @@ fn status(exchange: &Exchange) -> StatusCode {
             ),
         }
     }
-    let fault = exchange.message.payload.built_envelope().is_some_and(Envelope::is_fault);
+    let fault = exchange
+        .message
+        .payload
+        .built_envelope()
+        .is_some_and(Envelope::is_fault);
     if fault && !properties.axis2_is_true("FAULTS_AS_HTTP_200") {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -200,7 +231,12 @@ fn headers(exchange: &mut Exchange) -> HeaderMap {
 }
 
 fn drop_body_headers(headers: &mut HeaderMap) {
-    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_TYPE, header::TRANSFER_ENCODING] {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::TRANSFER_ENCODING,
+    ] {
         headers.remove(name);
     }
 }
@@ -210,7 +246,10 @@ fn target(exchange: &Exchange, client: Client) -> Target {
     let asked = exchange.message_type();
     let form = asked.as_deref().map_or(exchange.message.payload.form(), Form::of);
     let mut target = Target::of(form);
-    target.charset = exchange.properties.axis2_text("CHARACTER_SET_ENCODING").and_then(|name| Charset::named(&name));
+    target.charset = exchange
+        .properties
+        .axis2_text("CHARACTER_SET_ENCODING")
+        .and_then(|name| Charset::named(&name));
     if let Some(form) = clients_envelope(exchange, client) {
         target.form = form;
         target.envelope = EnvelopeRule::Always;
@@ -228,7 +267,11 @@ fn clients_envelope(exchange: &Exchange, client: Client) -> Option<Form> {
     if exchange.properties.are_of_the_request() || exchange.message.payload.is_empty() {
         return None;
     }
-    let arrived = exchange.message.arrived_as.as_deref().map_or(Form::Unknown, Form::of);
+    let arrived = exchange
+        .message
+        .arrived_as
+        .as_deref()
+        .map_or(Form::Unknown, Form::of);
     let now = exchange.message.header("content-type").map_or(arrived, Form::of);
     let other = now.is_soap() && now != wanted;
     (!arrived.is_soap() || other).then_some(wanted)
@@ -260,13 +303,20 @@ fn content_type(
     if text.is_empty() {
         form.essence().clone_into(&mut text);
     }
-    for (name, value) in media_type.parameters.iter().filter(|(name, _)| name != "charset" && name != "boundary") {
+    for (name, value) in media_type
+        .parameters
+        .iter()
+        .filter(|(name, _)| name != "charset" && name != "boundary")
+    {
         text.push_str(&format!("; {name}=\"{}\"", value.replace(['"', '\\'], "")));
     }
     if let Some(boundary) = boundary.filter(|_| form == Form::Multipart) {
         text.push_str(&format!("; boundary=\"{boundary}\""));
     }
-    let has_text = matches!(form, Form::Json | Form::Xml | Form::Soap11 | Form::Soap12 | Form::Text | Form::Unknown);
+    let has_text = matches!(
+        form,
+        Form::Json | Form::Xml | Form::Soap11 | Form::Soap12 | Form::Text | Form::Unknown
+    );
     let wanted = exchange.properties.axis2_text("setCharacterEncoding").as_deref() != Some("false");
     if has_text && wanted {
         text.push_str("; charset=");
@@ -280,7 +330,9 @@ pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
     let status = status_of(fault);
     let mut reply = plain(status, words(status), client);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        reply.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        reply
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if exchange.request.method == Method::HEAD {
         reply.body = ByteStream::empty();
@@ -291,8 +343,14 @@ pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
 /// A short answer in the language of the client.
 pub fn plain(status: StatusCode, text: &str, client: Client) -> Reply {
     let (content_type, body) = match client.speech {
-        Speech::Soap11 => ("text/xml; charset=UTF-8", soap_fault(SoapVersion::Soap11, status, text)),
-        Speech::Soap12 => ("application/soap+xml; charset=UTF-8", soap_fault(SoapVersion::Soap12, status, text)),
+        Speech::Soap11 => (
+            "text/xml; charset=UTF-8",
+            soap_fault(SoapVersion::Soap11, status, text),
+        ),
+        Speech::Soap12 => (
+            "application/soap+xml; charset=UTF-8",
+            soap_fault(SoapVersion::Soap12, status, text),
+        ),
         Speech::Rest if client.json => {
             let body = serde_json::json!({ "error": { "status": status.as_u16(), "message": text } });
             ("application/json; charset=UTF-8", Json::to_string(&body))
@@ -300,14 +358,24 @@ pub fn plain(status: StatusCode, text: &str, client: Client) -> Reply {
         Speech::Rest => ("text/plain; charset=UTF-8", format!("{text}\n")),
     };
     let mut reply = Reply::new(status);
-    reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+        .headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply.body = ByteStream::from(Bytes::from(body));
     reply
 }
 
 fn soap_fault(version: SoapVersion, status: StatusCode, text: &str) -> String {
-    let whose = if status.is_client_error() { FaultCode::Sender } else { FaultCode::Receiver };
-    let fault = SoapFault { code: Some(whose), reason: text.to_owned(), ..SoapFault::default() };
+    let whose = if status.is_client_error() {
+        FaultCode::Sender
+    } else {
+        FaultCode::Receiver
+    };
+    let fault = SoapFault {
+        code: Some(whose),
+        reason: text.to_owned(),
+        ..SoapFault::default()
+    };
     let envelope = Envelope::of_fault(version, &fault);
     envelope.tree().to_text(envelope.root())
 }
@@ -338,7 +406,9 @@ pub fn status_of(fault: &Fault) -> StatusCode {
             | code::SOAP_FAULT,
         ) => StatusCode::BAD_GATEWAY,
         Some(code::NONE_READY | code::NOT_READY) => StatusCode::SERVICE_UNAVAILABLE,
-        Some(code::BAD_QUERY | code::RECEIVER_IO_SENDING | code::RECEIVER_IO_RECEIVING) => StatusCode::BAD_REQUEST,
+        Some(code::BAD_QUERY | code::RECEIVER_IO_SENDING | code::RECEIVER_IO_RECEIVING) => {
+            StatusCode::BAD_REQUEST
+        }
         _ => by_origin,
     }
 }
@@ -350,7 +420,9 @@ fn words(status: StatusCode) -> &'static str {
         StatusCode::NOT_FOUND => "There is nothing here.",
         StatusCode::REQUEST_TIMEOUT => "The request took too long to arrive.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
-        StatusCode::BAD_GATEWAY => "The service behind this one could not be reached, or did not answer properly.",
+        StatusCode::BAD_GATEWAY => {
+            "The service behind this one could not be reached, or did not answer properly."
+        }
         StatusCode::SERVICE_UNAVAILABLE => "The service behind this one is not ready.",
         StatusCode::GATEWAY_TIMEOUT => "The service behind this one did not answer in time.",
         status if status.is_client_error() => "The request cannot be served.",

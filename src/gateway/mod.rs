@@ -1,5 +1,237 @@
 //! Serving: which resource a request belongs to, its in, out and fault side, the answer.
 
+mod answer;
 pub mod deployment_toml;
 pub mod reload;
+mod route;
+mod serve;
 pub mod settings;
+mod target;
+mod wsdl;
+
+use self::reload::Status;
+use self::serve::{Counters, Server};
+use self::settings::Settings;
+use crate::deployment::Deployment;
+use crate::flow::Worker;
+use crate::flow::runtime::{Clock, Runtime, Timeouts};
+use crate::wire::client::Client;
+use crate::wire::listen::{self, Door, Drained};
+use crate::wire::tls::{ClientTls, ServerTls};
+use crate::wire::{Incoming, Reply, Service};
+use arc_swap::ArcSwap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A gateway that serves.
+pub struct Gateway {
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    tls: Option<ServerTls>,
+    workers: Mutex<Vec<JoinHandle<Drained>>>,
+}
+
+/// What outlives deployments and is seen by all threads.
+pub struct Shared {
+    current: ArcSwap<Deployment>,
+    door: Arc<Door>,
+    counters: Arc<Counters>,
+    status: Arc<Status>,
+    draining: AtomicBool,
+}
+
+/// How the gateway is, for those who ask from outside.
+#[derive(Debug, Clone)]
+pub struct Health {
+    pub draining: bool,
+    pub generation: u64,
+    pub reload: reload::StatusNow,
+    pub connections: usize,
+    pub panics: u64,
+    /// Faults that no fault sequence answered.
+    pub unanswered_faults: u64,
+}
+
+impl Gateway {
+    /// Binds the addresses and starts the threads. When it comes back, requests are served.
+    pub fn start(
+        settings: &Settings,
+        deployment: Arc<Deployment>,
+        status: Arc<Status>,
+    ) -> Result<Gateway, String> {
+        let workers = settings.workers.max(1);
+        let tls = match &settings.tls {
+            Some(tls) => Some(
+                ServerTls::load(&tls.certificate, &tls.key, settings.server.http2)
+                    .map_err(|error| error.to_string())?,
+            ),
+            None => None,
+        };
+        let (http, plain) = bind(settings.listen, workers)?;
+        let (https, secure) = match &settings.tls {
+            Some(tls) => bind(tls.listen, workers).map(|(address, sockets)| (Some(address), sockets))?,
+            None => (None, Vec::new()),
+        };
+        let client_tls = ClientTls::new(None).map_err(|error| error.to_string())?;
+        let timeouts = Timeouts {
+            connect: settings.client.connect,
+            response: settings
+                .global_timeout
+                .unwrap_or(settings.client.response_headers),
+        };
+        let runtime = Arc::new(Runtime::new(Clock::System, fastrand::u64(..), timeouts));
+        let door = Door::new(settings.server.clone(), workers);
+        let shared = Arc::new(Shared {
+            current: ArcSwap::new(deployment),
+            door: Arc::clone(&door),
+            counters: Arc::default(),
+            status,
+            draining: AtomicBool::new(false),
+        });
+        // Each thread takes its own sockets.
+        let mut secure = secure.into_iter();
+        let sockets: Vec<_> = plain
+            .into_iter()
+            .map(|plain| Some((plain, secure.next())))
+            .collect();
+        let sockets = Mutex::new(sockets);
+        let (client_limits, grace) = (settings.client.clone(), settings.server.shutdown_grace);
+        let (for_workers, server_tls) = (Arc::clone(&shared), tls.clone());
+        let threads = listen::spawn_workers(workers, move |index| {
+            let sockets = sockets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_mut(index)
+                .and_then(Option::take);
+            let shared = Arc::clone(&for_workers);
+            let backends = Client::new(client_limits.clone(), client_tls.clone());
+            let worker = Rc::new(Worker {
+                client: Rc::new(backends),
+                runtime: Arc::clone(&runtime),
+            });
+            let server = Rc::new(Server::new(worker, Arc::clone(&shared.counters)));
+            let tls = server_tls.clone();
+            async move { work(sockets, tls, shared, server, grace).await }
+        })
+        .map_err(|error| format!("threads cannot be started: {error}"))?;
+        Ok(Gateway {
+            http,
+            https,
+            shared,
+            tls,
+            workers: Mutex::new(threads),
+        })
+    }
+
+    /// Requests that start from now on see this deployment; those that are there keep theirs.
+    pub fn swap(&self, deployment: Arc<Deployment>) {
+        self.shared.current.store(deployment);
+    }
+
+    pub fn reload_certificates(&self) -> Result<(), String> {
+        self.tls
+            .as_ref()
+            .map_or(Ok(()), |tls| tls.reload().map_err(|error| error.to_string()))
+    }
+
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Takes no new connections, lets the requests that are there end within the grace of the settings, and says how many connections had
+    /// to be cut.
+    pub fn drain(&self) -> usize {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.door.shut();
+        let threads = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_or(0, |drained| drained.cut))
+            .sum()
+    }
+}
+
+impl Shared {
+    pub fn deployment(&self) -> Arc<Deployment> {
+        self.current.load_full()
+    }
+
+    pub fn health(&self) -> Health {
+        Health {
+            draining: self.draining.load(Ordering::Relaxed),
+            generation: self.current.load().generation,
+            reload: self.status.now(),
+            connections: self.door.connections(),
+            panics: self.door.panics() + self.counters.panics.load(Ordering::Relaxed),
+            unanswered_faults: self.counters.unanswered.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<TcpListener>), String> {
+    let failed = |error: std::io::Error| format!("cannot listen on {address}: {error}");
+    let sockets = listen::bind(address, workers).map_err(failed)?;
+    let local = sockets
+        .first()
+        .map_or(Ok(address), TcpListener::local_addr)
+        .map_err(failed)?;
+    Ok((local, sockets))
+}
+
+/// One thread's work, to its end.
+async fn work(
+    sockets: Option<(TcpListener, Option<TcpListener>)>,
+    tls: Option<ServerTls>,
+    shared: Arc<Shared>,
+    server: Rc<Server>,
+    grace: Duration,
+) -> Drained {
+    let Some((plain, secure)) = sockets else {
+        return Drained::default();
+    };
+    let listening = listen::Worker::new(&shared.door);
+    let door = Rc::new(Serving { shared, server });
+    let secured = async {
+        match (secure, tls) {
+            (Some(socket), Some(tls)) => {
+                listen::serve(socket, Some(tls), Rc::clone(&listening), Rc::clone(&door)).await
+            }
+            _ => Ok(Drained::default()),
+        }
+    };
+    let (plain, secured) = tokio::join!(
+        listen::serve(plain, None, Rc::clone(&listening), Rc::clone(&door)),
+        secured
+    );
+    let mut drained = Drained::default();
+    for ended in [plain, secured] {
+        match ended {
+            Ok(ended) => {
+                drained.finished += ended.finished;
+                drained.cut += ended.cut;
+            }
+            Err(error) => tracing::error!(%error, "A listener cannot be used."),
+        }
+    }
+    if tokio::time::timeout(grace, door.server.finish()).await.is_err() {
+        tracing::warn!("Cut exchanges whose clients had their 202.");
+    }
+    drained
+}
+
+/// What one thread's connections are served by.
+struct Serving {
+    shared: Arc<Shared>,
+    server: Rc<Server>,
+}
+
+impl Service for Serving {
+    async fn serve(&self, incoming: Incoming) -> Reply {
+        self.server.serve(self.shared.deployment(), incoming).await
+    }
+}

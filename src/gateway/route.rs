@@ -1,6 +1,6 @@
 //! What follows from a request and where it was routed to: properties that are computed when somebody asks.
 
-use crate::deployment::api::{Api, Mapping, Resource, Version};
+use crate::deployment::api::{Api, Mapping, Resource, Version, full_name, version_text};
 use crate::deployment::routes::sub_path;
 use crate::deployment::uri_template::{Variables, decode};
 use crate::flow::exchange::Request;
@@ -48,7 +48,7 @@ pub enum Place {
 
 #[derive(Debug)]
 pub struct ApiFacts {
-    pub name: String,
+    pub name: Arc<str>,
     pub context: Arc<str>,
     pub version: Option<Version>,
     /// Behind context and version.
@@ -67,7 +67,7 @@ pub struct ResourceFacts {
 impl ApiFacts {
     pub fn new(api: &Api, below: usize, resource: Option<(&Resource, Variables)>) -> ApiFacts {
         ApiFacts {
-            name: api.full_name(),
+            name: Arc::clone(&api.name),
             context: Arc::clone(&api.context),
             version: api.version.clone(),
             below,
@@ -87,7 +87,10 @@ impl ApiFacts {
     fn property(&self, name: &str, request: &Request) -> Option<Value> {
         let resource = self.resource.as_ref();
         if let Some(variable) = name.strip_prefix("uri.var.") {
-            let (_, range) = resource?.variables.iter().find(|(known, _)| **known == *variable)?;
+            let (_, range) = resource?
+                .variables
+                .iter()
+                .find(|(known, _)| **known == *variable)?;
             let path = sub_path(&request.target, self.below);
             return Some(Value::text(decode(&path[range.clone()])));
         }
@@ -101,11 +104,8 @@ impl ApiFacts {
             "REST_URL_PREFIX" => Value::text(format!("{}://{}", request.scheme, request.host)),
             "REST_METHOD" => Value::text(request.method.as_str()),
             "rest.url.pattern" => Value::text(resource?.pattern.as_deref()?),
-            "SYNAPSE_REST_API" => Value::text(&self.name),
-            "SYNAPSE_REST_API_VERSION" => Value::text(match &self.version {
-                Some(Version::Url(version) | Version::Context(version)) => version,
-                None => "",
-            }),
+            "SYNAPSE_REST_API" => Value::text(full_name(&self.name, self.version.as_ref())),
+            "SYNAPSE_REST_API_VERSION" => Value::text(version_text(self.version.as_ref())),
             "SYNAPSE_REST_API_VERSION_STRATEGY" => Value::text(match &self.version {
                 Some(Version::Url(_)) => "url",
                 Some(Version::Context(_)) => "context",
@@ -132,7 +132,12 @@ impl ApiFacts {
         ];
         let mut names: Vec<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
         if let Some(resource) = &self.resource {
-            names.extend(resource.variables.iter().map(|(name, _)| format!("uri.var.{name}")));
+            names.extend(
+                resource
+                    .variables
+                    .iter()
+                    .map(|(name, _)| format!("uri.var.{name}")),
+            );
             if let Some(query) = request.query() {
                 for (name, _) in query_entries(query) {
                     let name = format!("query.param.{name}");
@@ -224,7 +229,9 @@ fn query_entries(query: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
             let piece = now.split('&').next().unwrap_or("");
             rest = now.get(piece.len() + 1..);
             at += piece.len() + 1;
-            let Some((name, _)) = piece.split_once('=') else { continue };
+            let Some((name, _)) = piece.split_once('=') else {
+                continue;
+            };
             let from = start + name.len() + 1;
             let mut to = start + piece.len();
             while let Some(next) = rest {
@@ -257,7 +264,10 @@ pub fn has_bad_escape(query: &str) -> bool {
     query_entries(query).any(|(_, range)| {
         let value = query[range].split('&').next().unwrap_or("");
         value.match_indices('%').any(|(at, _)| {
-            value.as_bytes().get(at + 1..at + 3).is_none_or(|digits| !digits.iter().all(u8::is_ascii_hexdigit))
+            value
+                .as_bytes()
+                .get(at + 1..at + 3)
+                .is_none_or(|digits| !digits.iter().all(u8::is_ascii_hexdigit))
         })
     })
 }
@@ -286,7 +296,11 @@ mod tests {
         let place = match Routes::new(&apis, &[]).find(&apis, &[], &asked) {
             Route::Resource(matched) => {
                 let resource = &apis[0].resources[matched.resource];
-                Place::Api(ApiFacts::new(&apis[0], matched.below, Some((resource, matched.variables))))
+                Place::Api(ApiFacts::new(
+                    &apis[0],
+                    matched.below,
+                    Some((resource, matched.variables)),
+                ))
             }
             Route::Elsewhere => Place::Main,
             other => panic!("{other:?}"),
@@ -300,7 +314,16 @@ mod tests {
             remote: address,
             local: address,
         };
-        Facts { request: Rc::new(request), client: Client { speech: Speech::Rest, json: false }, has_body: false, typed: false, place }
+        Facts {
+            request: Rc::new(request),
+            client: Client {
+                speech: Speech::Rest,
+                json: false,
+            },
+            has_body: false,
+            typed: false,
+            place,
+        }
     }
 
     fn check(target: &str, expected: &[(&str, &str)]) {
@@ -310,7 +333,11 @@ mod tests {
                 Some(name) => facts.axis2(name),
                 None => facts.default_scope(name),
             };
-            assert_eq!(found.map_or("(none)".to_owned(), |found| found.to_text().into_owned()), *value, "{name} of {target}");
+            assert_eq!(
+                found.map_or("(none)".to_owned(), |found| found.to_text().into_owned()),
+                *value,
+                "{name} of {target}"
+            );
         }
     }
 
@@ -341,12 +368,26 @@ mod tests {
                 ("axis2 SERVICE_PREFIX", "http://127.0.0.1:8290/"),
             ],
         );
-        check("/a/1/y", &[("rest.url.pattern", "/y/*"), ("RESOURCE_PATH", "(none)"), ("axis2 REST_URL_POSTFIX", "/y")]);
+        check(
+            "/a/1/y",
+            &[
+                ("rest.url.pattern", "/y/*"),
+                ("RESOURCE_PATH", "(none)"),
+                ("axis2 REST_URL_POSTFIX", "/y"),
+            ],
+        );
     }
 
     #[test]
     fn a_request_to_main_has_no_api() {
-        check("/else?x=1", &[("REST_METHOD", "(none)"), ("query.param.x", "(none)"), ("axis2 REST_URL_POSTFIX", "else?x=1")]);
+        check(
+            "/else?x=1",
+            &[
+                ("REST_METHOD", "(none)"),
+                ("query.param.x", "(none)"),
+                ("axis2 REST_URL_POSTFIX", "else?x=1"),
+            ],
+        );
     }
 
     #[test]
@@ -364,16 +405,31 @@ mod tests {
             ("a==b", "a", Some("=b")),
             ("", "a", None),
         ] {
-            assert_eq!(query_parameter(query, name).as_deref(), value, "{name} in {query}");
+            assert_eq!(
+                query_parameter(query, name).as_deref(),
+                value,
+                "{name} in {query}"
+            );
         }
-        assert!(has_bad_escape("a=%") && has_bad_escape("a=%zz") && !has_bad_escape("%=1") && !has_bad_escape("a=%20"));
+        assert!(
+            has_bad_escape("a=%")
+                && has_bad_escape("a=%zz")
+                && !has_bad_escape("%=1")
+                && !has_bad_escape("a=%20")
+        );
     }
 
     #[test]
     fn all_names_have_values() {
         let facts = facts("/a/1/x/7/c?q=1&q=2");
         let names = facts.default_names();
-        assert!(names.contains(&"uri.var.id".to_owned()) && names.contains(&"query.param.q".to_owned()), "{names:?}");
-        assert!(names.iter().all(|name| facts.default_scope(name).is_some()), "{names:?}");
+        assert!(
+            names.contains(&"uri.var.id".to_owned()) && names.contains(&"query.param.q".to_owned()),
+            "{names:?}"
+        );
+        assert!(
+            names.iter().all(|name| facts.default_scope(name).is_some()),
+            "{names:?}"
+        );
     }
 }

@@ -55,7 +55,9 @@ fn check(path: &str) -> Result<(), &'static str> {
         match bytes[at] {
             b'\\' => return Err("there is a backslash in the path"),
             b'%' => {
-                let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+                let digits = bytes
+                    .get(at + 1..at + 3)
+                    .and_then(|digits| std::str::from_utf8(digits).ok());
                 let byte = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
                 match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
                     None => return Err("there is a `%` without two digits behind it in the path"),
@@ -71,9 +73,16 @@ fn check(path: &str) -> Result<(), &'static str> {
     }
     // Characters written longer than they need to be pass through filters that look for them.
     let overlong = decoded.windows(2).any(|pair| {
-        matches!(pair, [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F])
+        matches!(
+            pair,
+            [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F]
+        )
     });
-    if overlong { Err("there is an overlong character in the path") } else { Ok(()) }
+    if overlong {
+        Err("there is an overlong character in the path")
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +113,16 @@ mod tests {
 
     #[test]
     fn paths_that_mean_two_things_are_refused() {
-        for target in ["/a%", "/a%2", "/a%zz", "/a%00", "/a\\b", "/%c0%ae%c0%ae/", "/%e0%80%af", "/a/%+1"] {
+        for target in [
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/a%00",
+            "/a\\b",
+            "/%c0%ae%c0%ae/",
+            "/%e0%80%af",
+            "/a/%+1",
+        ] {
             assert!(clean(target).is_err(), "{target}");
         }
         assert!(clean("/caf%C3%A9").is_ok());

@@ -23,7 +23,10 @@ pub fn answer(proxy: &Proxy, request: &Request) -> Option<Reply> {
         return None;
     }
     let query = request.query()?;
-    let (name, value) = query.split('&').next().and_then(|piece| piece.split_once('=').or(Some((piece, ""))))?;
+    let (name, value) = query
+        .split('&')
+        .next()
+        .and_then(|piece| piece.split_once('=').or(Some((piece, ""))))?;
     let name = name.to_ascii_lowercase();
     if !matches!(name.as_str(), "wsdl" | "wsdl2" | "xsd" | "policy") {
         return None;
@@ -33,9 +36,15 @@ pub fn answer(proxy: &Proxy, request: &Request) -> Option<Reply> {
         (Some(wsdl), "wsdl", "") => xml(described(wsdl, proxy, request)),
         (Some(wsdl), "wsdl" | "xsd", location) => match wsdl.resources.get(location) {
             Some(text) => xml(text.to_string()),
-            None => refusal(format!("The WSDL of {} imports nothing called {location}.", proxy.name)),
+            None => refusal(format!(
+                "The WSDL of {} imports nothing called {location}.",
+                proxy.name
+            )),
         },
-        _ => refusal(format!("The proxy {} has no description of this kind; ask for ?wsdl.", proxy.name)),
+        _ => refusal(format!(
+            "The proxy {} has no description of this kind; ask for ?wsdl.",
+            proxy.name
+        )),
     })
 }
 
@@ -45,7 +54,10 @@ fn refusal(text: String) -> Reply {
 
 fn xml(text: String) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
-    reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=UTF-8"));
+    reply.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/xml; charset=UTF-8"),
+    );
     reply.body = ByteStream::from(Bytes::from(text));
     reply
 }
@@ -57,7 +69,10 @@ fn described(wsdl: &Wsdl, proxy: &Proxy, request: &Request) -> String {
         return wsdl.text.to_string();
     };
     let address = format!("{}://{}/services/{}", request.scheme, request.host, proxy.name);
-    let nodes: Vec<NodeId> = tree.descendants(tree.document()).filter(|node| tree.is_element(*node)).collect();
+    let nodes: Vec<NodeId> = tree
+        .descendants(tree.document())
+        .filter(|node| tree.is_element(*node))
+        .collect();
     for node in nodes {
         let (namespace, local) = (tree.namespace(node), tree.local_name(node));
         let attribute = match (namespace, local) {
@@ -66,7 +81,9 @@ fn described(wsdl: &Wsdl, proxy: &Proxy, request: &Request) -> String {
             (SCHEMA, "import" | "include" | "redefine") => "schemaLocation",
             _ => continue,
         };
-        let Some(old) = tree.attribute(node, "", attribute) else { continue };
+        let Some(old) = tree.attribute(node, "", attribute) else {
+            continue;
+        };
         let new = match local {
             "address" => address.clone(),
             _ if wsdl.resources.contains_key(old) => {
@@ -121,18 +138,39 @@ mod tests {
         }
         let (status, text) = get(&proxy, "/services/Quotes?wsdl").expect("an answer");
         assert_eq!(status, 200);
-        assert!(text.contains(r#"<s:address location="https://shop.example:8253/services/Quotes"/>"#), "{text}");
-        assert!(text.contains(r#"location="https://shop.example:8253/services/Quotes?wsdl=types.xsd""#), "{text}");
-        assert!(text.contains(r#"location="http://elsewhere/x.wsdl""#) && !text.contains("backend"), "{text}");
-        assert_eq!(get(&proxy, "/services/Quotes?wsdl=types.xsd"), Some((200, "<xs/>".to_owned())));
-        assert_eq!(get(&proxy, "/services/Quotes?xsd=none").map(|(status, _)| status), Some(404));
-        assert_eq!(get(&proxy, "/services/Quotes?wsdl2").map(|(status, _)| status), Some(404));
+        assert!(
+            text.contains(r#"<s:address location="https://shop.example:8253/services/Quotes"/>"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"location="https://shop.example:8253/services/Quotes?wsdl=types.xsd""#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"location="http://elsewhere/x.wsdl""#) && !text.contains("backend"),
+            "{text}"
+        );
+        assert_eq!(
+            get(&proxy, "/services/Quotes?wsdl=types.xsd"),
+            Some((200, "<xs/>".to_owned()))
+        );
+        assert_eq!(
+            get(&proxy, "/services/Quotes?xsd=none").map(|(status, _)| status),
+            Some(404)
+        );
+        assert_eq!(
+            get(&proxy, "/services/Quotes?wsdl2").map(|(status, _)| status),
+            Some(404)
+        );
     }
 
     #[test]
     fn without_a_wsdl_it_says_so_and_other_queries_are_requests() {
         let proxy = proxy("");
-        assert_eq!(get(&proxy, "/services/Quotes?WSDL"), Some((404, "The proxy Quotes publishes no WSDL.\n".to_owned())));
+        assert_eq!(
+            get(&proxy, "/services/Quotes?WSDL"),
+            Some((404, "The proxy Quotes publishes no WSDL.\n".to_owned()))
+        );
         assert_eq!(get(&proxy, "/services/Quotes?symbol=wsdl"), None);
         assert_eq!(get(&proxy, "/services/Quotes"), None);
     }
