@@ -7,7 +7,7 @@ use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
 use crate::flow::exchange::Request;
 use crate::flow::fault::code;
-use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker};
+use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery};
 use crate::message::Message;
 use crate::message::encoding::Encoding;
 use crate::message::media_type::{Form, MediaType};
@@ -441,17 +441,7 @@ fn max_forwards(exchange: &mut Exchange) -> Option<Flow> {
 async fn deliver(exchange: &mut Exchange, endpoint: &EndpointRef) -> Outcome {
     exchange.before_backend().await?;
     let endpoint = endpoint.of(&exchange.catalog);
-    match endpoint.deliver(exchange).await {
-        Ok(_) if exchange.properties.is_true("OUT_ONLY") => Ok(Flow::Drop),
-        Ok(answer) => {
-            exchange.take(answer);
-            Ok(Flow::Turn)
-        }
-        Err(fault) => match endpoint.on_error() {
-            Some(handler) if !fault.unhandled => exchange.handle(fault, handler).await,
-            _ => Err(fault),
-        },
-    }
+    delivery::send(exchange, Some(&*endpoint), None).await
 }
 
 async fn response_side(exchange: &mut Exchange, deployment: &Deployment, sides: &Sides) -> Outcome {

@@ -2,7 +2,9 @@
 
 use super::pattern::Pattern;
 use crate::expression::Expression;
-use crate::flow::{Endpoint, EndpointId, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId, delivery};
+use crate::flow::{
+    Endpoint, EndpointId, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId, delivery,
+};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
