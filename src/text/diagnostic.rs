@@ -112,6 +112,10 @@ impl Mistakes {
             diagnostic.message.clone(),
         );
         if self.said.insert(said) {
+        if self
+            .said
+            .insert((diagnostic.code, diagnostic.span, diagnostic.message.clone()))
+        {
             self.list.push(diagnostic);
         }
     }

@@ -187,32 +187,19 @@ impl Client {
         let url = request.url.clone();
         let (request, mut upload) = prepare(request);
         let mut request = for_http1(request);
-        while let Some(mut backend) = inner.pool.take(&url.origin) {
-            let copy = replayable(&request).then(|| copy_of(&request)).flatten();
-            match backend
+        if let Some(mut backend) = inner.pool.take(&url.origin) {
+            let copy = copy_of(&request);
+            let outcome = backend
                 .exchange(request, upload.as_deref(), &times, &inner.limits)
-                .await
-            {
-                Ok(response) => return self.answer(backend, response, upload, times, &url),
-                Err(error) => {
-                    let stale = matches!(
-                        error.kind,
-                        SendErrorKind::Closed | SendErrorKind::Send | SendErrorKind::Receive
-                    ) && error.reached != Reached::Sent;
-                    match copy {
-                        Some(copy)
-                            if stale
-                                && (copy.method().is_idempotent()
-                                    || error.reached == Reached::NothingSent) =>
-                        {
-                            // One safe repeat, and on a fresh connection: another kept one may be as stale.
-                            request = copy;
-                            upload = None;
-                            break;
-                        }
-                        _ => return Err(error),
-                    }
+                .await;
+            match (outcome, copy) {
+                (Ok(response), _) => return self.answer(backend, response, upload, times, &url),
+                // One safe repeat, and on a fresh connection: another kept one may be as stale.
+                (Err(error), Some(copy)) if is_stale(&error, copy.method()) => {
+                    request = copy;
+                    upload = None;
                 }
+                (Err(error), _) => return Err(error),
             }
         }
         let connected = Box::pin(self.connect(&url, false, times.connect)).await?;
@@ -386,8 +373,17 @@ fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, Se
     Ok(request)
 }
 
-fn replayable(request: &WireRequest) -> bool {
-    request.body().body.as_bytes().is_some()
+/// Whether a kept connection failed in a way that a fresh one may mend, and without harm.
+fn is_stale(error: &SendError, method: &Method) -> bool {
+    let broke = matches!(
+        error.kind,
+        SendErrorKind::Closed | SendErrorKind::Send | SendErrorKind::Receive
+    );
+    match error.reached {
+        Reached::NothingSent => broke,
+        Reached::Unknown => broke && method.is_idempotent(),
+        Reached::Sent => false,
+    }
 }
 
 /// The same request once more, if its body can be had once more.

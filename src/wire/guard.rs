@@ -133,10 +133,11 @@ impl Rest {
                 let of_head = (*head).min(bytes.len());
                 *head -= of_head;
                 let (taken, problem) = chunks.advance(&bytes[of_head..]);
-                let mut problem = problem.map(|problem| (StreamErrorKind::Malformed, problem));
-                if problem.is_none() && limits.streamed_body > 0 && chunks.data > limits.streamed_body {
-                    problem = Some((StreamErrorKind::TooLarge, "the body is too long"));
+                if limits.streamed_body > 0 && chunks.data > limits.streamed_body {
+                    // None of these bytes: the end of the body may be among them, and it would look whole.
+                    return (of_head, Some((StreamErrorKind::TooLarge, "the body is too long")));
                 }
+                let problem = problem.map(|problem| (StreamErrorKind::Malformed, problem));
                 (of_head + taken, problem)
             }
         }

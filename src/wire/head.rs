@@ -126,13 +126,11 @@ impl HeadScanner {
                     return Err(bad("the Host is not valid"));
                 }
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                if !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::new(
-                        StatusCode::EXPECTATION_FAILED,
-                        "the expectation is not known",
-                    ));
-                }
+            6 if name.eq_ignore_ascii_case(b"expect")
+                && !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") =>
+            {
+                let reason = "the expectation is not known";
+                return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, reason));
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.body_announced {

@@ -196,7 +196,7 @@ async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     let mut idle = Alarm::default();
     let mut idle_since = Instant::now();
     let mut ending = false;
-    let outcome = poll_fn(|task| {
+    poll_fn(|task| {
         context.connection.watch(task);
         if !ending && context.connection.is_draining() {
             ending = true;
@@ -227,7 +227,6 @@ async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         Poll::Pending
     })
     .await;
-    outcome
 }
 
 /// Counts a stream of an HTTP/2 connection as long as it is being answered.
