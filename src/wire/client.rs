@@ -1,24 +1,20 @@
 //! Calling a backend: one request out, one answer back, and an exact name for whatever goes wrong between.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Uri, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
-use tokio::time::Instant;
 
 use super::connect::{Connected, Names, connect};
 use super::hop;
 use super::limits::ClientLimits;
 use super::pool::{Backend, Http1Body, Http2Body, Http2Sender, Pool};
 use super::tls::ClientTls;
+use super::upload::{Outgoing, Upload};
 use super::url::Url;
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 
@@ -192,14 +188,24 @@ impl Client {
             let outcome = backend
                 .exchange(request, upload.as_deref(), &times, &inner.limits)
                 .await;
-            match (outcome, copy) {
-                (Ok(response), _) => return self.answer(backend, response, upload, times, &url),
+            let error = match outcome {
+                Ok(response) => return self.answer(backend, response, upload, times, &url),
+                Err(error) => error,
+            };
+            // The connection has to let go of a streamed body before it can be had once more.
+            drop(backend);
+            let body = match &upload {
+                None => copy.body().again(),
+                Some(upload) => upload.again(),
+            };
+            match body {
                 // One safe repeat, and on a fresh connection: another kept one may be as stale.
-                (Err(error), Some(copy)) if is_stale(&error, copy.method()) => {
-                    request = copy;
-                    upload = None;
+                Some(body) if is_stale(&error, copy.method()) => {
+                    let (body, again) = Outgoing::new(body);
+                    request = copy.map(|_| body);
+                    upload = again;
                 }
-                (Err(error), _) => return Err(error),
+                _ => return Err(error),
             }
         }
         let connected = Box::pin(self.connect(&url, false, times.connect)).await?;
@@ -274,11 +280,7 @@ impl Client {
             }
         };
         let request = with_authority(request, &url)?;
-        let copy = if request.body().is_end_stream() {
-            copy_of(&request)
-        } else {
-            None
-        };
+        let copy = request.body().is_end_stream().then(|| copy_of(&request));
         let outcome = sender.exchange(request, upload.as_deref(), &times).await;
         let response = match (outcome, copy) {
             (Err(error), Some(copy)) if error.reached == Reached::NothingSent => {
@@ -318,12 +320,7 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
     if !headers.contains_key(HOST) {
         headers.insert(HOST, url.origin.authority.clone());
     }
-    let streams = !body.is_end_stream() && body.as_bytes().is_none();
-    let upload = streams.then(Rc::<Upload>::default);
-    let body = Outgoing {
-        body,
-        upload: upload.clone(),
-    };
+    let (body, upload) = Outgoing::new(body);
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(url.path_and_query);
@@ -386,18 +383,14 @@ fn is_stale(error: &SendError, method: &Method) -> bool {
     }
 }
 
-/// The same request once more, if its body can be had once more.
-fn copy_of(request: &WireRequest) -> Option<WireRequest> {
-    let body = request.body().body.as_bytes()?.clone();
-    let mut copy = http::Request::new(Outgoing {
-        body: ByteStream::from(body),
-        upload: None,
-    });
+/// The same request once more; a body that streams is not copied with it.
+fn copy_of(request: &WireRequest) -> WireRequest {
+    let mut copy = http::Request::new(Outgoing::new(request.body().again().unwrap_or(ByteStream::empty())).0);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    copy
 }
 
 /// What hyper lets through in an answer's head and a gateway must not.
@@ -436,51 +429,5 @@ fn into_response(mut parts: http::response::Parts, body: ByteStream) -> ClientRe
         version: parts.version,
         headers: parts.headers,
         body,
-    }
-}
-
-/// How a streamed request body is getting on.
-#[derive(Default)]
-pub(super) struct Upload {
-    pub ended: Cell<bool>,
-    pub error: RefCell<Option<StreamError>>,
-    pub progress: Cell<Option<Instant>>,
-}
-
-/// The request body as hyper takes it.
-pub(super) struct Outgoing {
-    body: ByteStream,
-    upload: Option<Rc<Upload>>,
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Some(upload) = &self.upload {
-            match &frame {
-                Poll::Ready(Some(Ok(_))) => {
-                    upload.progress.set(Some(Instant::now()));
-                    upload.ended.set(self.body.is_end_stream());
-                }
-                Poll::Ready(None) => upload.ended.set(true),
-                Poll::Ready(Some(Err(error))) => *upload.error.borrow_mut() = Some(error.clone()),
-                Poll::Pending => (),
-            }
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

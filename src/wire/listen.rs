@@ -140,6 +140,7 @@ pub struct Worker {
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next: Cell<u64>,
     refusing: Cell<usize>,
+    draining: Cell<bool>,
 }
 
 impl Worker {
@@ -151,6 +152,7 @@ impl Worker {
             connections: RefCell::default(),
             next: Cell::new(0),
             refusing: Cell::new(0),
+            draining: Cell::new(false),
         })
     }
 
@@ -179,6 +181,9 @@ impl Worker {
         let key = self.next.get();
         self.next.set(key + 1);
         let connection = Rc::<Connection>::default();
+        if self.draining.get() {
+            connection.drain();
+        }
         self.connections.borrow_mut().insert(key, Rc::clone(&connection));
         Registered {
             worker: Rc::clone(self),
@@ -188,6 +193,7 @@ impl Worker {
     }
 
     fn drain(&self) {
+        self.draining.set(true);
         for connection in self.connections.borrow().values() {
             connection.drain();
         }
@@ -274,8 +280,8 @@ pub async fn serve<S: Service>(
     drop(listener);
     let deadline = Instant::now() + worker.limits().shutdown_grace;
     let mut drained = Drained::default();
+    worker.drain();
     loop {
-        worker.drain();
         match timeout_at(deadline, connections.join_next()).await {
             Ok(Some(_)) => drained.finished += 1,
             Ok(None) => return Ok(drained),

@@ -16,6 +16,7 @@ mod pool;
 mod serve;
 pub mod server;
 pub mod tls;
+mod upload;
 pub mod url;
 
 pub use client::{Client, ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};

@@ -23,11 +23,12 @@ use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
 use super::cause::find;
-use super::client::{Inner, Outgoing, Reached, SendError, SendErrorKind, Times, Upload};
+use super::client::{Inner, Reached, SendError, SendErrorKind, Times};
 use super::connect::{Meter, Metered, is_gone};
 use super::hop;
 use super::limits::ClientLimits;
 use super::server::LocalExecutor;
+use super::upload::{Outgoing, Upload};
 use super::url::Origin;
 use crate::message::body::{StreamError, StreamErrorKind, StreamOrigin};
 

@@ -13,7 +13,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -185,16 +187,18 @@ async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.http2_ping)
         .keep_alive_timeout(limits.http2_ping);
-    let open = Rc::new(Cell::new(0usize));
+    let open = Rc::<OpenStreams>::default();
     let (answering, counting) = (Rc::clone(&context), Rc::clone(&open));
     let service = service_fn(move |request| {
         let context = Rc::clone(&answering);
-        let stream = OpenStream::new(&counting);
+        let stream = counting.open();
         async move { Ok::<_, Infallible>(context.answer2(request, stream).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
     let mut idle = Alarm::default();
     let mut idle_since = Instant::now();
+    let mut stall = Alarm::default();
+    let mut stall_checked = idle_since;
     let mut ending = false;
     poll_fn(|task| {
         context.connection.watch(task);
@@ -211,14 +215,24 @@ async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         {
             return Poll::Ready(());
         }
-        if open.get() > 0 {
-            idle_since = Instant::now();
+        let now = Instant::now();
+        if !open.is_empty() {
+            idle_since = now;
+        }
+        if stall.poll(task, stall_checked + limits.write_gap).is_ready() {
+            if open.is_stuck_since(stall_checked) {
+                tracing::debug!(remote = %context.ends.remote, "an HTTP/2 client takes nothing");
+                return Poll::Ready(());
+            }
+            stall_checked = now;
+            task.waker().wake_by_ref();
         }
         let spent = context.requests.get() >= limits.requests_per_connection;
         let idled = idle.poll(task, idle_since + limits.keep_alive_idle).is_ready();
-        if !ending && (spent || idled && open.get() == 0) {
+        if !ending && (spent || idled) {
             ending = true;
             connection.as_mut().graceful_shutdown();
+            idle_since = now;
             task.waker().wake_by_ref();
         } else if ending && idled {
             // It was told to leave and did nothing for as long again.
@@ -229,19 +243,57 @@ async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     .await;
 }
 
-/// Counts a stream of an HTTP/2 connection as long as it is being answered.
-struct OpenStream(Rc<Cell<usize>>);
+/// The streams of an HTTP/2 connection that are being answered: since when each waits for its client to take more.
+#[derive(Default)]
+struct OpenStreams {
+    waiting: RefCell<Vec<Rc<Cell<Option<Instant>>>>>,
+}
+
+impl OpenStreams {
+    fn open(self: &Rc<Self>) -> OpenStream {
+        let waiting = Rc::<Cell<Option<Instant>>>::default();
+        self.waiting.borrow_mut().push(Rc::clone(&waiting));
+        OpenStream {
+            all: Rc::clone(self),
+            waiting,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    /// Whether a client has taken nothing of an answer since then.
+    fn is_stuck_since(&self, then: Instant) -> bool {
+        self.waiting
+            .borrow()
+            .iter()
+            .any(|waiting| waiting.get().is_some_and(|since| since <= then))
+    }
+}
+
+struct OpenStream {
+    all: Rc<OpenStreams>,
+    waiting: Rc<Cell<Option<Instant>>>,
+}
 
 impl OpenStream {
-    fn new(open: &Rc<Cell<usize>>) -> Self {
-        open.set(open.get() + 1);
-        Self(Rc::clone(open))
+    /// The library asks for more only when the client has taken what it was given.
+    fn asked(&self) {
+        self.waiting.set(None);
+    }
+
+    fn gave(&self) {
+        self.waiting.set(Some(Instant::now()));
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.all
+            .waiting
+            .borrow_mut()
+            .retain(|waiting| !Rc::ptr_eq(waiting, &self.waiting));
     }
 }
 
@@ -270,7 +322,7 @@ impl<S: Service> Peer<S> {
         let ending = Ending {
             connection: Some(Rc::clone(&self.connection)),
             _in_flight: in_flight,
-            _stream: None,
+            stream: None,
         };
         let mut response = respond(reply, is_head, ending);
         if last {
@@ -301,9 +353,12 @@ impl<S: Service> Peer<S> {
         let ending = Ending {
             connection: None,
             _in_flight: in_flight,
-            _stream: Some(stream),
+            stream: Some(stream),
         };
         let mut response = respond(reply, is_head, ending);
+        if let Some(stream) = &response.body().ending.stream {
+            stream.gave();
+        }
         response.extensions_mut().clear();
         response
     }
@@ -392,6 +447,7 @@ impl<S: Service> Peer<S> {
             .filter(|authority| head::is_authority(authority.as_bytes()))
             .ok_or(bad("the authority is not valid"))?;
         parts.headers.insert(HOST, authority);
+        join_cookies(&mut parts.headers);
         let length = body.size_hint().exact();
         if length.is_some_and(|length| {
             let cap = self.worker.limits().streamed_body;
@@ -457,6 +513,21 @@ impl<S: Service> Peer<S> {
     }
 }
 
+/// HTTP/2 may split cookies over headers; elsewhere there is only one (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Up to here a body that nobody reads is read and thrown away; beyond it the connection is closed instead.
 const SMALL_BODY: u64 = 64 * 1024;
 
@@ -517,10 +588,7 @@ fn respond(reply: Reply, is_head: bool, ending: Ending) -> http::Response<ReplyB
     } else {
         headers.remove(CONTENT_LENGTH);
     }
-    let mut response = http::Response::new(ReplyBody {
-        body,
-        _ending: ending,
-    });
+    let mut response = http::Response::new(ReplyBody { body, ending });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     let phrase = reason
@@ -549,13 +617,13 @@ fn has_one_length(headers: &HeaderMap) -> bool {
 /// The body of a reply, and what is to happen when it has been handed over or given up.
 struct ReplyBody {
     body: ByteStream,
-    _ending: Ending,
+    ending: Ending,
 }
 
 struct Ending {
     connection: Option<Rc<Connection>>,
     _in_flight: Option<super::listen::InFlight>,
-    _stream: Option<OpenStream>,
+    stream: Option<OpenStream>,
 }
 
 impl Drop for Ending {
@@ -574,7 +642,14 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(stream) = &self.ending.stream {
+            stream.asked();
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let (Some(stream), Poll::Ready(Some(Ok(_)))) = (&self.ending.stream, &frame) {
+            stream.gave();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,7 @@
 //! One binary of integration tests: a module a theme.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod cli;
 mod floors;
 mod garbled;
