@@ -61,7 +61,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     })?;
     for handle in handles {
-        println!("{:?}", handle.join());
+        let drained = handle.join().map_err(|_| "a worker panicked")??;
+        drop(drained);
     }
     Ok(())
 }

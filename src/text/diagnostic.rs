@@ -112,10 +112,6 @@ impl Mistakes {
             diagnostic.message.clone(),
         );
         if self.said.insert(said) {
-        if self
-            .said
-            .insert((diagnostic.code, diagnostic.span, diagnostic.message.clone()))
-        {
             self.list.push(diagnostic);
         }
     }
