@@ -26,6 +26,7 @@ mod throw_error;
 #[cfg(test)]
 mod trial;
 mod typed;
+mod validate;
 mod variable;
 
 use crate::plan::MediatorKind;
@@ -52,6 +53,7 @@ pub static ALL: &[&MediatorKind] = &[
     &sequence::KIND,
     &switch::KIND,
     &throw_error::KIND,
+    &validate::KIND,
     &variable::KIND,
 ];
 
