@@ -304,3 +304,126 @@ impl Endpoint for HttpEndpoint {
         &self.leaf.name
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::ALL;
+    use crate::flow::testing::{ScriptedBackend, exchange, wait};
+    use crate::message::json;
+    use crate::plan::{Kinds, testing};
+
+    /// The address that is called, or why none is.
+    fn check(template: &str, properties: &[(&str, Value)], expected: &str) {
+        let kinds = Kinds {
+            mediators: &[],
+            endpoints: ALL,
+        };
+        let endpoint = format!(r#"<endpoint><http uri-template="{template}"/></endpoint>"#);
+        let planned = testing::endpoint(kinds, &endpoint, "");
+        let endpoint = planned.what.expect("the template is sound");
+        let backend = ScriptedBackend::answering("200");
+        let mut exchange = exchange("GET /client/path", planned.catalog, backend.clone());
+        for (name, value) in properties {
+            exchange.properties.set(*name, value.clone());
+        }
+        let called = match wait(endpoint.deliver(&mut exchange)) {
+            Ok(_) => backend.only().url,
+            Err(fault) => fault.reason,
+        };
+        assert_eq!(called, expected, "for {template}");
+    }
+
+    fn text(text: &str) -> Value {
+        Value::text(text)
+    }
+
+    fn json(text: &str) -> Value {
+        let limits = json::JsonLimits::default();
+        Value::Json(Arc::new(
+            json::parse(text.as_bytes(), &limits).expect("it is JSON"),
+        ))
+    }
+
+    #[test]
+    fn values_are_escaped_unless_the_template_leaves_them() {
+        let value = [("uri.var.x", text("a b/c?d"))];
+        check("http://h/{uri.var.x}", &value, "http://h/a%20b%2Fc%3Fd");
+        check("http://h/{+uri.var.x}", &value, "http://h/a%20b/c?d");
+        check(
+            "http://h/x{?uri.var.x}",
+            &value,
+            "http://h/x?uri.var.x=a%20b%2Fc%3Fd",
+        );
+    }
+
+    #[test]
+    fn a_missing_variable_is_left_out() {
+        check("http://h/a{/uri.var.x}{?query.param.y}", &[], "http://h/a");
+        check(
+            "{uri.var.x}/a",
+            &[],
+            "`/a` is not an address that can be called: it has no scheme such as http://",
+        );
+        // A property of another name is none of the template's.
+        check("http://h/{id}", &[("id", text("1"))], "http://h/");
+    }
+
+    #[test]
+    fn a_whole_address_can_be_a_variable() {
+        check(
+            "{uri.var.x}/a",
+            &[("uri.var.x", text("http://h:81/b?c=d"))],
+            "http://h:81/b?c=d/a",
+        );
+    }
+
+    #[test]
+    fn json_is_a_list_or_a_map() {
+        let list = [
+            ("uri.var.l", json("[1, \"b c\"]")),
+            ("uri.var.m", json("{\"k\": \"v\", \"n\": 2}")),
+        ];
+        check(
+            "http://h{/uri.var.l*}{?uri.var.m*}",
+            &list,
+            "http://h/1/b%20c?k=v&n=2",
+        );
+        check("http://h/{uri.var.l}", &list, "http://h/1,b%20c");
+    }
+
+    #[test]
+    fn no_value_leads_to_another_host() {
+        // S-URI-2 of the attack catalogue.
+        let refused = "the value of `uri.var.x` would change the host of the address; it must begin with `/`";
+        check(
+            "http://h{+uri.var.x}",
+            &[("uri.var.x", text(".evil.example"))],
+            refused,
+        );
+        check(
+            "http://h{+uri.var.x}",
+            &[("uri.var.x", text("@evil.example/"))],
+            refused,
+        );
+        check(
+            "http://h/{uri.var.x}",
+            &[("uri.var.x", text("//evil\r\nHost: e"))],
+            "http://h/%2F%2Fevil%0D%0AHost%3A%20e",
+        );
+    }
+
+    #[test]
+    fn the_legacy_encoding_decodes_first_and_encodes_the_whole() {
+        check(
+            "legacy-encoding:http://h/{uri.var.x}",
+            &[("uri.var.x", text("a%20b"))],
+            "http://h/a%20b",
+        );
+        check(
+            "legacy-encoding:http://h/{uri.var.x}",
+            &[("uri.var.x", text("a+b/ö"))],
+            "http://h/a%20b/%C3%B6",
+        );
+    }
+}

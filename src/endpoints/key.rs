@@ -86,3 +86,24 @@ pub async fn deliver_through(exchange: &mut Exchange, id: EndpointId, key: &str)
     exchange.depth -= 1;
     sent
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::endpoints::ALL;
+    use crate::flow::testing::{ScriptedBackend, exchange, wait};
+    use crate::plan::{Kinds, testing};
+
+    #[test]
+    fn endpoints_that_name_each_other_in_a_circle_are_a_fault() {
+        let kinds = Kinds {
+            mediators: &[],
+            endpoints: ALL,
+        };
+        let beside = r#"<endpoint name="a" key="b"/><endpoint name="b" key="a"/>"#;
+        let planned = testing::endpoint(kinds, r#"<endpoint key="a"/>"#, beside);
+        let mut exchange = exchange("GET /", planned.catalog, ScriptedBackend::new([]));
+        let fault = wait(planned.what.expect("it is sound").deliver(&mut exchange)).err();
+        assert!(fault.is_some_and(|fault| fault.reason.contains("refers to itself")));
+        assert_eq!(exchange.depth, 0);
+    }
+}

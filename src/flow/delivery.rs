@@ -730,3 +730,456 @@ fn send_and_forget(exchange: &Exchange, request: ClientRequest, url: Url) {
 }
 
 const MOST_THROWN_AWAY: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Catalog;
+    use crate::flow::testing::{Scripted, ScriptedBackend, Seen, body_text, broken_upload, exchange, wait};
+    use crate::message::body::StreamErrorKind;
+
+    struct Sent {
+        exchange: Exchange,
+        outcome: Result<Answer, Fault>,
+        seen: Vec<Seen>,
+    }
+
+    fn send(request: &str, axis2: &[(&str, &str)], delivery: &Delivery, answer: Scripted) -> Sent {
+        let backend = ScriptedBackend::new([answer]);
+        let mut exchange = exchange(request, Catalog::default(), backend.clone());
+        for (name, value) in axis2 {
+            match *name {
+                "messageType" => exchange.set_message_type(value),
+                name => exchange.properties.set_axis2(name, Value::text(value)),
+            }
+        }
+        let url = Url::parse("http://backend/a").unwrap();
+        let outcome = wait(deliver(&mut exchange, url, delivery, Patience::default()));
+        Sent {
+            seen: backend.seen(),
+            exchange,
+            outcome,
+        }
+    }
+
+    fn sent(request: &str, axis2: &[(&str, &str)], delivery: Delivery) -> Seen {
+        let sent = send(request, axis2, &delivery, Scripted::parse("200"));
+        sent.outcome.unwrap();
+        sent.seen.into_iter().next().unwrap()
+    }
+
+    fn formatted(format: Format) -> Delivery {
+        Delivery {
+            format: Some(format),
+            ..Delivery::default()
+        }
+    }
+
+    fn header<'a>(seen: &'a Seen, name: &str) -> Option<&'a str> {
+        seen.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    const JSON: &str = "POST /\ncontent-type: application/json\n\n{\"a\": 1}";
+    const SOAP11: &str = "POST /\ncontent-type: text/xml; charset=UTF-8\nsoapaction: \"urn:do\"\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><m>1</m></e:Body></e:Envelope>";
+
+    #[test]
+    fn a_suffix_is_joined_with_one_slash() {
+        // Axis2FlexibleMEPClient.send
+        for (address, suffix, joined) in [
+            ("http://h/a", "b", "http://h/a/b"),
+            ("http://h/a", "/b", "http://h/a/b"),
+            ("http://h/a/", "/b", "http://h/a/b"),
+            ("http://h/a/", "b", "http://h/a/b"),
+            ("http://h/a/", "?q=1", "http://h/a?q=1"),
+            ("http://h/a", "?q=1", "http://h/a?q=1"),
+        ] {
+            assert_eq!(join(address, suffix), joined);
+        }
+        let url = |path: &str| sent("GET /", &[("REST_URL_POSTFIX", path)], Delivery::default()).url;
+        assert_eq!(url("/b?c=d"), "http://backend/a/b?c=d");
+        assert_eq!(url(""), "http://backend/a");
+        let bare = Delivery {
+            bare: true,
+            ..Delivery::default()
+        };
+        assert_eq!(
+            sent("GET /", &[("REST_URL_POSTFIX", "/b")], bare).url,
+            "http://backend/a"
+        );
+    }
+
+    #[test]
+    fn a_soap_message_gets_no_suffix() {
+        let suffix = [("REST_URL_POSTFIX", "/b")];
+        assert_eq!(sent(SOAP11, &suffix, Delivery::default()).url, "http://backend/a");
+        assert_eq!(
+            sent(
+                &SOAP11.replace("soapaction", "x-action"),
+                &suffix,
+                Delivery::default()
+            )
+            .url,
+            "http://backend/a/b"
+        );
+        assert_eq!(
+            sent(JSON, &suffix, formatted(Format::Soap12)).url,
+            "http://backend/a"
+        );
+        assert_eq!(
+            sent(SOAP11, &suffix, formatted(Format::Rest)).url,
+            "http://backend/a/b"
+        );
+    }
+
+    #[test]
+    fn headers_go_on_except_those_of_one_hop() {
+        let seen = sent(
+            "GET /\nhost: gateway\nx-a: 1\nx-a: 2\ndate: now\nserver: s\nuser-agent: u\nauthorization: secret",
+            &[],
+            Delivery::default(),
+        );
+        assert_eq!(seen.headers.get_all("x-a").iter().count(), 2);
+        assert_eq!(
+            (header(&seen, "user-agent"), header(&seen, "authorization")),
+            (Some("u"), Some("secret"))
+        );
+        assert_eq!(
+            (
+                header(&seen, "host"),
+                header(&seen, "date"),
+                header(&seen, "server")
+            ),
+            (None, None, None)
+        );
+        let seen = sent(
+            "GET /\nhost: gateway",
+            &[("REQUEST_HOST_HEADER", "inner:81")],
+            Delivery::default(),
+        );
+        assert_eq!(header(&seen, "host"), Some("inner:81"));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_a_fault() {
+        let sent = send(
+            "GET /",
+            &[("REQUEST_HOST_HEADER", "a\r\nb: c")],
+            &Delivery::default(),
+            Scripted::parse("200"),
+        );
+        assert!(sent.outcome.is_err() && sent.seen.is_empty());
+        let sent = send(
+            &JSON.replace('1', "2"),
+            &[("ContentType", "a\r\nb: c")],
+            &Delivery::default(),
+            Scripted::parse("200"),
+        );
+        assert!(sent.outcome.is_err() && sent.seen.is_empty());
+        let sent = send(
+            "GET /",
+            &[("HTTP_METHOD", "GET / HTTP/1.1\r\n")],
+            &Delivery::default(),
+            Scripted::parse("200"),
+        );
+        assert!(sent.outcome.is_err() && sent.seen.is_empty());
+    }
+
+    #[test]
+    fn a_body_nobody_touched_goes_as_it_came() {
+        let request =
+            "POST /\ncontent-type: application/json; charset=utf-8\ncontent-encoding: gzip\n\nnot even gzip";
+        let seen = sent(request, &[], Delivery::default());
+        assert_eq!(seen.body, "not even gzip");
+        assert_eq!(
+            header(&seen, "content-type"),
+            Some("application/json; charset=utf-8")
+        );
+        assert_eq!(header(&seen, "content-encoding"), Some("gzip"));
+    }
+
+    #[test]
+    fn another_message_type_writes_the_body_anew() {
+        let seen = sent(JSON, &[("messageType", "application/xml")], Delivery::default());
+        assert_eq!(seen.body, "<jsonObject><a>1</a></jsonObject>");
+        assert_eq!(header(&seen, "content-type"), Some("application/xml"));
+        let axis2 = [
+            ("messageType", "application/xml"),
+            ("CHARACTER_SET_ENCODING", "ISO-8859-1"),
+        ];
+        let seen = sent(&JSON.replace("1", "\"ö\""), &axis2, Delivery::default());
+        assert_eq!(
+            header(&seen, "content-type"),
+            Some("application/xml; charset=ISO-8859-1")
+        );
+        assert!(seen.body.windows(1).any(|byte| byte == [0xF6]), "{:?}", seen.body);
+        let seen = sent(
+            JSON,
+            &[("ContentType", "application/vnd.mine")],
+            Delivery::default(),
+        );
+        assert_eq!(
+            (header(&seen, "content-type"), &*seen.body),
+            (Some("application/vnd.mine"), &b"{\"a\": 1}"[..])
+        );
+    }
+
+    #[test]
+    fn formats_write_soap_and_plain_xml() {
+        let seen = sent(&JSON.replace("POST", "PUT"), &[], formatted(Format::Soap11));
+        assert_eq!(seen.method, Method::POST);
+        assert_eq!(header(&seen, "content-type"), Some("text/xml; charset=UTF-8"));
+        assert_eq!(header(&seen, "soapaction"), Some("\"\""));
+        assert!(
+            String::from_utf8_lossy(&seen.body).contains("<soapenv:Body><jsonObject>"),
+            "{:?}",
+            seen.body
+        );
+        let seen = sent(SOAP11, &[], formatted(Format::Soap12));
+        assert_eq!(
+            header(&seen, "content-type"),
+            Some("application/soap+xml; charset=UTF-8; action=\"urn:do\"")
+        );
+        assert_eq!(header(&seen, "soapaction"), None);
+        assert!(
+            String::from_utf8_lossy(&seen.body).contains("http://www.w3.org/2003/05/soap-envelope"),
+            "{:?}",
+            seen.body
+        );
+        let seen = sent(SOAP11, &[], formatted(Format::Soap11));
+        assert_eq!(
+            (header(&seen, "soapaction"), seen.body.starts_with(b"<e:Envelope")),
+            (Some("\"urn:do\""), true)
+        );
+        let seen = sent(SOAP11, &[], formatted(Format::Pox));
+        assert_eq!(
+            (header(&seen, "content-type"), &*seen.body),
+            (Some("application/xml; charset=UTF-8"), &b"<m>1</m>"[..])
+        );
+    }
+
+    #[test]
+    fn format_get_makes_a_query_of_the_body() {
+        let request = "POST /\ncontent-type: application/xml\n\n<getQuote><symbol>A &amp; B</symbol><n>2</n></getQuote>";
+        let seen = sent(request, &[], formatted(Format::Get));
+        assert_eq!((seen.method, seen.body.len()), (Method::GET, 0));
+        assert_eq!(seen.url, "http://backend/a/getQuote?symbol=A%20%26%20B&n=2");
+    }
+
+    #[test]
+    fn some_methods_and_properties_send_no_body() {
+        let body_of =
+            |request: &str, axis2: &[(&str, &str)]| sent(request, axis2, Delivery::default()).body.len();
+        assert_eq!(body_of("GET /\n\nx", &[]), 0);
+        assert_eq!(body_of("DELETE /\n\nx", &[]), 1);
+        assert_eq!(body_of("DELETE /\n\nx", &[("NO_ENTITY_BODY", "true")]), 0);
+        assert_eq!(body_of("POST /\n\nx", &[("NO_ENTITY_BODY", "true")]), 0);
+        assert_eq!(body_of("POST /", &[]), 0);
+    }
+
+    #[test]
+    fn an_answer_takes_its_type_from_the_request_when_it_has_none() {
+        let sent = send(JSON, &[], &Delivery::default(), Scripted::parse("200\n\n{}"));
+        assert_eq!(sent.outcome.unwrap().payload.form(), Form::Json);
+        let sent = send(
+            JSON,
+            &[],
+            &Delivery::default(),
+            Scripted::parse("200\ncontent-type: text/plain\n\n{}"),
+        );
+        assert_eq!(sent.outcome.unwrap().payload.form(), Form::Text);
+    }
+
+    #[test]
+    fn failures_have_synapses_base_codes_and_say_what_may_be_sent_again() {
+        for (kind, reached, code, state, retry) in [
+            (
+                SendErrorKind::Connect,
+                Reached::NothingSent,
+                101_503,
+                "0",
+                Retry::Safe,
+            ),
+            (
+                SendErrorKind::ConnectTimeout,
+                Reached::NothingSent,
+                101_508,
+                "0",
+                Retry::Safe,
+            ),
+            (
+                SendErrorKind::Closed,
+                Reached::Unknown,
+                101_505,
+                "3",
+                Retry::IfIdempotent,
+            ),
+            (
+                SendErrorKind::Protocol,
+                Reached::Sent,
+                101_506,
+                "4",
+                Retry::IfIdempotent,
+            ),
+            (
+                SendErrorKind::Receive,
+                Reached::Sent,
+                101_501,
+                "4",
+                Retry::IfIdempotent,
+            ),
+        ] {
+            let sent = send("GET /", &[], &Delivery::default(), Scripted::fails(kind, reached));
+            let fault = sent.outcome.err().unwrap();
+            assert_eq!(
+                (fault.number(), fault.origin, fault.retry),
+                (Some(code), Origin::Backend, retry)
+            );
+            assert_eq!(
+                sent.exchange
+                    .properties
+                    .text("PROTOCOL_STATE_ON_FAILURE")
+                    .as_deref(),
+                Some(state)
+            );
+        }
+        // A stream that has begun to flow cannot be sent again.
+        let refused = Scripted::fails(SendErrorKind::Connect, Reached::NothingSent);
+        assert_eq!(
+            send(JSON, &[], &Delivery::default(), refused)
+                .outcome
+                .err()
+                .unwrap()
+                .retry,
+            Retry::No
+        );
+    }
+
+    #[test]
+    fn a_client_that_breaks_off_is_to_blame_itself() {
+        for (kind, status) in [
+            (StreamErrorKind::Closed, 400),
+            (StreamErrorKind::TimedOut, 408),
+            (StreamErrorKind::TooLarge, 413),
+        ] {
+            let backend = ScriptedBackend::answering("200");
+            let mut exchange = exchange(JSON, Catalog::default(), backend.clone());
+            exchange.message.payload = Payload::stream(
+                Some(MediaType::parse("application/json")),
+                Encoding::Identity,
+                broken_upload(kind),
+            );
+            let url = Url::parse("http://backend/a").unwrap();
+            let fault = wait(deliver(
+                &mut exchange,
+                url,
+                &Delivery::default(),
+                Patience::default(),
+            ))
+            .err()
+            .unwrap();
+            assert_eq!(
+                (fault.origin, fault.status, fault.retry),
+                (Origin::Client, Some(status), Retry::No)
+            );
+            assert_eq!(exchange.properties.get("PROTOCOL_STATE_ON_FAILURE"), None);
+        }
+    }
+
+    #[test]
+    fn discard_concerns_timeouts_alone() {
+        let fail = |answer: Scripted| {
+            let mut exchange = exchange("GET /", Catalog::default(), ScriptedBackend::new([answer]));
+            let url = Url::parse("http://backend/a").unwrap();
+            let patience = Patience {
+                response: Some(Duration::from_millis(100)),
+                discard: true,
+            };
+            wait(deliver(&mut exchange, url, &Delivery::default(), patience))
+                .err()
+                .unwrap()
+        };
+        let fault = fail(Scripted::Silent);
+        assert_eq!(
+            (fault.number(), fault.unhandled, fault.status),
+            (Some(101_504), true, Some(504))
+        );
+        let fault = fail(Scripted::fails(SendErrorKind::Connect, Reached::NothingSent));
+        assert_eq!(
+            (fault.number(), fault.unhandled, fault.status),
+            (Some(101_503), false, None)
+        );
+    }
+
+    #[test]
+    fn a_soap_fault_in_the_answer_is_a_fault_when_asked_for() {
+        let answer = "500\ncontent-type: text/xml\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><e:Fault><faultcode>e:Server</faultcode><faultstring>no stock</faultstring></e:Fault></e:Body></e:Envelope>";
+        let fault_of = |forced: bool| {
+            let backend = ScriptedBackend::answering(answer);
+            let mut exchange = exchange(SOAP11, Catalog::default(), backend);
+            if forced {
+                exchange
+                    .properties
+                    .set("FORCE_ERROR_ON_SOAP_FAULT", Value::text("true"));
+            }
+            let url = Url::parse("http://backend/a").unwrap();
+            wait(deliver(
+                &mut exchange,
+                url,
+                &Delivery::default(),
+                Patience::default(),
+            ))
+            .err()
+        };
+        let fault = fault_of(true).unwrap();
+        assert_eq!(
+            (fault.number(), fault.reason.as_str()),
+            (Some(500_000), "no stock")
+        );
+        assert!(fault_of(false).is_none());
+    }
+
+    #[test]
+    fn addressing_is_written_into_the_envelope() {
+        let delivery = Delivery {
+            addressing: Some(AddressingVersion::Final),
+            ..formatted(Format::Soap11)
+        };
+        let seen = sent(SOAP11, &[], delivery);
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        assert!(body.contains("<wsa:To>http://backend/a</wsa:To>"), "{body}");
+        assert!(
+            body.contains("<wsa:Action>urn:do</wsa:Action>") && body.contains("<wsa:MessageID>urn:uuid:"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn without_chunking_the_length_is_known() {
+        let backend = ScriptedBackend::answering("200");
+        let mut exchange = exchange(JSON, Catalog::default(), backend.clone());
+        let pieces = futures_util::stream::iter(
+            ["ab", "cd"].map(|piece| Ok(http_body::Frame::data(bytes::Bytes::from(piece)))),
+        );
+        let body = ByteStream::new(http_body_util::StreamBody::new(pieces));
+        exchange.message.payload = Payload::stream(
+            Some(MediaType::parse("application/json")),
+            Encoding::Identity,
+            body,
+        );
+        exchange
+            .properties
+            .set_axis2("DISABLE_CHUNKING", Value::text("true"));
+        let url = Url::parse("http://backend/a").unwrap();
+        wait(deliver(
+            &mut exchange,
+            url,
+            &Delivery::default(),
+            Patience::default(),
+        ))
+        .unwrap();
+        assert!(backend.only().sized);
+        assert_eq!(backend.only().body, "abcd");
+        // What was kept serves another attempt.
+        assert_eq!(body_text(&mut exchange), "");
+    }
+}
