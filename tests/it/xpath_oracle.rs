@@ -1,4 +1,6 @@
 //! XPath answers held against libxml2's (`tests/oracle/xpath_pairs.py` makes the file and describes it).
+//!
+//! `MYELIN_XPATH_PAIRS` names another file of pairs, made with another seed.
 
 use std::collections::HashMap;
 
@@ -25,7 +27,11 @@ fn ask_all(make: impl Fn(&str) -> Document) {
         .with("s", "urn:s");
     let (mut asked, mut departures, mut wrong) = (0, 0, Vec::new());
     let mut document = None;
-    for line in PAIRS.lines().filter(|line| !line.starts_with('#')) {
+    let pairs = match std::env::var_os("MYELIN_XPATH_PAIRS") {
+        Some(file) => std::fs::read_to_string(file).expect("a file of pairs"),
+        None => PAIRS.to_string(),
+    };
+    for line in pairs.lines().filter(|line| !line.starts_with('#')) {
         let parts: Vec<&str> = line.split('\t').collect();
         match parts[..] {
             ["document", text] => document = Some(make(&from_json(text))),
@@ -66,6 +72,11 @@ fn ask_all(make: impl Fn(&str) -> Document) {
 fn departs(expression: &str, expected: &str, answer: &str) -> bool {
     // 4.4: a number is digits with a point perhaps; libxml2 also takes an exponent.
     if matches!(expression, "number('1e3')" | "//*[number() = number()]") {
+        return true;
+    }
+    // 2.2 and 5: what is inside an element follows its attributes and is not below them; libxml2 begins behind the element.
+    if expression.contains("following::") && (expression.contains('@') || expression.contains("attribute::"))
+    {
         return true;
     }
     // 5.4: the order of namespace nodes is anybody's choice.

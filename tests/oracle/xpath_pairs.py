@@ -1,6 +1,6 @@
 """Asks libxml2 a few thousand XPath 1.0 questions and writes its answers to xpath_pairs.txt.
 
-    pip install lxml && python3 tests/oracle/xpath_pairs.py
+    pip install lxml && python3 tests/oracle/xpath_pairs.py [seed file]
 
 tests/it/xpath_oracle.rs asks Myelin the same. The seed is fixed: the same libxml2 gives the same file.
 
@@ -12,10 +12,11 @@ start, 5l the text behind it, 5n:prefix a namespace node. Answers: nodes `[1 2@i
 import json
 import os
 import random
+import sys
 
 from lxml import etree
 
-RANDOM = random.Random(19991116)
+RANDOM = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 19991116)
 NAMESPACES = {"p": "urn:p", "q": "urn:q", "s": "urn:s"}
 
 DOCUMENTS = [
@@ -242,7 +243,7 @@ def main():
                 continue
             lines.append("\t".join(["ask", str(numbers[context]), json.dumps(question, ensure_ascii=True), result]))
             asked += 1
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "xpath_pairs.txt")
+    path = sys.argv[2] if len(sys.argv) > 2 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "xpath_pairs.txt")
     version = ".".join(map(str, etree.LIBXML_VERSION))
     with open(path, "w", encoding="ascii") as file:
         file.write(f"# {asked} answers of libxml2 {version}, made by xpath_pairs.py\n")

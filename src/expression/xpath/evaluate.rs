@@ -118,7 +118,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                 for part in parts {
                     nodes.extend(self.nodes(part, context, Need::All)?);
                 }
-                self.put_in_order(&mut nodes);
+                self.put_in_order(&mut nodes)?;
                 Ok(Value::Nodes(nodes))
             }
             Expression::Call(function, arguments) => self.call(*function, arguments, context),
@@ -136,7 +136,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                     .host
                     .call(prefix, name, &values)
                     .map_err(|reason| self.error(reason))?;
-                Ok(self.take(answer))
+                self.take(answer)
             }
             Expression::Path(path) => Ok(Value::Nodes(self.path(path, context, Need::All)?)),
         }
@@ -152,7 +152,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                     .host
                     .variable(prefix, name)
                     .map_err(|reason| self.error(reason))?;
-                return Ok(self.take(answer));
+                return self.take(answer);
             }
         };
         let node = self.focus.tree.and(node);
@@ -396,7 +396,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                 result.extend(nodes);
             }
             if !in_order && result.len() >= bound {
-                self.put_in_order(&mut result);
+                self.put_in_order(&mut result)?;
                 bound = bound.max(result.len() * 2);
             }
             if !result.is_empty() && (need == Need::Any || (need == Need::First && in_order)) {
@@ -404,7 +404,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
             }
         }
         if !in_order {
-            self.put_in_order(&mut result);
+            self.put_in_order(&mut result)?;
         }
         let stays_apart = matches!(
             step.axis,
@@ -546,13 +546,15 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                     .any(|above| above == other.node))
     }
 
-    fn put_in_order(&self, nodes: &mut NodeSet) {
+    fn put_in_order(&mut self, nodes: &mut NodeSet) -> Outcome<()> {
+        let size = nodes.len() as u64;
         let key = |node: &XPathNode| (node.tree, self.tree(*node).position(node.node), node.namespace);
         if nodes.windows(2).all(|pair| key(&pair[0]) < key(&pair[1])) {
-            return;
+            return Ok(());
         }
         nodes.sort_unstable_by_key(key);
         nodes.dedup();
+        self.charge(4 * size)
     }
 
     /// Pays for looking at nodes, or ends the evaluation.
@@ -571,8 +573,8 @@ impl<'e, 'h> Evaluation<'e, 'h> {
     }
 
     /// A value of the host as one of ours.
-    fn take(&mut self, value: HostValue) -> Value<'e> {
-        match value {
+    fn take(&mut self, value: HostValue) -> Outcome<Value<'e>> {
+        Ok(match value {
             HostValue::Nothing => Value::Nothing,
             HostValue::Text(text) => Value::Text(Cow::Owned(text)),
             HostValue::Number(number) => Value::Number(number),
@@ -580,7 +582,7 @@ impl<'e, 'h> Evaluation<'e, 'h> {
             HostValue::Boolean(boolean) => Value::Boolean(boolean),
             HostValue::Here(nodes) => {
                 let mut nodes = nodes.into_iter().map(|node| XPathNode::new(0, node)).collect();
-                self.put_in_order(&mut nodes);
+                self.put_in_order(&mut nodes)?;
                 Value::Nodes(nodes)
             }
             HostValue::Nodes(tree, nodes) => {
@@ -589,10 +591,10 @@ impl<'e, 'h> Evaluation<'e, 'h> {
                     .into_iter()
                     .map(|node| XPathNode::new(number, node))
                     .collect();
-                self.put_in_order(&mut nodes);
+                self.put_in_order(&mut nodes)?;
                 Value::Nodes(nodes)
             }
-        }
+        })
     }
 
     fn number_of(&mut self, tree: Arc<XmlTree>) -> u32 {

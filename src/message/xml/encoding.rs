@@ -80,6 +80,9 @@ fn is(label: &[u8], names: &[&str]) -> bool {
 /// The encoding named by an XML declaration in an encoding that agrees with ASCII.
 fn declared_encoding(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(b"<?xml")?;
+    if !is_space(*rest.first()?) {
+        return None;
+    }
     let end = memchr::memmem::find(rest, b"?>")?;
     let declaration = &rest[..end];
     let mut from = 0;
