@@ -112,6 +112,8 @@ struct Sides {
     fault: Option<Arc<Sequence>>,
     /// A proxy's fault sequence stands in the place of `fault`, an API's in front of it.
     proxy: bool,
+    /// Of a resource.
+    methods: Option<api::Methods>,
 }
 
 async fn exchange(
@@ -297,6 +299,7 @@ impl Sides {
             outward: of(&resource.out_sequence),
             fault: of(&resource.fault_sequence),
             proxy: false,
+            methods: Some(resource.methods),
         }
     }
 
@@ -308,6 +311,7 @@ impl Sides {
             outward: of(&proxy.out_sequence),
             fault: of(&proxy.fault_sequence),
             proxy: true,
+            methods: None,
         }
     }
 
@@ -319,6 +323,7 @@ impl Sides {
             outward: Some(main),
             fault: None,
             proxy: false,
+            methods: None,
         }
     }
 
@@ -329,6 +334,7 @@ impl Sides {
             outward: None,
             fault: None,
             proxy: false,
+            methods: None,
         }
     }
 
@@ -400,7 +406,7 @@ async fn request_side(exchange: &mut Exchange, deployment: &Deployment, sides: &
             flow => return Ok(flow),
         }
     }
-    if let Some(turned) = max_forwards(exchange) {
+    if let Some(turned) = max_forwards(exchange, sides) {
         return Ok(turned);
     }
     if let Some(inward) = &sides.inward {
@@ -416,7 +422,7 @@ async fn request_side(exchange: &mut Exchange, deployment: &Deployment, sides: &
 }
 
 /// A declared OPTIONS counts `Max-Forwards` down, and is answered here at 0.
-fn max_forwards(exchange: &mut Exchange) -> Option<Flow> {
+fn max_forwards(exchange: &mut Exchange, sides: &Sides) -> Option<Flow> {
     if exchange.request.method != Method::OPTIONS {
         return None;
     }
@@ -428,10 +434,12 @@ fn max_forwards(exchange: &mut Exchange) -> Option<Flow> {
         }
         None => {
             exchange.message.headers.clear();
-            exchange
-                .message
-                .headers
-                .insert(header::ALLOW, HeaderValue::from_static("OPTIONS"));
+            if let Some(allow) = sides
+                .methods
+                .and_then(|methods| HeaderValue::from_str(&methods.allow()).ok())
+            {
+                exchange.message.headers.insert(header::ALLOW, allow);
+            }
             Some(Flow::Respond)
         }
     }
@@ -598,4 +606,538 @@ fn soap_action(headers: &HeaderMap, media_type: Option<&MediaType>) -> Option<Ar
         .map(|action| action.trim().trim_matches('"'))
         .or_else(|| media_type?.action.as_deref())?;
     (!action.is_empty()).then(|| Arc::from(action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{self, LoadOptions};
+    use crate::flow::testing::{Scripted, ScriptedBackend, broken_upload, wait, worker};
+    use crate::flow::{Catalog, Mediator, Step};
+    use crate::message::body::{ByteStream, StreamErrorKind};
+    use crate::text::{FileId, Span};
+    use crate::wire::Scheme;
+    use crate::wire::client::{Reached, SendErrorKind};
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use http::{HeaderName, Version};
+
+    fn deploy(artifacts: &str) -> Arc<Deployment> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let xml = format!("<definitions xmlns=\"http://ws.apache.org/ns/synapse\">{artifacts}</definitions>");
+        std::fs::write(folder.path().join("a.xml"), xml).expect("a file");
+        let loaded = deployment::load(&[folder.path().to_path_buf()], &LoadOptions::default());
+        let mistakes: Vec<&String> = loaded.mistakes.iter().map(|mistake| &mistake.message).collect();
+        loaded.deployment.unwrap_or_else(|| panic!("{mistakes:?}"))
+    }
+
+    /// `POST /path`, headers, an empty line, a body.
+    fn incoming(request: &str) -> Incoming {
+        let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+        let mut lines = head.lines();
+        let (method, target) = lines
+            .next()
+            .and_then(|line| line.split_once(' '))
+            .expect("METHOD /path");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("gateway:8290"));
+        for line in lines {
+            let (name, value) = line.split_once(": ").expect("a header");
+            let name: HeaderName = name.parse().expect("a name");
+            headers.append(name, value.parse().expect("a value"));
+        }
+        let address = "127.0.0.1:8290".parse().expect("an address");
+        Incoming {
+            method: method.parse().expect("a method"),
+            target: target.parse().expect("a target"),
+            version: Version::HTTP_11,
+            scheme: Scheme::Http,
+            remote: address,
+            local: address,
+            headers,
+            body: ByteStream::from(Bytes::copy_from_slice(body.as_bytes())),
+        }
+    }
+
+    struct Answered {
+        status: u16,
+        reason: Option<String>,
+        headers: HeaderMap,
+        body: String,
+    }
+
+    fn ask_with(deployment: Arc<Deployment>, incoming: Incoming, backend: Rc<ScriptedBackend>) -> Answered {
+        let server = Server::new(worker(backend), Arc::default());
+        wait(async {
+            let reply = server.serve(deployment, incoming).await;
+            let (body, _) = reply.body.collect(1 << 20).await.expect("a body");
+            server.finish().await;
+            Answered {
+                status: reply.status.as_u16(),
+                reason: reply.reason,
+                headers: reply.headers,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            }
+        })
+    }
+
+    fn ask(artifacts: &str, request: &str, backend: &str) -> Answered {
+        ask_with(
+            deploy(artifacts),
+            incoming(request),
+            ScriptedBackend::answering(backend),
+        )
+    }
+
+    fn check(artifacts: &str, request: &str, backend: &str, expected: &str) {
+        let answered = ask(artifacts, request, backend);
+        assert_eq!(
+            format!("{} {}", answered.status, answered.body),
+            expected,
+            "{request} to {artifacts}"
+        );
+    }
+
+    fn api(inward: &str, rest: &str) -> String {
+        format!(
+            r#"<api name="A" context="/a"><resource methods="GET POST OPTIONS"><inSequence>{inward}</inSequence>{rest}</resource></api>"#
+        )
+    }
+
+    const SEND: &str = r#"<send><endpoint><address uri="http://backend/x"/></endpoint></send>"#;
+    const CALL: &str = r#"<call><endpoint><address uri="http://backend/x"/></endpoint></call>"#;
+    const FAIL: &str = r#"<throwError type="OWN" errorMessage="no"/>"#;
+    const SAY: &str = r#"<payloadFactory media-type="text"><format>said</format></payloadFactory><respond/>"#;
+
+    #[test]
+    fn what_is_not_answered_gets_202_without_a_body_or_headers() {
+        for steps in ["", "<drop/>", r#"<property name="RESPONSE" value="true"/>"#] {
+            let answered = ask(
+                &api(steps, ""),
+                "POST /a\ncontent-type: text/plain\nx-own: 1\n\nhello",
+                "200",
+            );
+            assert_eq!(
+                (answered.status, &*answered.body, answered.headers.len()),
+                (202, "", 0),
+                "{steps}"
+            );
+        }
+        check(
+            r#"<api name="A" context="/a"><resource/></api>"#,
+            "POST /a\n\nhello",
+            "200",
+            "202 ",
+        );
+    }
+
+    #[test]
+    fn a_response_that_is_dropped_or_left_gets_202_too() {
+        for out in ["<drop/>", r#"<property name="x" value="1"/>"#] {
+            check(
+                &api(SEND, &format!("<outSequence>{out}</outSequence>")),
+                "GET /a",
+                "200\n\nanswer",
+                "202 ",
+            );
+        }
+    }
+
+    #[test]
+    fn a_response_goes_through_the_out_side_or_back_as_it_is() {
+        check(
+            &api(SEND, ""),
+            "GET /a",
+            "404\ncontent-type: text/plain\n\ngone",
+            "404 gone",
+        );
+        check(
+            &api(SEND, "<outSequence><send/></outSequence>"),
+            "GET /a",
+            "200\ncontent-type: text/plain\n\nanswer",
+            "200 answer",
+        );
+        check(
+            &api(SEND, &format!("<outSequence>{SAY}</outSequence>")),
+            "GET /a",
+            "200\n\nanswer",
+            "200 said",
+        );
+        check(
+            &api(&format!("{CALL}<respond/>"), "<outSequence><drop/></outSequence>"),
+            "GET /a",
+            "201\ncontent-type: text/plain\n\nmade",
+            "201 made",
+        );
+    }
+
+    #[test]
+    fn receive_takes_the_place_of_the_out_side() {
+        let artifacts = format!(
+            r#"{}<sequence name="taken">{SAY}</sequence>"#,
+            api(
+                r#"<send receive="taken"><endpoint><address uri="http://backend/x"/></endpoint></send>"#,
+                "<outSequence><drop/></outSequence>"
+            )
+        );
+        check(&artifacts, "GET /a", "200\n\nanswer", "200 said");
+    }
+
+    #[test]
+    fn an_out_side_that_sends_gets_another_response() {
+        let out = format!(
+            r#"<outSequence><filter source="$ctx:twice" regex="yes"><then><send/></then>
+               <else><property name="twice" value="yes"/>{SEND}</else></filter></outSequence>"#
+        );
+        let backend = ScriptedBackend::new([
+            Scripted::parse("200\ncontent-type: text/plain\n\none"),
+            Scripted::parse("200\ncontent-type: text/plain\n\ntwo"),
+        ]);
+        let answered = ask_with(deploy(&api(SEND, &out)), incoming("GET /a"), Rc::clone(&backend));
+        assert_eq!(
+            (answered.status, &*answered.body, backend.seen().len()),
+            (200, "two", 2)
+        );
+    }
+
+    #[test]
+    fn main_sees_requests_and_responses() {
+        let main = format!(
+            r#"<sequence name="main"><in>{SEND}</in><out><property name="X-Out" value="1" scope="transport"/><send/></out></sequence>"#
+        );
+        let answered = ask(&main, "GET /else", "200\ncontent-type: text/plain\n\nanswer");
+        assert_eq!(
+            (
+                answered.status,
+                &*answered.body,
+                answered.headers.contains_key("x-out")
+            ),
+            (200, "answer", true)
+        );
+        check("", "GET /else", "200", "404 There is nothing here.\n");
+    }
+
+    #[test]
+    fn pre_mediate_runs_for_requests_and_for_responses() {
+        let pre = |steps: &str| {
+            format!(
+                r#"{}<sequence name="pre-mediate">{steps}</sequence>"#,
+                api(SEND, "")
+            )
+        };
+        let seen = pre(
+            r#"<in><property name="seen" value="in"/></in><out><property name="X-Pre" expression="$ctx:seen" scope="transport"/></out>"#,
+        );
+        let answered = ask(&seen, "GET /a", "200\n\nanswer");
+        assert_eq!(
+            answered.headers.get("x-pre").map(HeaderValue::as_bytes),
+            Some(&b"in"[..])
+        );
+        check(&pre("<drop/>"), "GET /a", "200\n\nanswer", "202 ");
+    }
+
+    #[test]
+    fn a_fault_goes_to_the_resources_sequence_then_to_fault() {
+        let own = format!("<faultSequence>{SAY}</faultSequence>");
+        let fault = r#"<sequence name="fault"><payloadFactory media-type="text"><format>common</format></payloadFactory><respond/></sequence>"#;
+        check(&api(FAIL, &own), "GET /a", "200", "200 said");
+        check(
+            &format!("{}{fault}", api(FAIL, &own)),
+            "GET /a",
+            "200",
+            "200 said",
+        );
+        check(
+            &format!("{}{fault}", api(FAIL, "")),
+            "GET /a",
+            "200",
+            "200 common",
+        );
+        check(
+            &format!(
+                "{}{fault}",
+                api(FAIL, &format!("<faultSequence>{FAIL}</faultSequence>"))
+            ),
+            "GET /a",
+            "200",
+            "200 common",
+        );
+    }
+
+    #[test]
+    fn a_fault_in_the_out_side_goes_to_the_resources_sequence_again() {
+        let rest = format!("<outSequence>{FAIL}</outSequence><faultSequence>{SAY}</faultSequence>");
+        check(&api(SEND, &rest), "GET /a", "200\n\nanswer", "200 said");
+        let rest = format!("<outSequence>{FAIL}</outSequence><faultSequence>{SEND}</faultSequence>");
+        // The fault sequence sends, its response fails again: it does not go round for ever.
+        check(
+            &api(SEND, &rest),
+            "GET /a",
+            "200\n\nanswer",
+            "500 The message could not be processed.\n",
+        );
+    }
+
+    #[test]
+    fn an_onerror_that_fails_leaves_the_fault_to_the_resources_sequence() {
+        let artifacts = format!(
+            r#"{}<sequence name="steps" onError="broken">{FAIL}</sequence><sequence name="broken">{FAIL}</sequence>"#,
+            api(
+                r#"<sequence key="steps"/>"#,
+                &format!("<faultSequence>{SAY}</faultSequence>")
+            )
+        );
+        check(&artifacts, "GET /a", "200", "200 said");
+    }
+
+    #[test]
+    fn a_fault_that_nobody_answers_gets_its_status() {
+        check(
+            &api(FAIL, ""),
+            "GET /a",
+            "200",
+            "500 The message could not be processed.\n",
+        );
+        check(
+            &api(FAIL, "<faultSequence><drop/></faultSequence>"),
+            "GET /a",
+            "200",
+            "500 The message could not be processed.\n",
+        );
+        for (kind, status) in [
+            (SendErrorKind::Connect, 502),
+            (SendErrorKind::ConnectTimeout, 504),
+            (SendErrorKind::Timeout, 504),
+            (SendErrorKind::Closed, 502),
+            (SendErrorKind::Protocol, 502),
+        ] {
+            let backend = ScriptedBackend::new([Scripted::fails(kind.clone(), Reached::Unknown)]);
+            let answered = ask_with(deploy(&api(SEND, "")), incoming("GET /a"), backend);
+            assert_eq!(answered.status, status, "{kind:?}");
+            assert!(!answered.body.contains("backend/x"), "{}", answered.body);
+        }
+    }
+
+    #[test]
+    fn an_unanswered_fault_speaks_the_clients_language() {
+        let answered = ask(
+            &api(FAIL, ""),
+            "POST /a\ncontent-type: application/json\n\n{}",
+            "200",
+        );
+        assert_eq!(
+            answered.body,
+            r#"{"error":{"status":500,"message":"The message could not be processed."}}"#
+        );
+        let answered = ask(&api(FAIL, ""), "POST /a\ncontent-type: text/xml\n\n<a/>", "200");
+        assert!(
+            answered.body.contains("Fault") && answered.body.contains("schemas.xmlsoap.org/soap/envelope"),
+            "{}",
+            answered.body
+        );
+    }
+
+    #[test]
+    fn a_fault_sequence_may_answer_with_a_status_alone() {
+        let ack = r#"<faultSequence><property name="HTTP_SC" value="503" scope="axis2"/><property name="X-Why" value="full" scope="transport"/>
+            <property name="NIO-ACK-Requested" value="true" scope="axis2"/></faultSequence>"#;
+        let answered = ask(
+            &api(FAIL, ack),
+            "POST /a\ncontent-type: text/plain\n\nhello",
+            "200",
+        );
+        assert_eq!((answered.status, &*answered.body), (503, ""));
+        assert!(answered.headers.contains_key("x-why") && !answered.headers.contains_key("content-type"));
+    }
+
+    #[test]
+    fn what_the_client_sent_wrong_is_its_own_fault() {
+        let reads = api(r#"<property name="x" expression="//a"/><respond/>"#, "");
+        let answered = ask(&reads, "POST /a\ncontent-type: application/xml\n\n<a", "200");
+        assert_eq!(answered.status, 400);
+        let mut request = incoming("POST /a\ncontent-type: application/xml");
+        request.body = broken_upload(StreamErrorKind::TimedOut);
+        assert_eq!(
+            ask_with(deploy(&reads), request, ScriptedBackend::answering("200")).status,
+            408
+        );
+        check(
+            &api("<respond/>", ""),
+            "GET /a/%zz",
+            "200",
+            "400 The path of the request is not valid.\n",
+        );
+        let fault = r#"<sequence name="fault"><property name="X-Code" expression="$ctx:ERROR_CODE" scope="transport"/><respond/></sequence>"#;
+        let answered = ask(&format!("{}{fault}", api("<drop/>", "")), "GET /a?x=%", "200");
+        assert_eq!(
+            (
+                answered.status,
+                answered.headers.get("x-code").map(HeaderValue::as_bytes)
+            ),
+            (400, Some(&b"400"[..]))
+        );
+    }
+
+    #[test]
+    fn a_panic_ends_only_its_own_exchange() {
+        struct Panics;
+        #[async_trait(?Send)]
+        impl Mediator for Panics {
+            async fn mediate(&self, _: &mut Exchange) -> Outcome {
+                panic!("on purpose")
+            }
+        }
+        let span = Span::new(FileId(0), 0..0);
+        let step = Step {
+            element: "panic",
+            span,
+            mediator: Box::new(Panics),
+        };
+        let main = Arc::new(Sequence {
+            named: true,
+            ..Sequence::branch("main", vec![step])
+        });
+        let catalog = Catalog {
+            sequences: vec![main],
+            ..Catalog::default()
+        };
+        let handlers = deployment::Handlers {
+            main: Some(crate::flow::SequenceId(0)),
+            ..Default::default()
+        };
+        let deployment = Arc::new(Deployment::new(catalog, Vec::new(), Vec::new(), handlers, 1));
+        let answered = ask_with(deployment, incoming("GET /x"), ScriptedBackend::answering("200"));
+        assert_eq!(
+            (answered.status, &*answered.body),
+            (500, "The message could not be processed.\n")
+        );
+    }
+
+    #[test]
+    fn headers_of_a_request_stay_behind_when_it_is_turned_round() {
+        let answered = ask(
+            &api("<respond/>", ""),
+            "POST /a\ncontent-type: text/plain\naccept: */*\ncookie: a=b\nauthorization: x\nx-own: 1\nx-own: 2\n\nhello",
+            "200",
+        );
+        let names: Vec<String> = answered
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        assert_eq!(
+            names,
+            [r#"content-type="text/plain""#, r#"x-own="1""#, r#"x-own="2""#]
+        );
+        assert_eq!((answered.status, &*answered.body), (200, "hello"));
+    }
+
+    #[test]
+    fn status_and_reason_follow_synapses_rules() {
+        let set = |properties: &str| api(&format!("{CALL}{properties}<respond/>"), "");
+        let property =
+            |name: &str, value: &str| format!(r#"<property name="{name}" value="{value}" scope="axis2"/>"#);
+        let answered = ask(&set(""), "GET /a", "200 Fine\n\nx");
+        assert_eq!((answered.status, answered.reason.as_deref()), (200, Some("Fine")));
+        let answered = ask(&set(&property("HTTP_SC", "418")), "GET /a", "200 Fine\n\nx");
+        assert_eq!((answered.status, answered.reason), (418, None));
+        let answered = ask(&set(&property("HTTP_SC_DESC", "Own")), "GET /a", "200\n\nx");
+        assert_eq!(answered.reason.as_deref(), Some("Own"));
+        assert_eq!(
+            ask(&set(&property("HTTP_SC", "wrong")), "GET /a", "200\n\nx").status,
+            200
+        );
+        assert_eq!(
+            ask(&set(&property("HTTP_SC", "99999")), "GET /a", "200\n\nx").status,
+            200
+        );
+    }
+
+    #[test]
+    fn a_get_answers_without_a_body_until_the_mark_is_removed() {
+        check(&api("<respond/>", ""), "GET /a?x=1", "200", "200 ");
+        check(&api(SAY, ""), "GET /a", "200", "200 said");
+    }
+
+    #[test]
+    fn a_soap_client_gets_its_own_envelope_back() {
+        let proxy = r#"<proxy name="P"><target><endpoint><address uri="http://backend/x"/></endpoint></target></proxy>"#;
+        let soap11 = "POST /services/P\ncontent-type: text/xml\nsoapaction: \"urn:a\"\n\n\
+            <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><a/></e:Body></e:Envelope>";
+        let soap12 = "<e:Envelope xmlns:e=\"http://www.w3.org/2003/05/soap-envelope\"><e:Body><b/></e:Body></e:Envelope>";
+        let answered = ask(
+            proxy,
+            soap11,
+            &format!("200\ncontent-type: application/soap+xml\n\n{soap12}"),
+        );
+        assert!(
+            answered
+                .body
+                .contains("http://schemas.xmlsoap.org/soap/envelope/")
+                && answered.body.contains("<b/>"),
+            "{}",
+            answered.body
+        );
+        assert_eq!(
+            answered.headers.get("content-type").map(HeaderValue::as_bytes),
+            Some(&b"text/xml; charset=UTF-8"[..])
+        );
+        let answered = ask(proxy, soap11, "200\ncontent-type: application/json\n\n{\"c\":1}");
+        assert!(
+            answered.body.contains("Envelope") && answered.body.contains("<c>1</c>"),
+            "{}",
+            answered.body
+        );
+    }
+
+    #[test]
+    fn a_client_that_only_wants_its_202_does_not_wait() {
+        let accepted = format!(r#"<property name="FORCE_SC_ACCEPTED" value="true" scope="axis2"/>{SEND}"#);
+        let backend = ScriptedBackend::new([Scripted::Silent]);
+        let request = incoming("POST /a\ncontent-type: text/plain\n\nhello");
+        let answered = ask_with(deploy(&api(&accepted, "")), request, Rc::clone(&backend));
+        assert_eq!((answered.status, &*answered.body), (202, ""));
+        assert_eq!(backend.only().body, "hello");
+    }
+
+    #[test]
+    fn options_counts_max_forwards_down() {
+        let artifacts = api(
+            r#"<property name="X-Left" expression="$trp:Max-Forwards" scope="transport"/><respond/>"#,
+            "",
+        );
+        let answered = ask(&artifacts, "OPTIONS /a\nmax-forwards: 3", "200");
+        assert_eq!(
+            answered.headers.get("x-left").map(HeaderValue::as_bytes),
+            Some(&b"2"[..])
+        );
+        let answered = ask(&artifacts, "OPTIONS /a\nmax-forwards: 0", "200");
+        assert_eq!(
+            (
+                answered.status,
+                answered.headers.get("allow").map(HeaderValue::as_bytes)
+            ),
+            (200, Some(&b"GET, POST"[..]))
+        );
+    }
+
+    #[test]
+    fn the_handlers_answer_where_an_api_has_no_resource() {
+        let api = r#"<api name="A" context="/a"><resource methods="GET" uri-template="/x"><inSequence><respond/></inSequence></resource></api>"#;
+        check(api, "GET /a/y", "200", "404 ");
+        let answered = ask(api, "POST /a/x", "200");
+        assert_eq!(
+            (
+                answered.status,
+                answered.headers.get("allow").map(HeaderValue::as_bytes)
+            ),
+            (405, Some(&b"GET"[..]))
+        );
+        let handlers = format!(
+            r#"{api}<sequence name="_resource_mismatch_handler_"><property name="HTTP_SC" value="404" scope="axis2"/>{SAY}</sequence>
+               <sequence name="_method_not_allowed_handler_"><property name="HTTP_SC" value="405" scope="axis2"/>{SAY}</sequence>"#
+        );
+        check(&handlers, "GET /a/y", "200", "404 said");
+        check(&handlers, "POST /a/x", "200", "405 said");
+    }
 }
