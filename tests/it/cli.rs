@@ -185,3 +185,152 @@ fn an_element_is_explained_and_an_unknown_one_gets_a_suggestion() {
     assert!(err.contains("did you mean `localEntry`?"), "{err}");
     assert!(ran(good.path(), &["explain", "ejb"]).2.contains("need a JVM"));
 }
+
+/// A `myelin run` on ports of its own choice; ended when dropped.
+struct Running {
+    child: std::process::Child,
+    http: String,
+    health: String,
+    block: String,
+}
+
+impl Running {
+    fn start(folder: &Path, arguments: &[&str]) -> Running {
+        use std::io::{BufRead, BufReader};
+        let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
+            .current_dir(folder)
+            .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::fs::File::create(folder.join(".log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut block = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for line in lines.by_ref().map_while(Result::ok) {
+            block.push_str(&line);
+            block.push('\n');
+            if line.starts_with("  try ") {
+                break;
+            }
+        }
+        let address = |word: &str| {
+            let line = block.lines().find(|line| line.trim_start().starts_with(word));
+            let url = line.and_then(|line| line.split("//").nth(1)).unwrap_or_default();
+            url.split('/').next().unwrap_or_default().to_owned()
+        };
+        Running {
+            http: address("http "),
+            health: address("health "),
+            child,
+            block,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Asks until the answer holds this; there is no other way to see that a reload is through.
+    fn wait_for(&self, path: &str, expected: &str) {
+        let start = std::time::Instant::now();
+        while !get(&self.http, path).contains(expected) {
+            assert!(start.elapsed().as_secs() < 20, "no `{expected}` at {path}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn wait_for_log(folder: &Path, expected: &str) -> String {
+    let start = std::time::Instant::now();
+    loop {
+        let log = std::fs::read_to_string(folder.join(".log")).unwrap();
+        if log.lines().any(|line| line.contains(expected)) && log.ends_with('\n') {
+            return log;
+        }
+        assert!(start.elapsed().as_secs() < 20, "no `{expected}` in\n{log}");
+        std::thread::yield_now();
+    }
+}
+
+fn answering(text: &str) -> String {
+    format!(
+        "<api xmlns=\"{NAMESPACE}\" name=\"a\" context=\"/a\"><resource methods=\"GET\"><inSequence>\
+         <payloadFactory media-type=\"json\"><format>{{\"text\": \"{text}\"}}</format><args/></payloadFactory>\
+         <respond/></inSequence></resource></api>"
+    )
+}
+
+#[test]
+fn a_folder_is_served_and_reloaded_and_a_broken_save_keeps_what_serves() {
+    let served = folder(&[("a.xml", &answering("one"))]);
+    let mut running = Running::start(served.path(), &[]);
+    assert!(running.block.contains("has     1 API"), "{}", running.block);
+    let first_request = format!("try     curl -i http://{}/a\n", running.http);
+    assert!(running.block.contains(&first_request), "{}", running.block);
+    running.wait_for("/a", "{\"text\": \"one\"}");
+    assert!(get(&running.health, "/healthz").starts_with("HTTP/1.1 200"));
+
+    std::fs::write(served.path().join("a.xml"), answering("two")).unwrap();
+    running.wait_for("/a", "{\"text\": \"two\"}");
+
+    std::fs::write(served.path().join("a.xml"), format!("<api xmlns=\"{NAMESPACE}\"")).unwrap();
+    let log = wait_for_log(served.path(), "not taken up");
+    assert!(log.contains("a.xml:1:"), "{log}");
+    assert!(get(&running.http, "/a").contains("{\"text\": \"two\"}"));
+
+    running.signal("-TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn without_watching_a_hang_up_reloads_and_an_interrupt_ends() {
+    let served = folder(&[("a.xml", &answering("one"))]);
+    let mut running = Running::start(served.path(), &["--no-watch", "--log-format", "json"]);
+    running.wait_for("/a", "one");
+    std::fs::write(served.path().join("a.xml"), answering("two")).unwrap();
+    running.signal("-HUP");
+    running.wait_for("/a", "two");
+    let log = wait_for_log(served.path(), "reloaded");
+    let line = log.lines().find(|line| line.contains("reloaded")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["message"], "reloaded");
+    assert_eq!(line["generation"].as_u64(), Some(1));
+    running.signal("-INT");
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_address_that_is_taken_refuses_the_start() {
+    let served = folder(&[("a.xml", &answering("one"))]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, err) = ran(served.path(), &["run", "--listen", &address]);
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains(&format!("cannot listen on {address}")), "{err}");
+}
