@@ -7,11 +7,13 @@ use super::load::{self, KINDS, LoadOptions};
 use super::resources::Resources;
 use super::walk::Stamp;
 use crate::flow::testing::{ScriptedBackend, Seen, exchange, wait};
-use crate::flow::{Catalog, Exchange, Flow, Outcome, SequenceId};
+use crate::flow::{Catalog, EndpointId, Exchange, Flow, Outcome, SequenceId, TemplateId};
 use crate::message::format::{Body, Target};
 use crate::message::media_type::Form;
 use crate::message::payload::{BuildContext, Payload};
-use crate::plan::{Attr, Child, Children, Element, Example, Support, element};
+use crate::message::properties::Value;
+use crate::plan::planner::{Lookup, Unset};
+use crate::plan::{Attr, Child, Children, Element, Example, Planner, Support, element};
 use crate::text::{Mistakes, Sources, render};
 use http::HeaderMap;
 use std::rc::Rc;
@@ -64,6 +66,71 @@ fn examples_together_use_every_attribute_and_child() {
         );
     }
     assert!(missing.is_empty(), "no example uses {}", missing.join(", "));
+}
+
+/// An attribute that is in the table, stands in an example and is never asked for would be a promise that nobody keeps.
+#[test]
+fn whatever_stands_in_an_example_is_read() {
+    let mut unread = Vec::new();
+    for kind in KINDS.mediators {
+        for example in kind.examples {
+            let definitions = parsed(example);
+            let mut planner = Planner::new(KINDS, &Nowhere, Sources::default());
+            for artifact in definitions.elements() {
+                let name = artifact
+                    .get("name")
+                    .or(artifact.get("key"))
+                    .unwrap_or("")
+                    .to_owned();
+                let names = &mut planner.names;
+                match artifact.name.as_str() {
+                    "sequence" => _ = names.sequences.insert(name, (SequenceId(0), artifact.span)),
+                    "endpoint" => _ = names.endpoints.insert(name, (EndpointId(0), artifact.span)),
+                    "template" => _ = names.templates.insert(name, (TemplateId(0), artifact.span)),
+                    _ => _ = planner.entries.insert(name, Value::text("<x/>")),
+                }
+            }
+            planner.sources.add("example.xml", text_of(example));
+            let steps = definitions.elements().last().expect("the example stands last");
+            planner.steps(steps);
+            let mut found = Vec::new();
+            named(steps, kind.element, &mut found);
+            for element in found {
+                note_unread(element, kind.attributes, &kind.children, &mut unread);
+            }
+        }
+    }
+    assert!(unread.is_empty(), "nobody reads {}", unread.join(", "));
+}
+
+fn note_unread(element: &Element, attributes: &[Attr], children: &Children, unread: &mut Vec<String>) {
+    for attribute in &element.attributes {
+        let known = attributes.iter().find(|known| known.name == attribute.name);
+        if known.is_some_and(|known| known.support == Support::Full) && !attribute.read.get() {
+            unread.push(format!("{}@{}", element.name, attribute.name));
+        }
+    }
+    for child in children.elements.iter().filter(|child| !child.endpoint) {
+        for inner in element.all(child.element) {
+            note_unread(inner, child.attributes, &child.children, unread);
+        }
+    }
+}
+
+struct Nowhere;
+
+impl Lookup for Nowhere {
+    fn resource(&self, _: &str) -> Option<(String, String)> {
+        None
+    }
+
+    fn resource_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn resolve(&self, _: &str) -> Result<Option<String>, Unset> {
+        Ok(None)
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod cli;
 mod floors;
 mod garbled;
+mod reference;
 mod wire_backends;
 mod wire_desync;
 mod wire_http2;
