@@ -26,9 +26,9 @@ pub static KIND: MediatorKind = MediatorKind {
         Attr::optional(
             "level",
             Shape::Choice(&["simple", "headers", "full", "custom"]),
-            "What is written about the message.",
+            "What is written about the message. Without it but with a `message`, only the template is written.",
         )
-        .default("simple; only the template if there is a `message`"),
+        .default("simple"),
         Attr::optional(
             "category",
             Shape::Choice(&["INFO", "DEBUG", "TRACE", "WARN", "ERROR", "FATAL"]),

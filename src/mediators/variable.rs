@@ -29,7 +29,11 @@ pub static KIND: MediatorKind = MediatorKind {
             Shape::Expression,
             "Gives the value, when there is no `value`.",
         ),
-        Attr::optional("type", Shape::Choice(TYPES), "What the value is.").default("STRING for a constant"),
+        Attr::optional(
+            "type",
+            Shape::Choice(TYPES),
+            "What the value is. Without it, a constant is a STRING.",
+        ),
         Attr::optional(
             "action",
             Shape::Choice(&["set", "remove"]),

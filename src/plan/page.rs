@@ -15,16 +15,23 @@ pub fn reference(
          notes.\n\n\
          `myelin explain ELEMENT` prints one of these pages. This file is written from the code: `UPDATE=1 cargo test reference`.\n",
     );
-    let chapters: [(&str, Vec<String>); 3] = [
-        ("Artifacts", artifacts.iter().map(|kind| artifact(kind)).collect()),
-        ("Mediators", mediators.iter().map(|kind| mediator(kind)).collect()),
-        ("Endpoints", endpoints.iter().map(|kind| endpoint(kind)).collect()),
+    let artifacts = artifacts.iter().map(|kind| (kind.summary, artifact(kind)));
+    let mediators = mediators.iter().map(|kind| (kind.summary, mediator(kind)));
+    let endpoints = endpoints.iter().map(|kind| (kind.summary, endpoint(kind)));
+    let chapters: [(&str, Vec<(&str, String)>); 3] = [
+        ("Artifacts", artifacts.collect()),
+        ("Mediators", mediators.collect()),
+        ("Endpoints", endpoints.collect()),
     ];
     for (title, pages) in chapters {
-        page.push_str(&format!("\n# {title}\n"));
-        for text in pages {
+        page.push_str(&format!("\n# {title}\n\n"));
+        for (summary, text) in &pages {
+            let element = text.lines().next().unwrap_or("").trim_start_matches("# ");
+            page.push_str(&format!("* {element}: {summary}\n"));
+        }
+        for (_, text) in &pages {
             page.push('\n');
-            page.push_str(&lowered(&text));
+            page.push_str(&lowered(text));
         }
     }
     page
@@ -119,11 +126,12 @@ fn attributes_list(page: &mut String, attributes: &[Attr], indent: &str) {
 /// Tables may refer to themselves: a child is shown with its own children once.
 fn inside(page: &mut String, children: &Children, depth: usize, seen: &mut Vec<*const Child>) {
     let indent = "  ".repeat(depth);
-    for child in children.elements {
-        if seen.contains(&std::ptr::from_ref(child)) {
-            page.push_str(&format!("{indent}* `<{}>`, as above\n", child.element));
-            continue;
-        }
+    let (fresh, known): (Vec<_>, Vec<_>) = children
+        .elements
+        .iter()
+        .partition(|child| !seen.contains(&std::ptr::from_ref(*child)));
+    seen.extend(fresh.iter().map(|child| std::ptr::from_ref(*child)));
+    for child in fresh {
         page.push_str(&format!("{indent}* `<{}>`{}", child.element, standing(child)));
         match child.support {
             Support::Full => page.push_str(&format!(": {}", child.about)),
@@ -132,9 +140,15 @@ fn inside(page: &mut String, children: &Children, depth: usize, seen: &mut Vec<*
         page.push('\n');
         attributes_list(page, child.attributes, &format!("{indent}  "));
         if !child.endpoint {
-            seen.push(std::ptr::from_ref(child));
             inside(page, &child.children, depth + 1, seen);
         }
+    }
+    if !known.is_empty() {
+        let names: Vec<String> = known
+            .iter()
+            .map(|child| format!("`<{}>`", child.element))
+            .collect();
+        page.push_str(&format!("{indent}* {} as above\n", names.join(", ")));
     }
     let else_inside = match (children.steps, children.any, children.text) {
         (true, ..) => "mediators",
