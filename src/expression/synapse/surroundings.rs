@@ -156,3 +156,109 @@ fn answer(value: XPathValue<'_>) -> XPathAnswer {
     };
     XPathAnswer { text, nodes }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expression, Template};
+    use super::*;
+    use crate::expression::World;
+    use crate::message::Message;
+    use crate::message::json::ConversionSettings;
+    use crate::message::payload::{Payload, PayloadLimits};
+    use crate::message::properties::Properties;
+    use crate::message::xml::Namespaces;
+
+    #[derive(Default)]
+    struct Nowhere {
+        limits: PayloadLimits,
+        conversion: ConversionSettings,
+    }
+
+    impl World for Nowhere {
+        fn entry(&self, key: &str) -> Option<Value> {
+            (key == "gov:/limit.json").then(|| Value::text(r#"{"limit":7}"#))
+        }
+        fn config(&self, name: &str) -> Option<&str> {
+            (name == "zone").then_some("eu")
+        }
+        fn environment(&self, name: &str) -> Option<&str> {
+            (name == "MYELIN_SECRET_DB").then_some("secret")
+        }
+        fn file(&self, _: &str) -> Option<&str> {
+            None
+        }
+        fn server(&self) -> (&str, &str) {
+            ("host", "127.0.0.1")
+        }
+        fn now_millis(&self) -> i64 {
+            1
+        }
+        fn new_message_id(&self) -> String {
+            String::new()
+        }
+        fn limits(&self) -> &PayloadLimits {
+            &self.limits
+        }
+        fn conversion(&self) -> &ConversionSettings {
+            &self.conversion
+        }
+        fn query(&self) -> Option<&str> {
+            None
+        }
+    }
+
+    fn check(payload: Payload, text: &str, expected: &str) {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-count", http::HeaderValue::from_static("3"));
+        let mut message = Message::new(headers, payload);
+        let mut properties = Properties::default();
+        properties.set("uri.var.id", Value::text("42"));
+        properties.set("query.param.q", Value::text("word"));
+        properties.variables.set("total", Value::Integer(5));
+        let world = Nowhere::default();
+        let mut scope = Scope {
+            message: &mut message,
+            properties: &properties,
+            world: &world,
+        };
+        let expression = Expression::compile(text, &Namespaces::new()).unwrap();
+        assert_eq!(expression.evaluate(&mut scope).text(), expected, "{text}");
+        let template =
+            Template::compile(&format!("<{}>", format_args!("${{{text}}}")), &Namespaces::new()).unwrap();
+        assert_eq!(template.render(&mut scope), format!("<{expected}>"));
+    }
+
+    fn json() -> Payload {
+        Payload::bytes(Form::Json, r#"{"order":{"id":7,"lines":[{"n":1},{"n":2}]}}"#)
+    }
+
+    fn xml() -> Payload {
+        Payload::bytes(
+            Form::Xml,
+            "<order><id>7</id><line><n>1</n></line><line><n>2</n></line></order>",
+        )
+    }
+
+    #[test]
+    fn a_message_is_asked_for_what_it_has() {
+        check(json(), "payload.order.id + vars.total", "12");
+        check(json(), "payload.order.lines[?(@.n > 1)].n", "[2]");
+        check(json(), "headers.X-Count + 1", "4");
+        check(json(), "params.pathParams.id", "42");
+        check(json(), "params.queryParams.q", "word");
+        check(json(), "configs.zone", "eu");
+        check(json(), "registry('gov:/limit.json').limit", "7");
+        check(json(), "wso2-vault('db')", "secret");
+        check(json(), "xpath('//id')", "7");
+        check(json(), "xpath('$var:total')", "5");
+        check(Payload::empty(), "payload.order.id", "");
+    }
+
+    #[test]
+    fn xml_is_seen_as_json_and_by_xpath() {
+        check(xml(), "payload.order.id", "7");
+        check(xml(), "payload.order.line[1].n", "2");
+        check(xml(), "xpath('//line[2]/n')", "2");
+        check(xml(), "length(payload.order.line)", "2");
+    }
+}

@@ -74,14 +74,18 @@ struct Reader<'t> {
     depth: usize,
 }
 
+/// What is open, and from where on its items or members wait. They move into a container of the right size when it
+/// is closed, which costs less than containers that grow.
 enum Open {
-    Array(Vec<Json>),
-    Object(Object, String),
+    Array(usize),
+    Object(usize),
 }
 
 impl Reader<'_> {
     fn document(mut self) -> Result<Json, JsonError> {
         let mut open: Vec<Open> = Vec::new();
+        let mut items: Vec<Json> = Vec::new();
+        let mut members: Vec<(String, Json)> = Vec::new();
         loop {
             self.skip_white_space();
             let mut value = match self.bytes.get(self.at) {
@@ -91,8 +95,8 @@ impl Reader<'_> {
                     if self.next_is(b'}') {
                         Json::Object(Object::new())
                     } else {
-                        let key = self.key()?;
-                        open.push(Open::Object(Object::new(), key));
+                        open.push(Open::Object(members.len()));
+                        members.push((self.key()?, Json::Null));
                         continue;
                     }
                 }
@@ -101,7 +105,7 @@ impl Reader<'_> {
                     if self.next_is(b']') {
                         Json::Array(Vec::new())
                     } else {
-                        open.push(Open::Array(Vec::new()));
+                        open.push(Open::Array(items.len()));
                         continue;
                     }
                 }
@@ -115,42 +119,42 @@ impl Reader<'_> {
             // The value is whole: hand it to what is open around it, closing all that ends here.
             loop {
                 self.skip_white_space();
-                match open.last_mut() {
+                value = match open.last() {
                     None if self.at == self.bytes.len() => return Ok(value),
                     None => return Err(self.mistake("there is something after the value")),
-                    Some(Open::Array(items)) => {
+                    Some(Open::Array(from)) => {
                         items.push(value);
                         match self.bytes.get(self.at) {
                             Some(b',') => {
                                 self.at += 1;
                                 break;
                             }
-                            Some(b']') => self.at += 1,
+                            Some(b']') => Json::Array(items.drain(*from..).collect()),
                             _ => return Err(self.mistake("a comma or `]` is missing")),
                         }
                     }
-                    Some(Open::Object(members, key)) => {
-                        members.insert(std::mem::take(key), value);
+                    Some(Open::Object(from)) => {
+                        if let Some((_, waiting)) = members.last_mut() {
+                            *waiting = value;
+                        }
                         match self.bytes.get(self.at) {
                             Some(b',') => {
                                 self.at += 1;
                                 self.skip_white_space();
-                                let next = self.key()?;
-                                if let Some(Open::Object(_, key)) = open.last_mut() {
-                                    *key = next;
-                                }
+                                members.push((self.key()?, Json::Null));
                                 break;
                             }
-                            Some(b'}') => self.at += 1,
+                            Some(b'}') => {
+                                let mut object = Object::with_capacity(members.len() - from);
+                                object.extend(members.drain(*from..));
+                                Json::Object(object)
+                            }
                             _ => return Err(self.mistake("a comma or `}` is missing")),
                         }
                     }
-                }
-                value = match open.pop() {
-                    Some(Open::Array(items)) => Json::Array(items),
-                    Some(Open::Object(members, _)) => Json::Object(members),
-                    None => return Err(self.mistake("a bracket is closed that was not opened")),
                 };
+                self.at += 1;
+                open.pop();
             }
         }
     }
