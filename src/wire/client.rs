@@ -250,10 +250,7 @@ impl Client {
             uploading,
         );
         hop::strip_received(&mut parts.headers);
-        let body = match body.finish_if_empty() {
-            None => ByteStream::empty(),
-            Some(body) => ByteStream::new(body),
-        };
+        let body = body.into_stream();
         debug_assert!(length.is_none() || body.exact_length() == length);
         Ok(into_response(parts, body))
     }

@@ -29,7 +29,8 @@ pub(super) fn strip_received(headers: &mut HeaderMap) {
 
 /// Removes the standard hop-by-hop headers. `TE: trailers` stays, as it says that trailers are welcome.
 pub(super) fn strip_standard(headers: &mut HeaderMap) {
-    if headers.is_empty() {
+    // Most messages have none, and looking each up by its hash costs more than one walk over what is there.
+    if !headers.keys().any(is_standard) {
         return;
     }
     for name in [
@@ -55,6 +56,21 @@ pub(super) fn strip_standard(headers: &mut HeaderMap) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+fn is_standard(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "te"
+    )
 }
 
 /// Removes what must not come in a trailer: framing, routing, authentication.

@@ -30,7 +30,7 @@ use super::limits::ClientLimits;
 use super::server::LocalExecutor;
 use super::upload::{Outgoing, Upload};
 use super::url::Origin;
-use crate::message::body::{StreamError, StreamErrorKind, StreamOrigin};
+use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 
 pub(super) struct Pool {
     idle: Duration,
@@ -272,6 +272,8 @@ pub(super) struct Http1Body {
     gap: Duration,
     waiting_since: Option<Instant>,
     alarm: Alarm,
+    /// The first of it, which often came with the head.
+    first: Option<Result<Frame<Bytes>, StreamError>>,
 }
 
 enum Driven {
@@ -307,16 +309,28 @@ impl Http1Body {
             gap,
             waiting_since: None,
             alarm,
+            first: None,
         }
     }
 
-    /// Gives the connection back at once when there is nothing to read.
-    pub fn finish_if_empty(mut self) -> Option<Self> {
-        if !self.incoming.is_end_stream() {
-            return Some(self);
+    /// Takes what came with the head. A body that is here whole gives its connection back at once.
+    pub fn into_stream(mut self) -> ByteStream {
+        if self.incoming.is_end_stream() {
+            self.finish();
+            return ByteStream::empty();
         }
-        self.finish();
-        None
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self).poll_frame(&mut nobody) {
+            Poll::Ready(Some(Ok(frame))) if self.incoming.is_end_stream() && frame.is_data() => {
+                return frame
+                    .into_data()
+                    .map_or_else(|_| ByteStream::empty(), ByteStream::from);
+            }
+            Poll::Ready(None) => return ByteStream::empty(),
+            Poll::Ready(first) => self.first = first,
+            Poll::Pending => (),
+        }
+        ByteStream::new(self)
     }
 
     fn finish(&mut self) {
@@ -424,6 +438,9 @@ impl Body for Http1Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first));
+        }
         match this.poll_incoming(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.waiting_since = None;
@@ -461,11 +478,18 @@ impl Body for Http1Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.first.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let hint = self.incoming.size_hint();
+        match (&self.first, hint.exact()) {
+            (None, _) => hint,
+            (Some(Ok(first)), Some(rest)) => {
+                SizeHint::with_exact(rest + first.data_ref().map_or(0, |data| data.len() as u64))
+            }
+            (Some(_), _) => SizeHint::default(),
+        }
     }
 }
 
