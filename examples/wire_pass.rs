@@ -62,7 +62,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     for handle in handles {
         let drained = handle.join().map_err(|_| "a worker panicked")??;
-        drop(drained);
+        if drained.cut > 0 {
+            return Err(format!("{} connections were cut", drained.cut).into());
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ type Sender = h2::client::SendRequest<Bytes>;
 async fn open<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S) -> Sender {
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::task::spawn_local(async move {
-        let _ = connection.await;
+        drop(connection.await);
     });
     sender.ready().await.unwrap()
 }
@@ -334,7 +334,7 @@ fn a_flood_of_control_frames_ends_the_connection() {
                 panic!("the flood went through");
             });
             let mut sink = Vec::new();
-            let _ = read.read_to_end(&mut sink).await;
+            drop(read.read_to_end(&mut sink).await);
             flood.await.unwrap();
         }
         until(|| gateway.door.connections() == 0).await;
