@@ -362,3 +362,106 @@ fn changed_trees_are_answered_in_document_order() {
     assert_eq!(ask("//@k"), "1");
     assert_eq!(ask("count(//@* | //b/@k)"), "2");
 }
+
+#[test]
+fn words_in_any_order_never_panic_and_mistakes_lie_inside_the_text() {
+    let words = [
+        "a",
+        "o:b",
+        "x:c",
+        "*",
+        "o:*",
+        "@",
+        "@n",
+        "/",
+        "//",
+        ".",
+        "..",
+        "[",
+        "]",
+        "(",
+        ")",
+        ",",
+        "|",
+        "+",
+        "-",
+        "=",
+        "!=",
+        "<",
+        ">=",
+        " and ",
+        " or ",
+        " div ",
+        " mod ",
+        "1",
+        "2.5",
+        ".5",
+        "'é'",
+        "\"",
+        "$body",
+        "$ctx:count",
+        "$",
+        "$ctx:xml",
+        "text()",
+        "node()",
+        "count(",
+        "concat(",
+        "position()",
+        "last()",
+        "ancestor::",
+        "following::",
+        "namespace::",
+        "substring(",
+        "é",
+        "💥",
+        "get-property('x')",
+        "::",
+        ":",
+        "!",
+        " ",
+        "processing-instruction('p')",
+    ];
+    let tree = parse(ORDER);
+    let root = tree.document_element().expect("an envelope");
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut answered = 0;
+    for _ in 0..20_000 {
+        let count = random.usize(1..12);
+        let text: String = (0..count).map(|_| words[random.usize(0..words.len())]).collect();
+        match XPath::compile(&text, &namespaces()) {
+            Ok(xpath) => {
+                answered += 1;
+                if let Ok(value) = xpath.evaluate_within(&Focus::on(&tree, root), &mut Properties, 100_000) {
+                    value.synapse_text();
+                    value.as_number();
+                }
+            }
+            Err(error) => assert!(text.get(error.range.clone()).is_some(), "{text}: {error:?}"),
+        }
+    }
+    assert!(answered > 500, "only {answered} were expressions");
+}
+
+#[test]
+fn nodes_can_be_kept_as_a_tree_of_their_own() {
+    let keep = |expression: &str| {
+        ask(expression, |value| match value {
+            XPathValue::Nodes(nodes) => {
+                let (tree, nodes) = nodes.into_fragment();
+                nodes
+                    .iter()
+                    .map(|&node| tree.to_text(node))
+                    .collect::<Vec<_>>()
+                    .join("|")
+            }
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(keep("//item/@n"), "1|2");
+    assert_eq!(
+        keep("//o:order/@id | //price | //price/text()"),
+        "7|<price>10.5</price>|10.5"
+    );
+    assert_eq!(keep("$ctx:xml/a[1]"), "<a k=\"1\">A</a>");
+    assert_eq!(keep("$body/namespace::s"), "urn:s");
+}
