@@ -111,16 +111,16 @@ struct MakeFault {
 }
 
 enum Kind {
-    Soap {
-        version: SoapVersion,
-        code: Code,
-        reason: Said,
-        node: Option<String>,
-        role: Option<String>,
-    },
-    Plain {
-        reason: Option<Said>,
-    },
+    Soap(Box<Soap>),
+    Plain { reason: Option<Said> },
+}
+
+struct Soap {
+    version: SoapVersion,
+    code: Code,
+    reason: Said,
+    node: Option<String>,
+    role: Option<String>,
 }
 
 enum Code {
@@ -198,13 +198,13 @@ fn soap(version: SoapVersion, element: &Element, planner: &mut Planner<'_>) -> O
             Diagnostic::warning("W0212", node.span, "a SOAP 1.1 fault has no node").label("without effect"),
         );
     }
-    Some(Kind::Soap {
+    Some(Kind::Soap(Box::new(Soap {
         version,
         code: code?,
         reason: reason?,
         node,
         role: text("role"),
-    })
+    })))
 }
 
 fn plain(element: &Element, planner: &mut Planner<'_>) -> Option<Kind> {
@@ -314,13 +314,14 @@ fn detail(element: &Element, planner: &mut Planner<'_>) -> Option<Option<Detail>
 impl Mediator for MakeFault {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         match &self.kind {
-            Kind::Soap {
-                version,
-                code,
-                reason,
-                node,
-                role,
-            } => {
+            Kind::Soap(soap) => {
+                let Soap {
+                    version,
+                    code,
+                    reason,
+                    node,
+                    role,
+                } = &**soap;
                 let mut fault = SoapFault {
                     node: node.clone(),
                     role: role.clone(),

@@ -866,6 +866,54 @@ mod tests {
         );
     }
 
+    /// What a template with `${…}` becomes of this body.
+    fn check_in_place(media: &str, format: &str, expected: &str) {
+        let properties = [
+            ("xml", Value::text("<x>1</x>")),
+            ("json", Value::text(r#"{"a":1}"#)),
+            ("text", Value::text("say \"a & b\"")),
+        ];
+        let trial = Trial {
+            properties: &properties,
+            ..PLAIN
+        };
+        let body = r#"{"o":{"k":[1.50]},"s":"a \"q\" <b>","n":7,"t":"{\"a\":1}"}"#;
+        let request = format!("POST /\nContent-Type: application/json\n\n{body}");
+        assert_eq!(trial.body(&factory(media, format, ""), &request), expected);
+    }
+
+    #[test]
+    fn expressions_in_place_go_into_json() {
+        check_in_place("json", r#"{"v":${payload.o}}"#, r#"{"v":{"k":[1.50]}}"#);
+        check_in_place("json", r#"{"v":"${payload.o}"}"#, r#"{"v":"{\"k\":[1.50]}"}"#);
+        check_in_place("json", r#"{"v":"${payload.s}"}"#, r#"{"v":"a \"q\" <b>"}"#);
+        check_in_place("json", r#"{"v":${payload.n}}"#, r#"{"v":7}"#);
+        check_in_place("json", r#"{"v":"${payload.t}"}"#, r#"{"v":"{\"a\":1}"}"#);
+        check_in_place("json", r#"{"v":"${payload.none}"}"#, r#"{"v":""}"#);
+        check_in_place(
+            "json",
+            r#"{"v":"${props.synapse.text}"}"#,
+            r#"{"v":"say \"a & b\""}"#,
+        );
+        check_in_place("json", r#"{"v":${props.synapse.json}}"#, r#"{"v":{"a":1}}"#);
+        check_in_place("json", r#"{"v":${props.synapse.xml}}"#, r#"{"v":{"x":1}}"#);
+        check_in_place("json", r#"{"v":"${xpath('//n')}"}"#, r#"{"v":"7"}"#);
+    }
+
+    #[test]
+    fn expressions_in_place_go_into_xml_and_text() {
+        check_in_place("xml", "<a xmlns=''>${payload.o}</a>", "<a><k>1.50</k></a>");
+        check_in_place("xml", "<a xmlns=''>${payload.s}</a>", "<a>a \"q\" &lt;b&gt;</a>");
+        check_in_place(
+            "xml",
+            "<a xmlns='' b=\"${props.synapse.text}\"/>",
+            "<a b=\"say &quot;a &amp; b&quot;\"/>",
+        );
+        check_in_place("xml", "<a xmlns=''>${props.synapse.xml}</a>", "<a><x>1</x></a>");
+        check_in_place("xml", "<a xmlns=''>${payload.n &gt; 3}</a>", "<a>true</a>");
+        check_in_place("text", "${payload.n}: ${payload.s}", "7: a \"q\" <b>");
+    }
+
     #[test]
     fn nothing_found_is_nothing_filled_in() {
         check_path("json", r#"{"a":"$1"}"#, "", "{}", r#"{"a":""}"#);

@@ -416,7 +416,8 @@ impl Payload {
     pub fn json_mut(&mut self, context: &BuildContext<'_>) -> Result<&mut Json, PayloadError> {
         self.build_json(context)?;
         if !matches!(self.truth, Truth::Json) {
-            self.shell = self.envelope.take().or(self.shell.take());
+            let envelope = self.envelope.take().or(self.shell.take());
+            self.shell = envelope.filter(|envelope| is_worth_keeping(envelope));
             self.around = None;
             self.truth = Truth::Json;
             self.form = Form::Json;
@@ -458,7 +459,7 @@ impl Payload {
                 .envelope
                 .take()
                 .or(self.shell.take())
-                .filter(|envelope| envelope.header().is_some());
+                .filter(|envelope| is_worth_keeping(envelope));
         }
         body.rest = self.rest;
         if let (Truth::Xml, Some(envelope)) = (&body.truth, body.envelope.take()) {
@@ -620,6 +621,11 @@ impl Raw {
     }
 }
 
+/// Something of an envelope is left when its body is gone: headers, or that it was SOAP.
+fn is_worth_keeping(envelope: &Envelope) -> bool {
+    !envelope.is_wrapped() || envelope.header().is_some()
+}
+
 pub(super) fn not_loaded() -> PayloadError {
     PayloadError::new(PayloadErrorKind::NotLoaded, "the body has not been read yet")
 }
@@ -642,6 +648,7 @@ mod tests {
     use super::super::body::StreamOrigin;
     use super::super::format::{Body, Target};
     use super::super::json::text;
+    use super::super::xml::XmlTree;
     use super::*;
 
     /// A body that fails the test when somebody reads more of it than is there.
@@ -936,6 +943,26 @@ mod tests {
                 "{whole}"
             );
         }
+    }
+
+    #[test]
+    fn soap_without_headers_stays_soap_when_its_body_is_replaced() {
+        let soap = SOAP.replace("<e:Header><h/></e:Header>", "");
+        let mut payload = loaded("text/xml", &soap);
+        let tree = XmlTree::parse_str("<b/>", &XmlLimits::default()).unwrap();
+        with(|context| payload.replace_body(Payload::xml(Envelope::around(tree)), context)).unwrap();
+        assert!(
+            written(payload, Form::Soap11)
+                .0
+                .ends_with("<e:Body><b/></e:Body></e:Envelope>")
+        );
+        let mut payload = loaded("text/xml", &soap);
+        with(|context| payload.json_mut(context).unwrap()["a"] = Json::Bool(true));
+        assert!(
+            written(payload, Form::Soap11)
+                .0
+                .ends_with("<e:Body><jsonObject><a>true</a></jsonObject></e:Body></e:Envelope>")
+        );
     }
 
     #[test]

@@ -183,15 +183,16 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     let (source_type, target_type) = (word(source, "type", "custom"), word(target, "type", "custom"));
     let action = word(target, "action", "replace");
     // EnrichMediatorFactory.validateTypeCombination.
-    let refused = match (source_type.as_str(), target_type.as_str(), action.as_str()) {
+    let refused = matches!(
+        (source_type.as_str(), target_type.as_str(), action.as_str()),
         ("envelope", "custom" | "envelope" | "body", _)
-        | ("body", "envelope" | "body", _)
-        | ("custom", "envelope", _) => true,
-        ("envelope" | "body" | "property" | "inline", _, "remove")
-        | (_, "custom" | "envelope" | "key", "remove") => true,
-        (_, "envelope", "child" | "sibling") | (_, "key", "child" | "sibling") | ("body", "key", _) => true,
-        _ => false,
-    };
+            | ("body", "envelope" | "body", _)
+            | ("custom", "envelope", _)
+            | ("envelope" | "body" | "property" | "inline", _, "remove")
+            | (_, "custom" | "envelope" | "key", "remove")
+            | (_, "envelope" | "key", "child" | "sibling")
+            | ("body", "key", _)
+    );
     if refused {
         planner.tell(
             Diagnostic::error(
