@@ -116,6 +116,20 @@ pub fn read(roots: &[PathBuf], options: &ReadOptions) -> Collected {
         };
         reading.root(root, layout, &prefix, listing);
     }
+    let missing: Vec<String> = reading
+        .collected
+        .configs
+        .missing()
+        .into_iter()
+        .map(|name| {
+            format!(
+                "`{name}` is declared, and neither the environment nor `file.properties` gives it a value"
+            )
+        })
+        .collect();
+    for message in missing {
+        reading.tell_file(Severity::Warning, "W0108", "config.properties", &message);
+    }
     reading.collected.stamp = Stamp::from_listings(&listings, &extra);
     reading.collected
 }
@@ -693,14 +707,17 @@ mod tests {
         let fixture = Fixture::new(&["a.xml"]);
         fixture.write(".env", "HOST=from-file\nPORT=1");
         fixture.write("conf/file.properties", "user=anna");
-        fixture.write("config.properties", "user:string");
+        fixture.write("config.properties", "user:string\nnobody:string");
         let options = ReadOptions {
             environment: BTreeMap::from([("HOST".to_owned(), "outer".to_owned())]),
             ..ReadOptions::default()
         };
-        let configs = read(&[fixture.0.path().to_path_buf()], &options).configs;
+        let collected = read(&[fixture.0.path().to_path_buf()], &options);
+        assert_eq!(codes(&collected), ["W0108"]);
         assert_eq!(
-            configs.resolve("$SYSTEM:HOST $SYSTEM:PORT $FILE:user ${configs.user}"),
+            collected
+                .configs
+                .resolve("$SYSTEM:HOST $SYSTEM:PORT $FILE:user ${configs.user}"),
             Ok(Some("outer 1 anna anna".to_owned()))
         );
     }
