@@ -62,6 +62,7 @@ static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// Sends through an endpoint, or to the message's own `To`. What every step that sends uses.
 pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -> Result<Answer, Fault> {
+    exchange.before_backend().await?;
     let answer = match endpoint {
         Some(endpoint) => endpoint.deliver(exchange).await,
         None => match target(exchange) {

@@ -61,14 +61,7 @@ impl Sequence {
 
     async fn run_steps(&self, exchange: &mut Exchange) -> Outcome {
         for step in &self.steps {
-            let outcome = match step.element {
-                "send" | "call" => match exchange.before_backend().await {
-                    Ok(()) => step.mediator.mediate(exchange).await,
-                    Err(fault) => Err(fault),
-                },
-                _ => step.mediator.mediate(exchange).await,
-            };
-            match outcome {
+            match step.mediator.mediate(exchange).await {
                 Ok(Flow::Continue) => {}
                 Ok(flow) => return Ok(flow),
                 Err(mut fault) => {

@@ -447,9 +447,15 @@ fn max_forwards(exchange: &mut Exchange, sides: &Sides) -> Option<Flow> {
 
 /// Through the endpoint of a proxy's target, as `<send>` does.
 async fn deliver(exchange: &mut Exchange, endpoint: &EndpointRef) -> Outcome {
-    exchange.before_backend().await?;
     let endpoint = endpoint.of(&exchange.catalog);
-    delivery::send(exchange, Some(&*endpoint), None).await
+    match delivery::send(exchange, Some(&*endpoint), None).await {
+        // The endpoint's own `onError` hears of it first.
+        Err(mut fault) => match fault.handler.take() {
+            Some(handler) if !fault.unhandled => exchange.handle(fault, handler).await,
+            _ => Err(fault),
+        },
+        outcome => outcome,
+    }
 }
 
 async fn response_side(exchange: &mut Exchange, deployment: &Deployment, sides: &Sides) -> Outcome {

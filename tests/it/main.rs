@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod cli;
+mod endpoints;
 mod floors;
 mod garbled;
 mod reference;
+mod talk;
 mod wire_backends;
 mod wire_desync;
 mod wire_http2;
