@@ -93,7 +93,9 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         Ok(written) => written,
         Err(error) => return Err(exchange.not_parsed(error)),
     };
-    if !as_arrived {
+    // An answer to HEAD tells the length of the body that it has not.
+    let untold = empty && !exchange.properties.are_of_the_request();
+    if !as_arrived && !untold {
         headers.remove(header::CONTENT_ENCODING);
         headers.remove(header::CONTENT_LENGTH);
     }

@@ -36,6 +36,10 @@ pub enum Speech {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a request, and most are of APIs"
+)]
 pub enum Place {
     Api(ApiFacts),
     Proxy {

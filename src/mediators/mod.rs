@@ -70,12 +70,7 @@ mod tests {
             assert!(kind.summary.ends_with('.'), "<{}> has no summary", kind.element);
             assert!(!kind.examples.is_empty(), "<{}> has no example", kind.element);
             for attribute in kind.attributes {
-                assert!(
-                    !attribute.about.is_empty(),
-                    "{}@{}",
-                    kind.element,
-                    attribute.name
-                );
+                assert!(!attribute.about.is_empty(), "{}@{}", kind.element, attribute.name);
             }
         }
     }

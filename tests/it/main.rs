@@ -6,6 +6,7 @@ mod cli;
 mod endpoints;
 mod floors;
 mod garbled;
+mod gateway;
 mod reference;
 mod talk;
 mod wire_backends;
