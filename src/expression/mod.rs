@@ -1,5 +1,6 @@
 //! Questions to a message: XPath, JSONPath and Synapse expressions, compiled at load.
 
+mod built_path;
 pub mod dates;
 mod functions;
 pub mod json_path;
@@ -15,6 +16,7 @@ use crate::message::payload::PayloadError;
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{Namespaces, NodeId};
 use crate::text::{Diagnostic, Placed, Span};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An expression in the language its text says.
@@ -32,6 +34,8 @@ enum Language {
         path: JsonPath,
         of: PathOf,
     },
+    /// `json-eval(…)` on the body, with expressions in braces.
+    BuiltPath(built_path::BuiltPath),
     /// `${…}`
     Synapse(synapse::Expression),
 }
@@ -85,7 +89,10 @@ impl Expression {
                 .next_back()
                 .map_or(start, |(at, _)| at)
                 .max(start);
-            (compile_json_path(&trimmed.slice(start..end))?, Vec::new())
+            (
+                compile_json_path(&trimmed.slice(start..end), namespaces)?,
+                Vec::new(),
+            )
         } else if trimmed.text.starts_with("${") && trimmed.text.ends_with('}') {
             let inner = trimmed.slice(2..trimmed.text.len() - 1);
             let expression = compile_synapse(&inner, namespaces)?;
@@ -111,7 +118,7 @@ impl Expression {
     pub fn compile_json(text: &Placed) -> Result<Expression, Box<Diagnostic>> {
         let trimmed = text.trimmed();
         Ok(Expression {
-            language: compile_json_path(&trimmed)?,
+            language: compile_json_path(&trimmed, &Namespaces::new())?,
             source: trimmed,
         })
     }
@@ -129,12 +136,13 @@ impl Expression {
         match &self.language {
             Language::XPath(xpath) => xpath.needs_tree(),
             Language::JsonPath { of, .. } => matches!(of, PathOf::Body { .. }),
+            Language::BuiltPath(_) => true,
             Language::Synapse(expression) => expression.needs_payload(),
         }
     }
 
     pub fn is_json_path(&self) -> bool {
-        matches!(self.language, Language::JsonPath { .. })
+        matches!(self.language, Language::JsonPath { .. } | Language::BuiltPath(_))
     }
 
     pub fn is_synapse(&self) -> bool {
@@ -149,7 +157,7 @@ impl Expression {
         }
     }
 
-    /// The JSONPath over the body, if it is one.
+    /// The JSONPath over the body, if it is one that is known at load.
     pub fn json_path(&self) -> Option<&JsonPath> {
         match &self.language {
             Language::JsonPath {
@@ -160,11 +168,28 @@ impl Expression {
         }
     }
 
+    /// The JSONPath over the body, if it is one; expressions in its braces are evaluated.
+    pub fn json_path_of(&self, scope: &mut Scope<'_>) -> Result<Option<Cow<'_, JsonPath>>, ExpressionError> {
+        match &self.language {
+            Language::BuiltPath(built) => built.build(scope).map(|path| Some(Cow::Owned(path))),
+            _ => Ok(self.json_path().map(Cow::Borrowed)),
+        }
+    }
+
     /// The string value (`SynapsePath.stringValueOf`); `None` is Synapse's null.
     pub fn text(&self, scope: &mut Scope<'_>) -> Result<Option<String>, ExpressionError> {
         match &self.language {
             Language::XPath(xpath) => scope.xpath(xpath, |value| value.synapse_text()),
             Language::JsonPath { path, of } => scope.json_text(path, of),
+            Language::BuiltPath(built) => {
+                let path = built.build(scope)?;
+                scope.json_text(
+                    &path,
+                    &PathOf::Body {
+                        whole: path.is_whole(),
+                    },
+                )
+            }
             Language::Synapse(expression) => Ok(Some(expression.evaluate(scope).text())),
         }
     }
@@ -173,7 +198,9 @@ impl Expression {
     pub fn holds(&self, scope: &mut Scope<'_>) -> Result<bool, ExpressionError> {
         match &self.language {
             Language::XPath(xpath) => scope.xpath_holds(xpath),
-            Language::JsonPath { path, of } => Ok(scope.json_text(path, of)?.as_deref() == Some("true")),
+            Language::JsonPath { .. } | Language::BuiltPath(_) => {
+                Ok(self.text(scope)?.as_deref() == Some("true"))
+            }
             Language::Synapse(expression) => Ok(expression.evaluate(scope).text() == "true"),
         }
     }
@@ -205,6 +232,15 @@ impl Expression {
                 }
             }),
             Language::JsonPath { path, of } => scope.json_value(path, of),
+            Language::BuiltPath(built) => {
+                let path = built.build(scope)?;
+                scope.json_value(
+                    &path,
+                    &PathOf::Body {
+                        whole: path.is_whole(),
+                    },
+                )
+            }
             Language::Synapse(expression) => Ok(expression.evaluate(scope).into_value()),
         }
     }
@@ -243,7 +279,7 @@ fn compile_synapse(text: &Placed, namespaces: &Namespaces) -> Result<synapse::Ex
     })
 }
 
-fn compile_json_path(text: &Placed) -> Result<Language, Box<Diagnostic>> {
+fn compile_json_path(text: &Placed, namespaces: &Namespaces) -> Result<Language, Box<Diagnostic>> {
     let text = text.trimmed();
     let scoped = [("$ctx:", 0), ("$trp:", 1), ("$axis2:", 2), ("$var:", 3)];
     for (prefix, kind) in scoped {
@@ -264,6 +300,9 @@ fn compile_json_path(text: &Placed) -> Result<Language, Box<Diagnostic>> {
             })?;
             return Ok(Language::JsonPath { path, of });
         }
+    }
+    if let Some(built) = built_path::BuiltPath::compile(&text, namespaces)? {
+        return Ok(Language::BuiltPath(built));
     }
     let whole = matches!(text.text.as_str(), "$" | "$.");
     let body = if whole { "$" } else { text.text.as_str() };

@@ -255,6 +255,35 @@ mod tests {
     }
 
     #[test]
+    fn a_json_path_is_built_of_what_its_braces_say() {
+        use crate::text::{FileId, Placed, Span};
+        let mut message = Message::new(http::HeaderMap::new(), json());
+        let mut properties = Properties::default();
+        properties.set("part", Value::text("lines[1]"));
+        properties.set("n", Value::Integer(2));
+        let world = Nowhere::default();
+        let mut scope = Scope {
+            message: &mut message,
+            properties: &properties,
+            world: &world,
+        };
+        for (text, expected) in [
+            ("json-eval($.order.{$ctx:part}.n)", "2"),
+            (
+                "json-eval($.order.lines[?(@.n == {get-property('n')})])",
+                r#"[{"n":2}]"#,
+            ),
+            ("json-eval($.order.{$ctx:none})", ""),
+        ] {
+            let placed = Placed::verbatim(text, Span::new(FileId(0), 0..text.len()));
+            let (expression, _) =
+                crate::expression::Expression::compile(&placed, &Namespaces::new()).unwrap();
+            let found = expression.text(&mut scope);
+            assert_eq!(found.ok().flatten().unwrap_or_default(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn xml_is_seen_as_json_and_by_xpath() {
         check(xml(), "payload.order.id", "7");
         check(xml(), "payload.order.line[1].n", "2");
