@@ -129,6 +129,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         );
         return None;
     }
+    let converts = element.is_true("json-source");
     let on_fail = planner.sequence(on_fail);
     let schemas: Vec<_> = element
         .all("schema")
@@ -156,7 +157,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     let schemas: Vec<Schema> = schemas.into_iter().collect::<Option<_>>()?;
     Some(Box::new(Validate {
         source,
-        converts: element.is_true("json-source"),
+        converts,
         schema: schemas.into_iter().next_back()?,
         on_fail,
     }))
