@@ -5,8 +5,8 @@ use crate::expression::Expression;
 use crate::flow::{
     Endpoint, EndpointId, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId, delivery,
 };
-use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
-use crate::text::Diagnostic;
+use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape, table};
+use crate::text::{Diagnostic, suggest};
 use async_trait::async_trait;
 use http::Uri;
 use percent_encoding::percent_decode_str;
@@ -38,8 +38,11 @@ pub static KIND: MediatorKind = MediatorKind {
             Child::required(
                 "condition",
                 &[],
-                Children::of(EVALUATORS),
-                "When the route is taken. Holds one evaluator.",
+                Children {
+                    any: true,
+                    ..Children::of(EVALUATORS)
+                },
+                "When the route is taken. Holds one evaluator, in any namespace.",
             ),
             Child::required(
                 "target",
@@ -297,7 +300,23 @@ fn only_condition(element: &Element, planner: &mut Planner<'_>) -> Option<Condit
     condition(first, planner)
 }
 
+/// Evaluators are known by their local name, whatever their namespace (`EvaluatorFactoryFinder`), so the table is asked here.
 fn condition(element: &Element, planner: &mut Planner<'_>) -> Option<Condition> {
+    let Some(known) = EVALUATORS.iter().find(|known| known.element == element.name) else {
+        let names = EVALUATORS.iter().map(|known| known.element);
+        planner.tell(
+            Diagnostic::error(
+                "E0204",
+                element.span,
+                format!("there is no evaluator `<{}>`", element.name),
+            )
+            .maybe_help(suggest::did_you_mean(&element.name, names)),
+        );
+        return None;
+    };
+    if !table::check(element, known.attributes, &Children::ANY, planner) {
+        return None;
+    }
     match element.name.as_str() {
         "not" => only_condition(element, planner).map(|inner| Condition::Not(Box::new(inner))),
         "match" => {
@@ -530,6 +549,8 @@ mod tests {
     #[test]
     fn conditions_are_those_of_the_evaluators() {
         check(r#"<equal source="x-a" value="YES"/>"#, true);
+        // Any namespace will do.
+        check(r#"<not xmlns=""><equal source="x-a" value="no"/></not>"#, true);
         check(r#"<match source="x-a" regex="Ye"/>"#, false);
         check(r#"<match type="param" source="x" regex="2 3"/>"#, true);
         check(r#"<match type="param" source="e" regex=".*"/>"#, false);
@@ -594,6 +615,8 @@ mod tests {
             ))
         };
         for (condition, expected) in [
+            ("<match/>", "E0202 `<match>` needs the attribute `regex`"),
+            ("<equals/>", "E0204 there is no evaluator `<equals>`"),
             ("", "E0208 `<condition>` needs an evaluator inside"),
             ("<not/>", "E0208 `<not>` needs an evaluator inside"),
             (

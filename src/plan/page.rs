@@ -152,7 +152,7 @@ fn inside(page: &mut String, children: &Children, depth: usize, seen: &mut Vec<*
     }
     let else_inside = match (children.steps, children.any, children.text) {
         (true, ..) => "mediators",
-        (_, true, _) => "any content",
+        (_, true, _) if children.elements.is_empty() => "any content",
         (_, _, true) => "text",
         _ => return,
     };
