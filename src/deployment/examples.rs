@@ -11,8 +11,7 @@ use crate::flow::{Catalog, EndpointId, Exchange, Flow, Outcome, SequenceId, Temp
 use crate::message::format::{Body, Target};
 use crate::message::media_type::Form;
 use crate::message::payload::{BuildContext, Payload};
-use crate::message::properties::Value;
-use crate::plan::planner::{Lookup, Unset};
+use crate::plan::planner::{Lookup, Unset, entry_value};
 use crate::plan::{Attr, Child, Children, Element, Example, Planner, Support, element};
 use crate::text::{Mistakes, Sources, render};
 use http::HeaderMap;
@@ -87,7 +86,13 @@ fn whatever_stands_in_an_example_is_read() {
                     "sequence" => _ = names.sequences.insert(name, (SequenceId(0), artifact.span)),
                     "endpoint" => _ = names.endpoints.insert(name, (EndpointId(0), artifact.span)),
                     "template" => _ = names.templates.insert(name, (TemplateId(0), artifact.span)),
-                    _ => _ = planner.entries.insert(name, Value::text("<x/>")),
+                    _ => {
+                        let value = match artifact.elements().next() {
+                            Some(_) => entry_value("<x/>"),
+                            None => entry_value(artifact.text().text.trim()),
+                        };
+                        planner.entries.insert(name, value);
+                    }
                 }
             }
             planner.sources.add("example.xml", text_of(example));
