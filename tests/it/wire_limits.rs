@@ -263,7 +263,7 @@ fn clients_that_take_their_time_are_let_go() {
             let (answer, took) = end_of(&gateway, sent.as_bytes()).await;
             assert_eq!(answer, line, "for {sent:?}");
             assert!(
-                (at_least..at_least + 100).contains(&took),
+                (at_least..at_least + 500).contains(&took),
                 "{took} ms for {sent:?}"
             );
         }
@@ -283,7 +283,7 @@ fn clients_that_take_their_time_are_let_go() {
         drop(read.read_to_string(&mut answer).await);
         assert!(answer.starts_with(late), "{answer}");
         assert!(
-            (250..350).contains(&started.elapsed().as_millis()),
+            (250..750).contains(&started.elapsed().as_millis()),
             "{:?}",
             started.elapsed()
         );
