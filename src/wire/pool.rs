@@ -336,7 +336,8 @@ impl Http1Body {
     fn finish(&mut self) {
         match std::mem::replace(&mut self.driven, Driven::Gone) {
             Driven::Here(mut backend) => {
-                if backend.is_alive() {
+                // It was driven a moment ago; `take` looks again, and more closely, before it is used.
+                if backend.requests.is_ready() || backend.is_alive() {
                     self.client.pool.give_back(&self.origin, backend);
                 }
             }
