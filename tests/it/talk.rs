@@ -1,5 +1,6 @@
 //! Conversations: a running binary, a plain client, and `.http` files that say what is asked and what is answered.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// The port that samples name; tests put their own in its place.
 const SAMPLE_PORT: &str = "8290";
+
+/// Where its standard error goes; no artifact, so the watcher does not mind.
+const TALK: &str = "talk.log";
 
 /// A gateway in a process of its own, serving a copy of a folder.
 pub struct Running {
@@ -30,11 +34,16 @@ impl Running {
     }
 
     pub fn of(folder: tempfile::TempDir, port: u16) -> Running {
+        Running::with(folder, port, &[])
+    }
+
+    pub fn with(folder: tempfile::TempDir, port: u16, more: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
-            .args(["run", "--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0", "--log", "error"])
+            .args(["run", "--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0", "--log", "off"])
+            .args(more)
             .arg(folder.path())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(File::create(folder.path().join(TALK)).expect("it can be made"))
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -55,6 +64,34 @@ impl Running {
 
     pub fn ask(&self, request: &str) -> Answer {
         ask(self.port, request)
+    }
+
+    /// How much it has said on its standard error.
+    pub fn told_so_far(&self) -> usize {
+        self.told().len()
+    }
+
+    /// What it says behind that point, up to a line that is waited for. Waiting costs a request each time, so it does not spin.
+    pub fn told_after(&self, from: usize, last: &str) -> String {
+        for _ in 0..20_000 {
+            let told = self.told();
+            if told[from..].contains(last) {
+                return told[from..].to_owned();
+            }
+            self.ask("GET /");
+        }
+        panic!("it never said `{last}`, only:\n{}", &self.told()[from..]);
+    }
+
+    fn told(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(TALK)).expect("it can be read")
+    }
+
+    /// Where health is asked for, as the block at the start says.
+    pub fn admin_port(&self) -> u16 {
+        let line = self.start.lines().find(|line| line.contains("health")).expect("it says where");
+        let port = line.rsplit_once(':').map_or("", |(_, rest)| rest);
+        port.split('/').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
     pub fn pid(&self) -> u32 {
