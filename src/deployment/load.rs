@@ -129,8 +129,8 @@ struct FolderLookup<'a> {
 }
 
 impl Lookup for FolderLookup<'_> {
-    fn resource(&self, key: &str) -> Option<(String, String)> {
-        let resource = self.resources.find(key)?;
+    fn resource(&self, key: &str, from: &str) -> Option<(String, String)> {
+        let resource = self.resources.find_from(key, from)?;
         let text = resource.text().ok()?;
         Some((resource.name.clone(), text.to_string()))
     }

@@ -119,7 +119,7 @@ pub(crate) mod tests {
     pub(crate) struct Nothing;
 
     impl Lookup for Nothing {
-        fn resource(&self, key: &str) -> Option<(String, String)> {
+        fn resource(&self, key: &str, _: &str) -> Option<(String, String)> {
             let wsdl = r#"<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"/>"#;
             (key == "file:a.wsdl").then(|| ("a.wsdl".to_owned(), wsdl.to_owned()))
         }

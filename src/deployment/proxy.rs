@@ -338,7 +338,7 @@ fn wsdl_text(publish: &Element, planner: &mut Planner<'_>) -> Option<Arc<str>> {
     }
     if let Some(uri) = publish.attribute("uri").map(|uri| uri.value.clone()) {
         let name = planner.resolved(&uri)?;
-        if let Some((_, text)) = planner.lookup.resource(name.trim()) {
+        if let Some((_, text)) = planner.lookup.resource(name.trim(), planner.file_of(&uri)) {
             return Some(Arc::from(text));
         }
         let help = if name.starts_with("http") {

@@ -13,7 +13,7 @@ use crate::text::{Sources, render};
 struct Entries<'a>(&'a [(&'a str, &'a str)]);
 
 impl Lookup for Entries<'_> {
-    fn resource(&self, key: &str) -> Option<(String, String)> {
+    fn resource(&self, key: &str, _: &str) -> Option<(String, String)> {
         self.0
             .iter()
             .find(|(known, _)| *known == key)

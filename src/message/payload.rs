@@ -451,9 +451,14 @@ impl Payload {
         mut body: Payload,
         context: &BuildContext<'_>,
     ) -> Result<(), PayloadError> {
+        body.rest = self.rest;
         if self.may_have_headers() && self.is_loaded() {
             if self.envelope.is_none() && self.shell.is_none() {
                 self.build_envelope(context)?;
+            }
+            // Whoever sent an envelope gets one, SOAPAction or not.
+            if self.envelope.as_deref().is_some_and(|envelope| !envelope.is_wrapped()) {
+                body.rest = false;
             }
             body.shell = self
                 .envelope
@@ -461,7 +466,6 @@ impl Payload {
                 .or(self.shell.take())
                 .filter(|envelope| is_worth_keeping(envelope));
         }
-        body.rest = self.rest;
         if let (Truth::Xml, Some(envelope)) = (&body.truth, body.envelope.take()) {
             body.envelope = Some(match body.shell.take() {
                 Some(mut shell) => {

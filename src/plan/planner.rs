@@ -21,7 +21,8 @@ pub struct Kinds {
 /// What a configuration can refer to outside its own artifacts.
 pub trait Lookup {
     /// A registry resource or file, by its key: its name for diagnostics, and its text.
-    fn resource(&self, key: &str) -> Option<(String, String)>;
+    /// `from` is the file the key stands in: a relative one may be meant from there.
+    fn resource(&self, key: &str, from: &str) -> Option<(String, String)>;
     fn resource_names(&self) -> Vec<String>;
     /// `$SYSTEM:X`, `$FILE:X`, `${configs.X}` at the start of a value: `Ok(None)` when it is none of these.
     fn resolve(&self, text: &str) -> Result<Option<String>, Unset>;
@@ -293,7 +294,7 @@ impl<'a> Planner<'a> {
         if let Some((id, _)) = self.names.sequences.get(&name) {
             return Some(*id);
         }
-        if let Some(element) = self.stored_element(&name, "sequence") {
+        if let Some(element) = self.stored_element(&name, "sequence", key) {
             let id = SequenceId(self.names.sequences.len() as u32);
             self.names.sequences.insert(name, (id, element.span));
             self.pending.push(Pending::Sequence(id, element));
@@ -309,7 +310,7 @@ impl<'a> Planner<'a> {
         if let Some((id, _)) = self.names.endpoints.get(&name) {
             return Some(*id);
         }
-        if let Some(element) = self.stored_element(&name, "endpoint") {
+        if let Some(element) = self.stored_element(&name, "endpoint", key) {
             let id = EndpointId(self.names.endpoints.len() as u32);
             self.names.endpoints.insert(name, (id, element.span));
             self.pending.push(Pending::Endpoint(id, element));
@@ -336,7 +337,7 @@ impl<'a> Planner<'a> {
         if let Some(value) = self.entries.get(&name) {
             return Some(value.clone());
         }
-        if let Some((_, text)) = self.lookup.resource(&name) {
+        if let Some((_, text)) = self.lookup.resource(&name, self.file_of(key)) {
             let value = entry_value(&text);
             self.entries.insert(name, value.clone());
             return Some(value);
@@ -387,12 +388,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The name of the file in which a key stands.
+    pub fn file_of(&self, key: &Placed) -> &str {
+        &self.sources.file(key.span.file).name
+    }
+
     /// A registry resource or local entry that holds an artifact of that kind.
-    fn stored_element(&mut self, key: &str, kind: &str) -> Option<Arc<Element>> {
+    fn stored_element(&mut self, key: &str, kind: &str, from: &Placed) -> Option<Arc<Element>> {
         if let Some(element) = self.entry_elements.get(key) {
             return (element.name == kind && element.is_synapse()).then(|| Arc::clone(element));
         }
-        let (name, text) = self.lookup.resource(key)?;
+        let (name, text) = self.lookup.resource(key, self.file_of(from))?;
         let file = self.sources.add(name, text.clone());
         match super::element::parse(file, &text) {
             Ok(element) if element.name == kind && element.is_synapse() => Some(Arc::new(element)),

@@ -117,7 +117,7 @@ fn read(text: &str, sources: &mut Sources) -> Element {
 struct Nowhere;
 
 impl Lookup for Nowhere {
-    fn resource(&self, _: &str) -> Option<(String, String)> {
+    fn resource(&self, _: &str, _: &str) -> Option<(String, String)> {
         None
     }
 

@@ -1,13 +1,15 @@
 //! One binary of integration tests: a module a theme.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
-
 mod cli;
 mod endpoints;
 mod floors;
 mod garbled;
 mod gateway;
+mod mistakes;
+mod readme;
 mod reference;
+mod reload_under_load;
+mod stories;
 mod talk;
 mod wire_backends;
 mod wire_desync;
