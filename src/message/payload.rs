@@ -457,7 +457,11 @@ impl Payload {
                 self.build_envelope(context)?;
             }
             // Whoever sent an envelope gets one, SOAPAction or not.
-            if self.envelope.as_deref().is_some_and(|envelope| !envelope.is_wrapped()) {
+            if self
+                .envelope
+                .as_deref()
+                .is_some_and(|envelope| !envelope.is_wrapped())
+            {
                 body.rest = false;
             }
             body.shell = self

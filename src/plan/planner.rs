@@ -116,11 +116,12 @@ impl<'a> Planner<'a> {
                     .help("remove it, or move it in front"),
                 );
             }
-            if let Some(step) = self.step(inner) {
-                if ends_flow(step.element) && last.is_none() {
-                    last = Some((step.element, inner.span));
-                }
-                steps.push(step);
+            steps.extend(self.step(inner));
+            if last.is_none()
+                && inner.is_synapse()
+                && let Some(end) = ends_flow(&inner.name)
+            {
+                last = Some((end, inner.span));
             }
         }
         steps
@@ -505,8 +506,10 @@ impl<'a> Planner<'a> {
 }
 
 /// Steps after which nothing of the same list runs.
-fn ends_flow(element: &str) -> bool {
-    matches!(element, "respond" | "drop" | "send" | "loopback" | "throwError")
+fn ends_flow(element: &str) -> Option<&'static str> {
+    ["respond", "drop", "send", "loopback", "throwError"]
+        .into_iter()
+        .find(|end| *end == element)
 }
 
 /// A resource's text as a value: XML when it is XML, else text.

@@ -36,6 +36,9 @@ pub fn look_deeper(
             Shape::Expression => drop(planner.expression(&attribute.value, element)),
             Shape::Dynamic => drop(planner.dynamic(&attribute.value, element)),
             Shape::Regex => drop(planner.regex(&attribute.value)),
+            Shape::Sequence => drop(planner.sequence_key(&attribute.value)),
+            Shape::Endpoint => drop(planner.endpoint_key(&attribute.value)),
+            Shape::Template => drop(planner.template_key(&attribute.value)),
             _ => {}
         }
     }

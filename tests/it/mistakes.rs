@@ -28,5 +28,9 @@ fn every_mistake_is_told_as_the_catalogue_says() {
             wrong.push(format!("{}:\n{rendered}", file.display()));
         }
     }
-    assert!(wrong.is_empty(), "`UPDATE=1 cargo test` rewrites these; read them first:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "`UPDATE=1 cargo test` rewrites these; read them first:\n{}",
+        wrong.join("\n")
+    );
 }

@@ -12,7 +12,11 @@ fn the_readme_is_true() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).expect("there is a README");
     let hello = fs::read_to_string(root.join("sequences/hello.xml")).expect("there is a sample");
-    assert_eq!(blocks(&readme, "xml").first().map(|block| block.trim()), Some(hello.trim()), "the README shows hello.xml");
+    assert_eq!(
+        blocks(&readme, "xml").first().map(|block| block.trim()),
+        Some(hello.trim()),
+        "the README shows hello.xml"
+    );
 
     let running = Running::copy_of(root, &["sequences", "scripts"]);
     let mut run = 0;
@@ -28,21 +32,36 @@ fn the_readme_is_true() {
 fn try_out(running: &Running, command: &str, expected: &str) -> bool {
     let expected = expected.trim_end();
     if command.starts_with("cargo run") {
-        let printed = running.start.replace(&running.folder.path().display().to_string(), ".");
+        let printed = running
+            .start
+            .replace(&running.folder.path().display().to_string(), ".");
         let printed = printed.replace(&format!("127.0.0.1:{}", running.admin_port()), "127.0.0.1:9164");
-        let printed = printed.replace(&format!("http://127.0.0.1:{}/", running.port), &format!("http://localhost:{SAMPLE_PORT}/"));
-        let printed = printed.replace(&format!("127.0.0.1:{}", running.port), &format!("0.0.0.0:{SAMPLE_PORT}"));
+        let printed = printed.replace(
+            &format!("http://127.0.0.1:{}/", running.port),
+            &format!("http://localhost:{SAMPLE_PORT}/"),
+        );
+        let printed = printed.replace(
+            &format!("127.0.0.1:{}", running.port),
+            &format!("0.0.0.0:{SAMPLE_PORT}"),
+        );
         assert_eq!(printed.trim_end(), expected, "what the README prints at start");
         return true;
     }
     if command.starts_with("sed ") {
         let told = running.told_so_far();
-        let done = Command::new("sh").args(["-c", command]).current_dir(running.folder.path()).status().expect("sed is there");
+        let done = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(running.folder.path())
+            .status()
+            .expect("sed is there");
         assert!(done.success(), "{command}");
         if !expected.is_empty() {
             // What the watcher says about a broken file comes on its own time.
             let shown = running.told_after(told, expected.lines().last().unwrap_or(""));
-            assert!(shown.contains(expected), "the terminal said\n{shown}\nexpected\n{expected}");
+            assert!(
+                shown.contains(expected),
+                "the terminal said\n{shown}\nexpected\n{expected}"
+            );
         }
         return true;
     }
@@ -58,7 +77,12 @@ fn try_out(running: &Running, command: &str, expected: &str) -> bool {
         }
         panic!("{command}\nanswered\n{}\nexpected\n{expected}", answer.body);
     }
-    assert!(["myelin ", "cargo test"].iter().any(|known| command.starts_with(known)), "nobody tries `{command}`");
+    assert!(
+        ["myelin ", "cargo test"]
+            .iter()
+            .any(|known| command.starts_with(known)),
+        "nobody tries `{command}`"
+    );
     false
 }
 
@@ -73,7 +97,9 @@ fn request(arguments: &str) -> String {
             "-H" => headers.push_str(&format!("{}\n", words.next().expect("a header"))),
             "-d" => body = words.next(),
             url => {
-                let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("`{url}` is no URL"));
+                let rest = url
+                    .strip_prefix("http://")
+                    .unwrap_or_else(|| panic!("`{url}` is no URL"));
                 target = rest[rest.find('/').expect("a path")..].to_owned();
             }
         }

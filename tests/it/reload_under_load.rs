@@ -37,7 +37,11 @@ fn no_request_fails_and_none_sees_two_generations() {
             running.hang_up();
             refused += 1;
             running.until(|health| number(health, "\"failures\":") == refused);
-            assert_eq!(number(&running.health(), "\"generation\":"), generation, "a broken set is not taken up");
+            assert_eq!(
+                number(&running.health(), "\"generation\":"),
+                generation,
+                "a broken set is not taken up"
+            );
         } else {
             write_generation(running.folder.path(), round);
             running.hang_up();
@@ -78,8 +82,12 @@ fn write_generation(folder: &Path, number: usize) {
 fn break_it(folder: &Path, round: usize) {
     let text = match (round / 5) % 4 {
         0 => "<api",
-        1 => r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Which" context="/which"><resource><inSequence><nonsense/></inSequence></resource></api>"#,
-        2 => r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Which" context="/which"><resource inSequence="gone"/></api>"#,
+        1 => {
+            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Which" context="/which"><resource><inSequence><nonsense/></inSequence></resource></api>"#
+        }
+        2 => {
+            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Which" context="/which"><resource inSequence="gone"/></api>"#
+        }
         _ => r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Which" context="which"/>"#,
     };
     fs::write(folder.join("api.xml"), text).expect("it can be written");
@@ -98,7 +106,9 @@ fn client(port: u16, reloading: &AtomicBool, answered: &AtomicUsize) {
             return client(port, reloading, answered);
         }
         connection_requests += 1;
-        writer.write_all(b"GET /which/x HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it takes the request");
+        writer
+            .write_all(b"GET /which/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("it takes the request");
         let mut length = 0;
         let mut line = String::new();
         reader.read_line(&mut line).expect("it answers");
@@ -124,13 +134,20 @@ fn client(port: u16, reloading: &AtomicBool, answered: &AtomicUsize) {
 
 fn number(health: &str, key: &str) -> u64 {
     let rest = health.split_once(key).map_or("", |(_, rest)| rest);
-    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = rest
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
     digits.parse().unwrap_or(u64::MAX)
 }
 
 impl Running {
     fn hang_up(&self) {
-        let sent = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status().expect("kill is there");
+        let sent = Command::new("kill")
+            .args(["-HUP", &self.pid().to_string()])
+            .status()
+            .expect("kill is there");
         assert!(sent.success());
     }
 

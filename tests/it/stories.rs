@@ -8,7 +8,11 @@ use std::path::Path;
 fn every_story_goes_as_it_is_told() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut told = 0;
-    let mut folders: Vec<_> = fs::read_dir(examples).expect("there are examples").flatten().map(|entry| entry.path()).collect();
+    let mut folders: Vec<_> = fs::read_dir(examples)
+        .expect("there are examples")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     folders.sort();
     for folder in folders.iter().filter(|folder| folder.join("talk").is_dir()) {
         let running = Running::copy_of(folder, &["sequences", "scripts"]);
@@ -25,7 +29,11 @@ fn the_sample_that_runs_by_default_answers_as_told() {
 }
 
 fn replay_all(running: &Running, talk: &Path) -> usize {
-    let mut files: Vec<_> = fs::read_dir(talk).expect("a story has talk").flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<_> = fs::read_dir(talk)
+        .expect("a story has talk")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     files.sort();
     for file in &files {
         let text = fs::read_to_string(file).expect("it can be read");

@@ -39,7 +39,15 @@ impl Running {
 
     pub fn with(folder: tempfile::TempDir, port: u16, more: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
-            .args(["run", "--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0", "--log", "off"])
+            .args([
+                "run",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--admin",
+                "127.0.0.1:0",
+                "--log",
+                "off",
+            ])
             .args(more)
             .arg(folder.path())
             .stdout(Stdio::piped())
@@ -59,7 +67,12 @@ impl Running {
             }
         }
         std::thread::spawn(move || drop(std::io::copy(&mut lines, &mut std::io::sink())));
-        Running { port, folder, child, start }
+        Running {
+            port,
+            folder,
+            child,
+            start,
+        }
     }
 
     pub fn ask(&self, request: &str) -> Answer {
@@ -89,9 +102,16 @@ impl Running {
 
     /// Where health is asked for, as the block at the start says.
     pub fn admin_port(&self) -> u16 {
-        let line = self.start.lines().find(|line| line.contains("health")).expect("it says where");
+        let line = self
+            .start
+            .lines()
+            .find(|line| line.contains("health"))
+            .expect("it says where");
         let port = line.rsplit_once(':').map_or("", |(_, rest)| rest);
-        port.split('/').next().and_then(|port| port.parse().ok()).expect("a port")
+        port.split('/')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .expect("a port")
     }
 
     pub fn pid(&self) -> u32 {
@@ -115,7 +135,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -125,7 +148,11 @@ pub fn ask(port: u16, request: &str) -> Answer {
     let body = body.strip_suffix('\n').unwrap_or(body);
     let mut lines = head.lines();
     let first = lines.next().expect("a request line").trim();
-    let first = if first.contains(" HTTP/") { first.to_owned() } else { format!("{first} HTTP/1.1") };
+    let first = if first.contains(" HTTP/") {
+        first.to_owned()
+    } else {
+        format!("{first} HTTP/1.1")
+    };
     let mut text = format!("{first}\r\nHost: localhost:{port}\r\nConnection: close\r\n");
     for line in lines {
         text.push_str(line.trim());
@@ -137,7 +164,9 @@ pub fn ask(port: u16, request: &str) -> Answer {
     text.push_str("\r\n");
     text.push_str(body);
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a timeout can be set");
     stream.write_all(text.as_bytes()).expect("it takes the request");
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).expect("it answers whole");
@@ -145,25 +174,42 @@ pub fn ask(port: u16, request: &str) -> Answer {
 }
 
 fn parse(raw: &[u8]) -> Answer {
-    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer with a head");
+    let end = raw
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("an answer with a head");
     let head = String::from_utf8_lossy(&raw[..end]).into_owned();
     let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status");
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let rest = &raw[end + 4..];
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value.eq_ignore_ascii_case("chunked"));
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value.eq_ignore_ascii_case("chunked"));
     let body = if chunked { unchunk(rest) } else { rest.to_vec() };
-    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    Answer {
+        status,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
-        let line = rest.windows(2).position(|window| window == b"\r\n").expect("a chunk size");
-        let size = usize::from_str_radix(String::from_utf8_lossy(&rest[..line]).trim(), 16).expect("a chunk size in hex");
+        let line = rest
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .expect("a chunk size");
+        let size = usize::from_str_radix(String::from_utf8_lossy(&rest[..line]).trim(), 16)
+            .expect("a chunk size in hex");
         rest = &rest[line + 2..];
         if size == 0 {
             return out;
@@ -175,12 +221,17 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
 
 /// A port that is free just now.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// Copies files, with the sample port replaced.
 pub fn copy_folder(from: &Path, to: &Path, port: u16) {
-    let Ok(entries) = std::fs::read_dir(from) else { return };
+    let Ok(entries) = std::fs::read_dir(from) else {
+        return;
+    };
     std::fs::create_dir_all(to).expect("a folder can be made");
     for entry in entries {
         let path = entry.expect("it can be listed").path();
@@ -199,11 +250,23 @@ pub fn replay(running: &Running, name: &str, text: &str) {
     let blocks: Vec<&str> = text.split("###").collect();
     assert!(blocks.len() >= 2, "{name} holds no conversation");
     for (number, pair) in blocks.chunks(2).enumerate() {
-        let [request, expected] = pair else { panic!("{name}: the last request has no answer") };
+        let [request, expected] = pair else {
+            panic!("{name}: the last request has no answer")
+        };
         // Behind `###` a title may stand.
-        let request = if number == 0 { *request } else { request.split_once('\n').map_or("", |(_, rest)| rest) };
-        let request = request.trim_start().replace(SAMPLE_PORT, &running.port.to_string());
-        let expected = expected.split_once('\n').map_or("", |(_, rest)| rest).trim().replace(SAMPLE_PORT, &running.port.to_string());
+        let request = if number == 0 {
+            *request
+        } else {
+            request.split_once('\n').map_or("", |(_, rest)| rest)
+        };
+        let request = request
+            .trim_start()
+            .replace(SAMPLE_PORT, &running.port.to_string());
+        let expected = expected
+            .split_once('\n')
+            .map_or("", |(_, rest)| rest)
+            .trim()
+            .replace(SAMPLE_PORT, &running.port.to_string());
         let answer = running.ask(&request);
         check(&format!("{name}, request {}", number + 1), &answer, &expected);
     }
@@ -215,22 +278,33 @@ fn check(what: &str, answer: &Answer, expected: &str) {
     let status = lines.next().unwrap_or("").trim();
     assert_eq!(answer.status.to_string(), status, "{what}: {answer:?}");
     for line in lines {
-        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{what}: `{line}` is no header"));
+        let (name, value) = line
+            .split_once(':')
+            .unwrap_or_else(|| panic!("{what}: `{line}` is no header"));
         let got = answer.header(name.trim());
         if value.trim() == "-" {
             assert_eq!(got, None, "{what}: {name} should be absent");
         } else {
-            assert!(got.is_some_and(|got| fits(got, value.trim())), "{what}: {name} is {got:?}, expected {value}");
+            assert!(
+                got.is_some_and(|got| fits(got, value.trim())),
+                "{what}: {name} is {got:?}, expected {value}"
+            );
         }
     }
-    assert!(fits(answer.body.trim_end(), body.trim_end()), "{what}: the body is\n{}\nexpected\n{body}", answer.body);
+    assert!(
+        fits(answer.body.trim_end(), body.trim_end()),
+        "{what}: the body is\n{}\nexpected\n{body}",
+        answer.body
+    );
 }
 
 /// Equal, where `…` in the pattern stands for any text.
 pub fn fits(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('…');
     let first = parts.next().unwrap_or("");
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut open = false;
     for part in parts {
         open = true;
