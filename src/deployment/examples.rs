@@ -125,7 +125,7 @@ fn note_unread(element: &Element, attributes: &[Attr], children: &Children, unre
 struct Nowhere;
 
 impl Lookup for Nowhere {
-    fn resource(&self, _: &str) -> Option<(String, String)> {
+    fn resource(&self, _: &str, _: &str) -> Option<(String, String)> {
         None
     }
 
