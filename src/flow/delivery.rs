@@ -317,7 +317,7 @@ async fn outgoing(
         headers.insert(HOST, value);
     }
     let rest = exchange.message.payload.is_rest();
-    if has_no_body(exchange, method) {
+    if has_no_body(exchange, method, delivery) {
         headers.remove(CONTENT_ENCODING);
         let kept = exchange.message.payload.try_clone();
         exchange.message.payload = Payload::empty();
@@ -392,10 +392,15 @@ async fn outgoing(
     })
 }
 
-/// GET and HEAD carry none, nor does a message that arrived without one and got none since.
-fn has_no_body(exchange: &Exchange, method: &Method) -> bool {
+/// GET and HEAD carry none that was made here, but nothing is lost of what a client sent with them. A message that arrived without a body
+/// and got none since has none.
+fn has_no_body(exchange: &Exchange, method: &Method, delivery: &Delivery) -> bool {
     let payload = &exchange.message.payload;
-    if *method == Method::GET || *method == Method::HEAD {
+    if (*method == Method::GET || *method == Method::HEAD)
+        && (delivery.format == Some(Format::Get)
+            || *method != exchange.request.method
+            || !payload.is_of_client())
+    {
         return true;
     }
     if !exchange.properties.axis2_is_true("NO_ENTITY_BODY") {

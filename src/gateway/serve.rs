@@ -247,6 +247,7 @@ async fn exchange(
             let encoding =
                 header_text(&headers, header::CONTENT_ENCODING).map_or(Encoding::Identity, Encoding::parse);
             let mut payload = Payload::stream(media_type.clone(), encoding, body);
+            payload.set_of_client();
             payload.set_rest(
                 client.speech == Speech::Rest
                     || (client.speech == Speech::Soap11 && !headers.contains_key("soapaction")),

@@ -155,6 +155,7 @@ pub struct Payload {
     /// What stands around the root part of a multipart body whose root part is the envelope.
     around: Option<Around>,
     rest: bool,
+    own: bool,
 }
 
 #[derive(Debug)]
@@ -257,6 +258,7 @@ impl Payload {
             shell: None,
             around: None,
             rest: true,
+            own: false,
         }
     }
 
@@ -268,6 +270,16 @@ impl Payload {
 
     pub fn is_rest(&self) -> bool {
         self.rest
+    }
+
+    /// Marks the body that the client sent with its request, so that it can be told from what replaces it.
+    pub fn set_of_client(&mut self) {
+        self.own = true;
+    }
+
+    /// The body that the client sent with its request, byte by byte.
+    pub fn is_of_client(&self) -> bool {
+        self.own && self.is_untouched()
     }
 
     /// The shape in which it came or was made.
@@ -502,6 +514,7 @@ impl Payload {
             shell: self.shell.clone(),
             around: self.around.clone(),
             rest: self.rest,
+            own: self.own,
         })
     }
 

@@ -64,13 +64,21 @@ fn told(answer: &Answer) -> String {
 
 #[test]
 fn a_request_reaches_the_backend_with_its_own_path_and_host() {
-    let (port, heads) = answering("HTTP/1.1 418 Short And Stout\r\nContent-Length: 2\r\nX-Theirs: 1\r\n\r\nhi");
+    let (port, heads) =
+        answering("HTTP/1.1 418 Short And Stout\r\nContent-Length: 2\r\nX-Theirs: 1\r\n\r\nhi");
     let gateway = gateway(&address(port, ""));
     let answer = gateway.ask("GET /a/x/y?q=1\nX-Mine: 2");
-    assert_eq!((answer.status, answer.body.as_str(), answer.header("x-theirs")), (418, "hi", Some("1")));
+    assert_eq!(
+        (answer.status, answer.body.as_str(), answer.header("x-theirs")),
+        (418, "hi", Some("1"))
+    );
     let head = heads.recv().expect("it was asked");
     assert!(head.starts_with("GET /b/x/y?q=1 HTTP/1.1\r\n"), "{head}");
-    assert!(head.to_lowercase().contains(&format!("\r\nhost: 127.0.0.1:{port}\r\n")), "{head}");
+    assert!(
+        head.to_lowercase()
+            .contains(&format!("\r\nhost: 127.0.0.1:{port}\r\n")),
+        "{head}"
+    );
     assert!(head.to_lowercase().contains("\r\nx-mine: 2\r\n"), "{head}");
 }
 
@@ -79,7 +87,10 @@ fn a_refused_connection_is_101503_in_the_fault_sequence() {
     // Row 1.
     let gateway = gateway(&address(free_port(), ""));
     let start = Instant::now();
-    assert_eq!(told(&gateway.ask("GET /a/")), r#"599 {"code": "101503", "state": "0"}"#);
+    assert_eq!(
+        told(&gateway.ask("GET /a/")),
+        r#"599 {"code": "101503", "state": "0"}"#
+    );
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
@@ -87,12 +98,24 @@ fn a_refused_connection_is_101503_in_the_fault_sequence() {
 fn a_backend_that_says_nothing_is_given_up_when_its_time_is_over() {
     // Row 3: 101504 at the limit ± 0.1 s, not at the next sweep.
     let (port, _heads) = backend(|stream| drop(stream.read(&mut [0; 16])));
-    let fault = gateway(&address(port, "<timeout><duration>500</duration><responseAction>fault</responseAction></timeout>"));
+    let fault = gateway(&address(
+        port,
+        "<timeout><duration>500</duration><responseAction>fault</responseAction></timeout>",
+    ));
     let start = Instant::now();
-    assert_eq!(told(&fault.ask("GET /a/")), r#"599 {"code": "101504", "state": "3"}"#);
+    assert_eq!(
+        told(&fault.ask("GET /a/")),
+        r#"599 {"code": "101504", "state": "3"}"#
+    );
     let elapsed = start.elapsed();
-    assert!((Duration::from_millis(450)..Duration::from_millis(900)).contains(&elapsed), "{elapsed:?}");
-    let discard = gateway(&address(port, "<timeout><duration>200</duration><responseAction>discard</responseAction></timeout>"));
+    assert!(
+        (Duration::from_millis(450)..Duration::from_millis(900)).contains(&elapsed),
+        "{elapsed:?}"
+    );
+    let discard = gateway(&address(
+        port,
+        "<timeout><duration>200</duration><responseAction>discard</responseAction></timeout>",
+    ));
     assert_eq!(discard.ask("GET /a/").status, 504);
 }
 
@@ -102,10 +125,18 @@ fn a_backend_that_hangs_up_or_talks_nonsense_is_told_apart() {
     let (port, _heads) = backend(|_| {});
     let gateway_of_closed = gateway(&address(port, ""));
     let closed = gateway_of_closed.ask("POST /a/\nContent-Type: text/plain\n\nx");
-    assert!(told(&closed).starts_with(r#"599 {"code": "10150"#), "{}", told(&closed));
+    assert!(
+        told(&closed).starts_with(r#"599 {"code": "10150"#),
+        "{}",
+        told(&closed)
+    );
     let (port, _heads) = answering("this is not HTTP at all\r\n\r\n");
     let nonsense = gateway(&address(port, "")).ask("GET /a/");
-    assert!(told(&nonsense).starts_with(r#"599 {"code": "101506"#), "{}", told(&nonsense));
+    assert!(
+        told(&nonsense).starts_with(r#"599 {"code": "101506"#),
+        "{}",
+        told(&nonsense)
+    );
 }
 
 #[test]
@@ -118,7 +149,9 @@ fn an_answer_that_breaks_off_is_never_taken_for_whole() {
         let (port, _heads) = answering(broken);
         let gateway = gateway(&address(port, ""));
         let mut client = TcpStream::connect(("127.0.0.1", gateway.port)).expect("it listens");
-        client.write_all(b"GET /a/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("it takes it");
+        client
+            .write_all(b"GET /a/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .expect("it takes it");
         let mut raw = Vec::new();
         let ended = client.read_to_end(&mut raw);
         let text = String::from_utf8_lossy(&raw).to_lowercase();
@@ -133,14 +166,19 @@ fn a_client_that_breaks_off_does_not_hurt_the_next() {
     let (port, _heads) = backend(|stream| {
         let mut rest = [0; 1024];
         // Only a whole upload is answered.
-        if stream.read(&mut rest).is_ok_and(|read| rest[..read].ends_with(b"whole")) {
+        if stream
+            .read(&mut rest)
+            .is_ok_and(|read| rest[..read].ends_with(b"whole"))
+        {
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"));
         }
     });
     let gateway = gateway(&address(port, ""));
     let mut client = TcpStream::connect(("127.0.0.1", gateway.port)).expect("it listens");
     client
-        .write_all(b"POST /a/ HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf")
+        .write_all(
+            b"POST /a/ HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf",
+        )
         .expect("it takes it");
     drop(client);
     let answer = ask(gateway.port, "POST /a/\nContent-Type: text/plain\n\nwhole");
@@ -149,15 +187,20 @@ fn a_client_that_breaks_off_does_not_hurt_the_next() {
 
 #[test]
 fn a_body_of_a_mebibyte_goes_through_and_back_unchanged() {
-    let (port, _heads) = backend(|stream| {
-        let mut body = vec![0; 1 << 20];
-        if stream.read_exact(&mut body).is_ok() {
-            drop(stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes()));
-            drop(stream.write_all(&body));
-        }
-    });
+    let (port, _heads) =
+        backend(|stream| {
+            let mut body = vec![0; 1 << 20];
+            if stream.read_exact(&mut body).is_ok() {
+                drop(stream.write_all(
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(),
+                ));
+                drop(stream.write_all(&body));
+            }
+        });
     let gateway = gateway(&address(port, ""));
-    let body: String = (0..1 << 20).map(|number: u32| char::from(b'a' + (number.wrapping_mul(2_654_435_761) >> 27) as u8 % 26)).collect();
+    let body: String = (0..1 << 20)
+        .map(|number: u32| char::from(b'a' + (number.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
+        .collect();
     let answer = gateway.ask(&format!("PUT /a/\nContent-Type: application/json\n\n{body}"));
     assert_eq!(answer.status, 200);
     assert!(answer.body == body, "{} bytes came back", answer.body.len());

@@ -1,5 +1,6 @@
 //! One binary of integration tests: a module a theme.
 
+mod body_integrity;
 mod cli;
 mod endpoints;
 mod floors;

@@ -162,6 +162,67 @@ pub async fn read_to_end(stream: &mut TcpStream) -> String {
     }
 }
 
+/// A request of raw bytes to a gateway on this machine, on a connection of its own, and its answer; none if the connection just ends.
+/// Writing goes on while the answer is awaited, as an early answer may come in the middle of a body.
+pub async fn request(port: u16, head: &str, body: &[u8]) -> Option<Raw> {
+    let mut connection = Reader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    connection.exchange(head, body).await
+}
+
+/// A whole request: a first line and headers split by newlines, a body as it is or in chunks.
+pub fn framed(head: &str, body: &[u8], chunk: Option<usize>) -> (String, Vec<u8>) {
+    let (first, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
+    let start = format!("{first} HTTP/1.1\r\nHost: gateway\r\n{headers}");
+    match chunk {
+        None if body.is_empty() && first.starts_with("GET") => (format!("{start}\r\n"), Vec::new()),
+        None => (
+            format!("{start}Content-Length: {}\r\n\r\n", body.len()),
+            body.to_vec(),
+        ),
+        Some(size) => (
+            format!("{start}Transfer-Encoding: chunked\r\n\r\n"),
+            chunked(body, size),
+        ),
+    }
+}
+
+pub fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut chunks = Vec::with_capacity(body.len() + 64);
+    for chunk in body.chunks(size) {
+        chunks.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        chunks.extend_from_slice(chunk);
+        chunks.extend(b"\r\n");
+    }
+    chunks.extend(b"0\r\n\r\n");
+    chunks
+}
+
+impl Reader<TcpStream> {
+    pub async fn exchange(&mut self, head: &str, body: &[u8]) -> Option<Raw> {
+        let Self { stream, buffer } = self;
+        let (reading, mut writing) = stream.split();
+        let mut reader = Reader {
+            stream: reading,
+            buffer: std::mem::take(buffer),
+        };
+        let write = async {
+            // An answer that comes before the end of the body may end the connection under it.
+            if writing.write_all(head.as_bytes()).await.is_ok() {
+                drop(writing.write_all(body).await);
+            }
+            std::future::pending::<()>().await;
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = reader.message(head.starts_with("HEAD")) => answer,
+            () = write => None,
+        };
+        *buffer = reader.buffer;
+        answer
+    }
+}
+
 /// A message as it was on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw {
