@@ -317,6 +317,8 @@ impl Reading<'_> {
             Root::Foreign => return false,
             // Too broken to tell its root, and still ours: the XML reader will say where.
             Root::Garbled | Root::Unfinished if text.contains(NAMESPACE) => (String::new(), 0..0, true),
+            // Half of a file is somebody's save under way. To leave it alone would take down what it held before.
+            Root::Unfinished if !matches!(origin, Origin::Registry(_)) => (String::new(), 0..0, true),
             Root::Garbled | Root::Unfinished => return false,
         };
         let file = self.collected.sources.add(name, text);
@@ -670,7 +672,10 @@ mod tests {
         fixture.write("rejected.xml.back", "<api/>");
         fixture.write("big.xml", format!("<x>{}</x>", " ".repeat(400_000)));
         let collected = fixture.read();
-        assert_eq!(names(&collected), ["a.xml", "bare.xml", "broken.xml"]);
+        assert_eq!(
+            names(&collected),
+            ["a.xml", "bare.xml", "broken.xml", "empty.xml"]
+        );
         assert_eq!(codes(&collected), ["N0102", "E0105"]);
         let bare = collected.mistakes.iter().last().unwrap();
         assert_eq!(collected.sources.place_text(bare.span.unwrap()), "bare.xml:2:2");

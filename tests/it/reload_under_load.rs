@@ -29,7 +29,7 @@ fn no_request_fails_and_none_sees_two_generations() {
         })
         .collect();
 
-    let mut generation = 1;
+    let mut generation = number(&running.health(), "\"generation\":");
     let mut refused = 0;
     for round in 1..=250 {
         if round % 5 == 0 {
