@@ -88,7 +88,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
         let text = planner.sources.file(file.file).text.clone();
         match element::parse(file.file, &text) {
             Ok(root) => roots.push(root),
-            Err(mistake) => planner.tell(mistake),
+            Err(mistake) => planner.tell(*mistake),
         }
     }
     let mut artifacts = Artifacts::default();

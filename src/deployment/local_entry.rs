@@ -7,6 +7,7 @@ use crate::plan::kind::{ArtifactKind, Attr, Children, Shape};
 use crate::plan::planner::entry_value;
 use crate::plan::{Element, Planner};
 use crate::text::{Diagnostic, suggest};
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub static KIND: ArtifactKind = ArtifactKind {
@@ -33,7 +34,7 @@ pub static KIND: ArtifactKind = ArtifactKind {
 /// What an entry is: a value, and the element when it may be an artifact of its own.
 pub struct Entry {
     pub value: Value,
-    pub element: Option<Arc<Element>>,
+    pub element: Option<Rc<Element>>,
 }
 
 pub fn build(element: &Element, resources: &Resources, planner: &mut Planner<'_>) -> Option<Entry> {
@@ -54,7 +55,7 @@ pub fn build(element: &Element, resources: &Resources, planner: &mut Planner<'_>
                 });
                 Some(Entry {
                     value,
-                    element: Some(Arc::new(inner.clone())),
+                    element: Some(Rc::new(inner.clone())),
                 })
             }
             Err(error) => {

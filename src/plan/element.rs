@@ -116,7 +116,7 @@ impl Element {
 }
 
 /// Reads a configuration file into elements.
-pub fn parse(file: FileId, text: &str) -> Result<Element, Diagnostic> {
+pub fn parse(file: FileId, text: &str) -> Result<Element, Box<Diagnostic>> {
     let limits = XmlLimits {
         text: 64 << 20,
         nodes: 5_000_000,
@@ -204,17 +204,17 @@ fn finish(reader: &mut Reader<'_>) -> Result<(), (String, usize)> {
     }
 }
 
-fn not_xml(file: FileId, text: &str, message: &str, offset: usize) -> Diagnostic {
+fn not_xml(file: FileId, text: &str, message: &str, offset: usize) -> Box<Diagnostic> {
     let start = offset.min(text.len());
     let end = text[start..]
         .chars()
         .next()
         .map_or(start, |c| start + c.len_utf8());
-    Diagnostic::error(
+    Box::new(Diagnostic::error(
         "E0101",
         Span::new(file, start..end),
         format!("this is not well-formed XML: {message}"),
-    )
+    ))
 }
 
 /// Decoded text with the places of its characters. References make raw and decoded text differ in length, and so do line ends.

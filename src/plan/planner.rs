@@ -9,6 +9,7 @@ use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
 use crate::text::{Diagnostic, Mistakes, Placed, Sources, Span, suggest};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// All mediators and endpoints there are. Handed down as a value, so that the planner stands below them.
@@ -37,8 +38,8 @@ pub struct Unset {
 
 /// A sequence or endpoint that stands in a registry resource or local entry: planned after what mentions it.
 pub enum Pending {
-    Sequence(SequenceId, Arc<Element>),
-    Endpoint(EndpointId, Arc<Element>),
+    Sequence(SequenceId, Rc<Element>),
+    Endpoint(EndpointId, Rc<Element>),
 }
 
 pub struct Planner<'a> {
@@ -51,7 +52,7 @@ pub struct Planner<'a> {
     /// Local entries, and registry resources that somebody mentioned.
     pub entries: HashMap<String, Value>,
     /// Local entries whose value is an artifact.
-    pub entry_elements: HashMap<String, Arc<Element>>,
+    pub entry_elements: HashMap<String, Rc<Element>>,
     pub pending: Vec<Pending>,
     /// What is planned just now, for the names of its branches.
     pub owner: Arc<str>,
@@ -395,17 +396,17 @@ impl<'a> Planner<'a> {
     }
 
     /// A registry resource or local entry that holds an artifact of that kind.
-    fn stored_element(&mut self, key: &str, kind: &str, from: &Placed) -> Option<Arc<Element>> {
+    fn stored_element(&mut self, key: &str, kind: &str, from: &Placed) -> Option<Rc<Element>> {
         if let Some(element) = self.entry_elements.get(key) {
-            return (element.name == kind && element.is_synapse()).then(|| Arc::clone(element));
+            return (element.name == kind && element.is_synapse()).then(|| Rc::clone(element));
         }
         let (name, text) = self.lookup.resource(key, self.file_of(from))?;
         let file = self.sources.add(name, text.clone());
         match super::element::parse(file, &text) {
-            Ok(element) if element.name == kind && element.is_synapse() => Some(Arc::new(element)),
+            Ok(element) if element.name == kind && element.is_synapse() => Some(Rc::new(element)),
             Ok(_) => None,
             Err(mistake) => {
-                self.tell(mistake);
+                self.tell(*mistake);
                 None
             }
         }

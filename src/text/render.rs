@@ -97,11 +97,7 @@ fn excerpt(
         .count()
         .max(1);
     // A line that would fill the screen (a minified payload) is cut around the place.
-    let from = if column > WIDEST / 2 {
-        column - WIDEST / 2
-    } else {
-        0
-    };
+    let from = column.saturating_sub(WIDEST / 2);
     let shown: String = line.chars().skip(from).take(WIDEST).collect();
     let column = column - from;
     // A tab stands as four columns, in the line and below it.
