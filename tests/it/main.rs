@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect has to fail")]
 
+mod bleed;
 mod body_integrity;
 mod cli;
 mod endpoints;
@@ -9,6 +10,7 @@ mod floors;
 mod garbled;
 mod gateway;
 mod mistakes;
+mod no_client_trouble;
 mod readme;
 mod reference;
 mod reload_under_load;

@@ -45,9 +45,9 @@ impl Running {
                 &format!("127.0.0.1:{port}"),
                 "--admin",
                 "127.0.0.1:0",
-                "--log",
-                "off",
             ])
+            // A flag in `more` beats it.
+            .env("MYELIN_LOG", "off")
             .args(more)
             .arg(folder.path())
             .stdout(Stdio::piped())
