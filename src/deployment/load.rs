@@ -620,7 +620,13 @@ fn link(
 }
 
 fn surroundings(configs: &configs::Configs) -> Surroundings {
-    let host = configs.environment("HOSTNAME").unwrap_or("localhost").to_owned();
+    // Linux says it here; containers and other systems in the environment.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .or_else(|| configs.environment("HOSTNAME").map(str::to_owned))
+        .unwrap_or_else(|| "localhost".to_owned());
     Surroundings {
         environment: configs
             .environment_values()
@@ -635,6 +641,5 @@ fn surroundings(configs: &configs::Configs) -> Surroundings {
             .filter_map(|name| Some((name.to_owned(), configs.config(name)?.to_owned())))
             .collect(),
         server_host: host,
-        server_ip: "127.0.0.1".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use crate::message::payload::{BuildContext, PayloadLimits};
 use crate::message::properties::{Properties, Scope as Place, Value};
 use crate::message::xml::{NodeId, XmlTree};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The message and what goes along with it. The payload must have been loaded for expressions that need it.
@@ -28,8 +29,10 @@ pub trait World {
     fn config(&self, name: &str) -> Option<&str>;
     fn environment(&self, name: &str) -> Option<&str>;
     fn file(&self, name: &str) -> Option<&str>;
-    /// Host name and address.
-    fn server(&self) -> (&str, &str);
+    /// This machine's name.
+    fn server_host(&self) -> &str;
+    /// The address that the client called.
+    fn server_address(&self) -> IpAddr;
     /// Milliseconds since 1970.
     fn now_millis(&self) -> i64;
     fn new_message_id(&self) -> String;
@@ -276,8 +279,8 @@ impl MessageHost<'_> {
                 Some(dates::format(self.world.now_millis(), pattern)?)
             }
             "SYSTEM_TIME" => Some(self.world.now_millis().to_string()),
-            "SERVER_HOST" => Some(self.world.server().0.to_owned()),
-            "SERVER_IP" => Some(self.world.server().1.to_owned()),
+            "SERVER_HOST" => Some(self.world.server_host().to_owned()),
+            "SERVER_IP" => Some(self.world.server_address().to_string()),
             "OperationName" => Some(
                 addressing
                     .soap_action

@@ -59,7 +59,6 @@ pub struct Surroundings {
     /// `${configs.NAME}`
     pub configs: HashMap<String, String>,
     pub server_host: String,
-    pub server_ip: String,
 }
 
 impl Catalog {

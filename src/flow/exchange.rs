@@ -14,7 +14,7 @@ use crate::text::Span;
 use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -90,11 +90,12 @@ impl World for Around<'_> {
         self.catalog.surroundings.file.get(name).map(String::as_str)
     }
 
-    fn server(&self) -> (&str, &str) {
-        (
-            &self.catalog.surroundings.server_host,
-            &self.catalog.surroundings.server_ip,
-        )
+    fn server_host(&self) -> &str {
+        &self.catalog.surroundings.server_host
+    }
+
+    fn server_address(&self) -> IpAddr {
+        self.request.local.ip()
     }
 
     fn now_millis(&self) -> i64 {

@@ -36,7 +36,7 @@ fn stairs_lead_down() {
         let Some(own) = floor(&room) else { continue };
         for named in names_after(&text, "crate::") {
             let Some(other) = floor(&named) else { continue };
-            if named != room && (other > own || other == own) {
+            if named != room && other >= own {
                 wrong.push(format!("{}: `{room}` names `{named}`", path.display()));
             }
         }

@@ -187,8 +187,12 @@ mod tests {
         fn file(&self, _: &str) -> Option<&str> {
             None
         }
-        fn server(&self) -> (&str, &str) {
-            ("host", "127.0.0.1")
+        fn server_host(&self) -> &str {
+            "localhost"
+        }
+
+        fn server_address(&self) -> std::net::IpAddr {
+            std::net::Ipv4Addr::LOCALHOST.into()
         }
         fn now_millis(&self) -> i64 {
             1
