@@ -20,7 +20,7 @@ enum Mode {
 
 /// The body is rebuilt on both ways by `$1` in another shape.
 fn api(mode: Mode, port: u16) -> String {
-    let rebuilt = |kind: &str, from: &str, to: &str| match mode {
+    let rebuilt = |from: &str, to: &str| match mode {
         Mode::Passed => String::new(),
         Mode::Xml => format!(
             r#"<payloadFactory media-type="xml"><format><{to} xmlns="">$1</{to}></format><args><arg expression="//{from}"/></args></payloadFactory>"#
@@ -35,8 +35,8 @@ fn api(mode: Mode, port: u16) -> String {
         <send><endpoint><address uri="http://127.0.0.1:{port}/b"/></endpoint></send></inSequence>
         <outSequence>{}<send/></outSequence></resource></api>"#,
         METHODS.join(" "),
-        rebuilt("request", "d", "w"),
-        rebuilt("response", "w", "d"),
+        rebuilt("d", "w"),
+        rebuilt("w", "d"),
     )
 }
 

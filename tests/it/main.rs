@@ -1,16 +1,22 @@
 //! One binary of integration tests: a module a theme.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets what it did not expect has to fail")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has to fail"
+)]
 
 mod bleed;
 mod body_integrity;
+mod bombs;
 mod cli;
 mod endpoints;
 mod floors;
 mod garbled;
 mod gateway;
+mod injection;
 mod mistakes;
 mod no_client_trouble;
+mod payload_attacks;
 mod readme;
 mod reference;
 mod reload_under_load;
