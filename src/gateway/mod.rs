@@ -4,7 +4,7 @@ mod answer;
 pub mod deployment_toml;
 pub mod reload;
 mod route;
-mod serve;
+pub mod serve;
 pub mod settings;
 mod target;
 mod wsdl;

@@ -99,6 +99,8 @@ impl Diagnostic {
 #[derive(Debug, Default, Clone)]
 pub struct Mistakes {
     list: Vec<Diagnostic>,
+    /// Asked for at every element.
+    errors: usize,
     /// What was said where, so that one root cause prints once, even if several paths lead to it.
     said: HashSet<(&'static str, Option<Span>, Option<String>, String)>,
 }
@@ -112,6 +114,7 @@ impl Mistakes {
             diagnostic.message.clone(),
         );
         if self.said.insert(said) {
+            self.errors += usize::from(diagnostic.severity == Severity::Error);
             self.list.push(diagnostic);
         }
     }
@@ -124,11 +127,12 @@ impl Mistakes {
     }
 
     pub fn errors(&self) -> usize {
-        self.count(Severity::Error)
+        self.errors
     }
 
     pub fn warnings(&self) -> usize {
-        self.count(Severity::Warning)
+        let is_warning = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Warning;
+        self.list.iter().filter(is_warning).count()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -148,13 +152,6 @@ impl Mistakes {
         self.list
             .sort_by_key(|diagnostic| (diagnostic.span, diagnostic.severity));
         self
-    }
-
-    fn count(&self, severity: Severity) -> usize {
-        self.list
-            .iter()
-            .filter(|diagnostic| diagnostic.severity == severity)
-            .count()
     }
 }
 

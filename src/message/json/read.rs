@@ -81,6 +81,21 @@ enum Open {
     Object(usize),
 }
 
+/// How many bytes, at least one, certainly go on with a string. They are looked at in groups, which the processor does at once.
+fn plain(bytes: &[u8]) -> usize {
+    const GROUP: usize = 32;
+    let ends = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
+    let mut length = 0;
+    for group in bytes.chunks_exact(GROUP) {
+        if group.iter().fold(false, |found, &byte| found | ends(byte)) {
+            break;
+        }
+        length += GROUP;
+    }
+    let rest = bytes[length..].iter().take(GROUP);
+    length + rest.take_while(|&&byte| !ends(byte)).count()
+}
+
 impl Reader<'_> {
     fn document(mut self) -> Result<Json, JsonError> {
         let mut open: Vec<Open> = Vec::new();
@@ -209,7 +224,7 @@ impl Reader<'_> {
                     start = self.at;
                 }
                 Some(0..0x20) => return Err(self.mistake("a control character must be escaped in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => self.at += plain(&self.bytes[self.at..]),
             }
         }
     }

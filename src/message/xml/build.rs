@@ -3,7 +3,7 @@
 use super::encoding::decode_bytes;
 use super::names::Namespaces;
 use super::reader::{Event, Reader, Uri, XmlError, XmlLimits};
-use super::tree::{Kind, NodeId, Symbol, XmlTree};
+use super::tree::{Kind, NameId, NodeId, Symbol, XmlTree};
 
 impl XmlTree {
     /// Reads a document in the encoding that it says.
@@ -25,11 +25,12 @@ impl XmlTree {
     }
 }
 
-fn build(text: &str, mut reader: Reader<'_>) -> Result<XmlTree, XmlError> {
+fn build<'a>(text: &'a str, mut reader: Reader<'a>) -> Result<XmlTree, XmlError> {
     // Each `<` begins or ends an element, most elements have one text; a hostile text must not reserve too much.
     let angles = memchr::memchr_iter(b'<', text.as_bytes()).count().min(600_000);
     let mut tree = XmlTree::with_room(angles * 5 / 4 + 8, text.len() / 2);
     let mut parent = tree.document();
+    let mut recent = RecentNames::default();
     // The tree's symbols for the namespaces that the reader numbers.
     let mut uris: Vec<Option<Symbol>> = vec![Some(Symbol::EMPTY)];
     let mut symbol = |tree: &mut XmlTree, reader: &Reader<'_>, uri: Uri| {
@@ -41,8 +42,15 @@ fn build(text: &str, mut reader: Reader<'_>) -> Result<XmlTree, XmlError> {
     loop {
         match reader.next()? {
             Event::Start(tag) => {
-                let uri = symbol(&mut tree, &reader, tag.uri);
-                let element = tree.add_element(parent, tag.prefix, tag.local, uri);
+                let written = &text[tag.name_range.clone()];
+                let name = match recent.get(written, tag.uri) {
+                    Some(name) => name,
+                    None => {
+                        let uri = symbol(&mut tree, &reader, tag.uri);
+                        recent.put(written, tag.uri, tree.intern_name(tag.prefix, tag.local, uri))
+                    }
+                };
+                let element = tree.add_element(parent, name);
                 let mut last: Option<NodeId> = None;
                 for &(prefix, uri) in reader.declarations() {
                     let name = ("", prefix, Symbol::EMPTY);
@@ -66,4 +74,41 @@ fn build(text: &str, mut reader: Reader<'_>) -> Result<XmlTree, XmlError> {
     }
     tree.trim();
     Ok(tree)
+}
+
+/// The names of elements that came lately: most elements have the name of one before them. Names that want the same place
+/// only drive each other out.
+struct RecentNames<'a>([Option<(&'a str, Uri, NameId)>; 32]);
+
+impl Default for RecentNames<'_> {
+    fn default() -> Self {
+        RecentNames([None; 32])
+    }
+}
+
+impl<'a> RecentNames<'a> {
+    #[inline]
+    fn place(written: &str) -> usize {
+        let bytes = written.as_bytes();
+        let (first, last) = (bytes.first().copied(), bytes.last().copied());
+        let middle = bytes.get(bytes.len() / 2).copied();
+        let sum = bytes.len() * 7
+            + usize::from(first.unwrap_or(0)) * 3
+            + usize::from(middle.unwrap_or(0)) * 5
+            + usize::from(last.unwrap_or(0));
+        sum % 32
+    }
+
+    #[inline]
+    fn get(&self, written: &str, uri: Uri) -> Option<NameId> {
+        match self.0[RecentNames::place(written)] {
+            Some((known, of, name)) if of == uri && known == written => Some(name),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, written: &'a str, uri: Uri, name: NameId) -> NameId {
+        self.0[RecentNames::place(written)] = Some((written, uri, name));
+        name
+    }
 }

@@ -6,6 +6,7 @@
 mod build;
 mod encoding;
 mod names;
+mod pieces;
 mod reader;
 mod tree;
 mod values;

@@ -1,17 +1,15 @@
-//! A strict reader: quick-xml finds the pieces, everything that makes them XML with namespaces is checked here.
+//! A strict reader: everything that makes the pieces of a text XML with namespaces is checked here.
 //!
-//! quick-xml alone accepts two thirds of the W3C suite's ill-formed documents (two roots, unbound prefixes, undefined
-//! entities, characters that are not XML). A DOCTYPE is always refused, so entities can neither grow nor open files.
+//! A DOCTYPE is always refused, so entities can neither grow nor open files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use quick_xml::events::Event as Token;
-
 use super::names::{
     Namespaces, XML_NAMESPACE, XMLNS_NAMESPACE, end_of_name, is_character, is_nc_name, is_space, starts_name,
 };
+use super::pieces::{Piece, Pieces};
 use super::values::{check_declaration, is_declaration, line_ends, resolve_attribute, resolve_text};
 
 /// How much a document may hold before it is refused.
@@ -151,14 +149,10 @@ pub struct Attribute<'a> {
 
 pub struct Reader<'a> {
     text: &'a str,
-    tokens: quick_xml::Reader<&'a [u8]>,
-    /// Where quick-xml's text begins in ours: behind a byte order mark.
-    base: usize,
+    pieces: Pieces<'a>,
     begun: bool,
     limits: XmlLimits,
     fragment: bool,
-    /// A token that was read to find the end of a text.
-    waiting: Option<(Piece, Range<usize>)>,
     /// An empty element whose `End` is due.
     ending: Option<usize>,
     open: Vec<Open>,
@@ -177,18 +171,6 @@ struct Open {
     name: Range<usize>,
     /// How many bindings were in force around the element.
     bindings: usize,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Piece {
-    Start,
-    Empty,
-    End,
-    Text,
-    CData,
-    Comment,
-    Instruction,
-    Eof,
 }
 
 impl<'a> Reader<'a> {
@@ -210,24 +192,12 @@ impl<'a> Reader<'a> {
     }
 
     fn with(text: &'a str, limits: &XmlLimits, fragment: bool) -> Reader<'a> {
-        let base = if text.starts_with('\u{FEFF}') {
-            '\u{FEFF}'.len_utf8()
-        } else {
-            0
-        };
-        let mut tokens = quick_xml::Reader::from_str(&text[base..]);
-        let config = tokens.config_mut();
-        config.check_end_names = false;
-        config.allow_unmatched_ends = true;
-        config.allow_dangling_amp = true;
         Reader {
             text,
-            tokens,
-            base,
+            pieces: Pieces::new(text),
             begun: false,
             limits: limits.clone(),
             fragment,
-            waiting: None,
             ending: None,
             open: Vec::new(),
             bindings: Vec::new(),
@@ -275,10 +245,7 @@ impl<'a> Reader<'a> {
             self.close();
             return Ok(Event::End { range: at..at });
         }
-        let (piece, range) = match self.waiting.take() {
-            Some(waiting) => waiting,
-            None => self.piece()?,
-        };
+        let (piece, range) = self.pieces.next()?;
         if !self.begun {
             self.begun = true;
             self.check_characters()?;
@@ -299,52 +266,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn piece(&mut self) -> Result<(Piece, Range<usize>), XmlError> {
-        let start = self.base + self.tokens.buffer_position() as usize;
-        let piece = match self.tokens.read_event() {
-            Ok(Token::Start(_)) => Piece::Start,
-            Ok(Token::Empty(_)) => Piece::Empty,
-            Ok(Token::End(_)) => Piece::End,
-            Ok(Token::Text(_) | Token::GeneralRef(_)) => Piece::Text,
-            Ok(Token::CData(_)) => Piece::CData,
-            Ok(Token::Comment(_)) => Piece::Comment,
-            Ok(Token::Decl(_) | Token::PI(_)) => Piece::Instruction,
-            Ok(Token::DocType(_)) => return Err(XmlError::new(start, "a DOCTYPE is not accepted")),
-            Ok(Token::Eof) => Piece::Eof,
-            Err(error) => {
-                let at = self.base + self.tokens.error_position() as usize;
-                // Whatever else is wrong with it, the author shall hear that there is no DOCTYPE.
-                if self
-                    .text
-                    .get(at..at + 9)
-                    .is_some_and(|text| text.eq_ignore_ascii_case("<!doctype"))
-                {
-                    return Err(XmlError::new(at, "a DOCTYPE is not accepted"));
-                }
-                return Err(XmlError::new(at, error.to_string()));
-            }
-        };
-        Ok((piece, start..self.base + self.tokens.buffer_position() as usize))
-    }
-
-    /// quick-xml gives a reference as a piece of its own; here they belong to the text around them.
-    fn text_event(&mut self, mut range: Range<usize>) -> Result<Event<'a>, XmlError> {
-        loop {
-            let (piece, next) = self.piece()?;
-            if piece != Piece::Text {
-                self.waiting = Some((piece, next));
-                break;
-            }
-            range.end = next.end;
-        }
+    fn text_event(&mut self, range: Range<usize>) -> Result<Event<'a>, XmlError> {
         let raw = &self.text[range.clone()];
         if self.open.is_empty() && !self.fragment {
             if let Some(at) = raw.bytes().position(|byte| !is_space(byte)) {
                 return Err(XmlError::new(range.start + at, "text outside the root element"));
             }
-            return self.next();
-        }
-        if raw.is_empty() {
             return self.next();
         }
         let value = resolve_text(raw, range.start)?;
@@ -437,7 +364,6 @@ impl<'a> Reader<'a> {
 
     fn eof_event(&mut self) -> Result<Event<'a>, XmlError> {
         let end = self.text.len();
-        self.waiting = Some((Piece::Eof, end..end));
         if let Some(open) = self.open.last() {
             let name = &self.text[open.name.clone()];
             return Err(XmlError::new(
@@ -666,13 +592,14 @@ impl<'a> Reader<'a> {
                 format!("a name is longer than {} bytes", self.limits.name),
             ));
         }
-        match memchr::memchr(b':', name.as_bytes()) {
+        // Names are short: a plain loop is through before a search for long texts has begun.
+        match name.bytes().position(|byte| byte == b':') {
             None => Ok(("", name)),
             Some(colon) => {
                 let (prefix, local) = (&name[..colon], &name[colon + 1..]);
                 // The characters are known to be those of names; what may begin one is not.
                 let begins = local.chars().next().is_some_and(starts_name);
-                if prefix.is_empty() || !begins || local.contains(':') {
+                if prefix.is_empty() || !begins || local.bytes().any(|byte| byte == b':') {
                     return Err(XmlError::new(
                         range.start,
                         format!("`{name}` is not a name with a prefix"),

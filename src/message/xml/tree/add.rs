@@ -8,14 +8,12 @@ impl XmlTree {
         self.names.intern_symbol(uri)
     }
 
-    pub(in crate::message::xml) fn add_element(
-        &mut self,
-        parent: NodeId,
-        prefix: &str,
-        local: &str,
-        uri: Symbol,
-    ) -> NodeId {
-        let name = self.names.intern(prefix, local, uri);
+    pub(in crate::message::xml) fn intern_name(&mut self, prefix: &str, local: &str, uri: Symbol) -> NameId {
+        self.names.intern(prefix, local, uri)
+    }
+
+    #[inline]
+    pub(in crate::message::xml) fn add_element(&mut self, parent: NodeId, name: NameId) -> NodeId {
         let node = self.make(Kind::Element, name, NOTHING);
         self.add(parent, node);
         node
