@@ -30,7 +30,8 @@ const THREE: &str = r#"<filter source="$trp:X-None" regex="x"><then><drop/></the
     <property name="p" value="1"/><header name="X-P" value="1" scope="transport"/>"#;
 const TO_XML: &str = r#"<payloadFactory media-type="xml"><format><order xmlns=""><id>$1</id><item>$2</item></order></format><args>
     <arg evaluator="json" expression="$.id"/><arg evaluator="json" expression="$.item"/></args></payloadFactory><respond/>"#;
-const ROUTE: &str = r#"<filter xpath="//m:symbol = 'ACME'" xmlns:m="urn:q"><then>CALL</then><else><drop/></else></filter>"#;
+const ROUTE: &str =
+    r#"<filter xpath="//m:symbol = 'ACME'" xmlns:m="urn:q"><then>CALL</then><else><drop/></else></filter>"#;
 
 fn main() {
     match std::env::var("PROFILE") {

@@ -26,7 +26,10 @@ impl Pattern {
             compiled => {
                 // Compiled as it stands: a mistake is shown at its own character.
                 planner.regex(text)?;
-                let error = compiled.err().map(|error| format!(": {error}")).unwrap_or_default();
+                let error = compiled
+                    .err()
+                    .map(|error| format!(": {error}"))
+                    .unwrap_or_default();
                 let message = format!("this regular expression cannot match a whole text{error}");
                 planner.tell(Diagnostic::error("E0304", text.span, message));
                 None
@@ -97,6 +100,9 @@ mod tests {
     #[test]
     fn a_pattern_has_to_be_one_by_itself() {
         let told = told(r#"<filter source="'a'" regex="a)|(?:b"><drop/></filter>"#);
-        assert!(told.starts_with("E0304 this is not a regular expression"), "{told}");
+        assert!(
+            told.starts_with("E0304 this is not a regular expression"),
+            "{told}"
+        );
     }
 }

@@ -162,6 +162,9 @@ mod tests {
         check("<?>", "a processing instruction without its end at 0");
         check("<![CDATA[]]", "a CDATA section without its end at 0");
         check("<!docTYPE", "a DOCTYPE is not accepted at 0");
-        check("<!ELEMENT a>", "`<!` begins neither a comment nor a CDATA section at 0");
+        check(
+            "<!ELEMENT a>",
+            "`<!` begins neither a comment nor a CDATA section at 0",
+        );
     }
 }
