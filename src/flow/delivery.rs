@@ -86,7 +86,7 @@ pub async fn send(
     endpoint: Option<&dyn Endpoint>,
     receive: Option<SequenceId>,
 ) -> Outcome {
-    if endpoint.is_none() && exchange.message.response {
+    if endpoint.is_none() && exchange.is_response() {
         exchange.message.addressing.to = None;
         return Ok(Flow::Respond);
     }

@@ -258,6 +258,14 @@ impl Exchange {
         );
     }
 
+    /// Whether the message is an answer. A text in the property `RESPONSE` decides, whatever the message is.
+    pub fn is_response(&self) -> bool {
+        match self.properties.get("RESPONSE").as_deref() {
+            Some(Value::Text(text)) => text.eq_ignore_ascii_case("true"),
+            _ => self.message.response,
+        }
+    }
+
     /// The backend's answer takes the place of the message: body, headers and axis2 properties are its own; default-scope properties and
     /// variables stay (`SynapseCallbackReceiver`).
     pub fn take(&mut self, answer: Answer) {

@@ -141,6 +141,12 @@ impl Fault {
                 "ERROR_MESSAGE",
                 Value::text(self.reason.lines().next().unwrap_or("")),
             );
+            if self.code == Code::Number(code::TIMED_OUT) {
+                // `TimeoutHandler` gives a code and a message alone, and the detail names the backend.
+                properties.remove("ERROR_DETAIL");
+                properties.remove("ERROR_EXCEPTION");
+                return place_in(properties, place);
+            }
             let detail = self.detail.clone().unwrap_or_else(|| match place {
                 Some(place) => format!("{} (at {place})", self.reason),
                 None => self.reason.clone(),
@@ -148,9 +154,13 @@ impl Fault {
             properties.set("ERROR_DETAIL", Value::text(detail));
             properties.set("ERROR_EXCEPTION", Value::text(&self.reason));
         }
-        if let Some(place) = place {
-            properties.set("ERROR_PLACE", Value::text(place));
-        }
+        place_in(properties, place);
+    }
+}
+
+fn place_in(properties: &mut Properties, place: Option<&str>) {
+    if let Some(place) = place {
+        properties.set("ERROR_PLACE", Value::text(place));
     }
 }
 
@@ -186,6 +196,7 @@ mod tests {
         Fault::backend(code::TIMED_OUT, "no answer within 30 s")
             .describe_in(&mut properties, Some("a.xml:1:2"));
         assert_eq!(properties.text("ERROR_CODE").as_deref(), Some("101504"));
+        assert_eq!(properties.text("ERROR_DETAIL"), None);
         assert_eq!(properties.text("ERROR_PLACE").as_deref(), Some("a.xml:1:2"));
     }
 }

@@ -911,6 +911,13 @@ mod tests {
             "200",
             "500 The message could not be processed.\n",
         );
+        // Nobody declares `fault` here.
+        check(
+            &api(FAIL, "<faultSequence><sequence key=\"fault\"/></faultSequence>"),
+            "GET /a",
+            "200",
+            "500 The message could not be processed.\n",
+        );
         for (kind, status) in [
             (SendErrorKind::Connect, 502),
             (SendErrorKind::ConnectTimeout, 504),

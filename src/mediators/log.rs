@@ -312,7 +312,7 @@ impl Log {
         let correlation = exchange.properties.axis2_text("correlation_id");
         let addressing = &exchange.message.addressing;
         let action = addressing.action.as_deref().or(addressing.soap_action.as_deref());
-        let direction = if exchange.message.response {
+        let direction = if exchange.is_response() {
             "response"
         } else {
             "request"

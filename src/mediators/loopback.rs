@@ -30,7 +30,7 @@ fn build(_element: &Element, _planner: &mut Planner<'_>) -> Option<Box<dyn Media
 #[async_trait(?Send)]
 impl Mediator for Loopback {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        if exchange.message.response {
+        if exchange.is_response() {
             return Ok(Flow::Drop);
         }
         exchange.message.response = true;

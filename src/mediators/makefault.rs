@@ -13,7 +13,9 @@ use async_trait::async_trait;
 pub static KIND: MediatorKind = MediatorKind {
     element: "makefault",
     summary: "Makes the message a fault.",
-    notes: "It neither stops the flow nor sends anything: `respond` or `send` come after it.\n\n\
+    notes: "Without `version`, a code of SOAP 1.2 makes a fault of the kind that the message is: SOAP 1.1, SOAP 1.2 or, for a message that \
+        came without SOAP, plain XML. The code is written as that version writes it.\n\n\
+        It neither stops the flow nor sends anything: `respond` or `send` come after it.\n\n\
         SOAP headers of the message stay with the fault. The message's address becomes its FaultTo, else its ReplyTo. A fault in plain XML is \
         `<Exception>` with the detail, or else the reason, as its text.\n\n\
         Unless `HTTP_SC` says otherwise, a fault goes to the client with status 500.",
@@ -116,7 +118,8 @@ enum Kind {
 }
 
 struct Soap {
-    version: SoapVersion,
+    /// None is that of the message.
+    version: Option<SoapVersion>,
     code: Code,
     reason: Said,
     node: Option<String>,
@@ -164,7 +167,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     }))
 }
 
-fn soap(version: SoapVersion, element: &Element, planner: &mut Planner<'_>) -> Option<Kind> {
+fn soap(mut version: SoapVersion, element: &Element, planner: &mut Planner<'_>) -> Option<Kind> {
     let (Some(code), Some(reason)) = (element.child("code"), element.child("reason")) else {
         planner.tell(
             Diagnostic::error(
@@ -176,6 +179,15 @@ fn soap(version: SoapVersion, element: &Element, planner: &mut Planner<'_>) -> O
         );
         return None;
     };
+    // Apache's own examples; WSO2's Synapse refuses them.
+    let as_the_message = !element.has("version")
+        && code.attribute("value").is_some_and(|value| {
+            let prefix = value.value.text.trim().split_once(':').map(|(prefix, _)| prefix);
+            prefix.and_then(|prefix| code.namespaces.get(prefix)) == Some(SoapVersion::Soap12.namespace())
+        });
+    if as_the_message {
+        version = SoapVersion::Soap12;
+    }
     let code = match code.attribute("value") {
         Some(_) => own_code(version, code, planner).map(Code::Own),
         None => planner_value(code, planner).map(|said| match said {
@@ -199,7 +211,7 @@ fn soap(version: SoapVersion, element: &Element, planner: &mut Planner<'_>) -> O
         );
     }
     Some(Kind::Soap(Box::new(Soap {
-        version,
+        version: (!as_the_message).then_some(version),
         code: code?,
         reason: reason?,
         node,
@@ -322,6 +334,14 @@ impl Mediator for MakeFault {
                     node,
                     role,
                 } = &**soap;
+                let version = match version {
+                    Some(version) => *version,
+                    None if !exchange.message.payload.form().is_soap() => {
+                        self.make_plain(Some(reason), exchange).await?;
+                        return Ok(self.marked(exchange));
+                    }
+                    None => exchange.envelope().await?.version(),
+                };
                 let mut fault = SoapFault {
                     node: node.clone(),
                     role: role.clone(),
@@ -332,20 +352,16 @@ impl Mediator for MakeFault {
                     Code::Expression(expression) => {
                         let text = exchange.text(expression).await?.unwrap_or_default();
                         let local = text.rsplit_once(':').map_or(text.as_str(), |(_, local)| local);
-                        fault.code = FaultCode::named(*version, local.trim());
+                        fault.code = FaultCode::named(version, local.trim());
                         fault.own_code = Some(text);
                     }
                 }
                 fault.reason = said(reason, exchange).await?;
-                self.make(*version, &fault, exchange).await?;
+                self.make(version, &fault, exchange).await?;
             }
             Kind::Plain { reason } => self.make_plain(reason.as_ref(), exchange).await?,
         }
-        if self.response {
-            exchange.message.response = true;
-            exchange.message.addressing.to = exchange.message.addressing.reply_to.clone();
-        }
-        Ok(Flow::Continue)
+        Ok(self.marked(exchange))
     }
 }
 
@@ -357,6 +373,14 @@ async fn said(said: &Said, exchange: &mut Exchange) -> Result<String, Fault> {
 }
 
 impl MakeFault {
+    fn marked(&self, exchange: &mut Exchange) -> Flow {
+        if self.response {
+            exchange.message.response = true;
+            exchange.message.addressing.to = exchange.message.addressing.reply_to.clone();
+        }
+        Flow::Continue
+    }
+
     async fn make(
         &self,
         version: SoapVersion,
@@ -466,6 +490,7 @@ mod tests {
             (SOAP11, "Server", false),
             (SOAP11, "t:Server", false),
             (SOAP12, "s:Server", false),
+            (SOAP12, "s:Receiver", true),
             (&*format!("version='soap12' {SOAP12}"), "s:Receiver", true),
             (&*format!("version='soap12' {SOAP12}"), "s:Server", false),
             (&*format!("version='soap12' {SOAP11}"), "s:Receiver", false),
@@ -489,6 +514,31 @@ mod tests {
             assert!(PLAIN.plan(config).is_err(), "{config}");
         }
         assert!(PLAIN.plan("<makefault version='pox'/>").is_ok());
+    }
+
+    #[test]
+    fn a_code_of_soap_12_without_a_version_makes_the_message_s_own_kind_of_fault() {
+        let config = format!("<makefault {SOAP12}><code value='s:Sender'/><reason value='r'/></makefault>");
+        let soap = |media: &str, namespace: &str| {
+            format!(
+                "POST /\nContent-Type: {media}\n\n<s:Envelope xmlns:s='{namespace}'><s:Body><a/></s:Body></s:Envelope>"
+            )
+        };
+        check(
+            &config,
+            &soap("text/xml\nSOAPAction: urn:a", SoapVersion::Soap11.namespace()),
+            "<faultcode>soapenv:Client</faultcode>",
+        );
+        check(
+            &config,
+            &soap("application/soap+xml", SoapVersion::Soap12.namespace()),
+            "<soapenv:Value>soapenv:Sender</soapenv:Value>",
+        );
+        check(
+            &config,
+            "POST /\nContent-Type: application/xml\n\n<a/>",
+            "<Exception>r</Exception>",
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
 #[async_trait(?Send)]
 impl Mediator for Out {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        if !exchange.message.response {
+        if !exchange.is_response() {
             return Ok(Flow::Continue);
         }
         self.steps.run(exchange).await

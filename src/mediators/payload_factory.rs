@@ -32,7 +32,7 @@ pub static KIND: MediatorKind = MediatorKind {
         already say application/xml, text/xml or application/soap+xml. White space between elements of an XML template is removed \
         at load.",
     differences: "A constant is escaped for the media type; Synapse escapes it for XML even into JSON. A template that uses more arguments \
-        than there are is told at load; Synapse logs an error per message and leaves the rest of the template unfilled. Into JSON, a value \
+        than there are is told at load, and without any argument `$9` stays what it is; Synapse logs an error per message and leaves the rest of the template unfilled. Into JSON, a value \
         that begins with `{` or `[` goes in as it is only if it is JSON to its end; otherwise it is escaped, so that nobody can close \
         an object from inside a value. A literal JSON text is escaped when it goes into XML. `freemarker` templates are not \
         supported yet.",
@@ -160,6 +160,7 @@ const ARGUMENT: &[Attr] = &[
         "Into JSON: the value is a text, whatever it looks like.",
     )
     .default("false"),
+    Attr::ignored("deepCheck", "Synapse no longer reads it."),
 ];
 
 struct PayloadFactory {
@@ -321,7 +322,20 @@ fn fixed(
     format: &Element,
     planner: &mut Planner<'_>,
 ) -> Option<Format> {
-    let template = template::plan(text, |range| place(range, text), format, planner)?;
+    let mut template = template::plan(text, |range| place(range, text), format, planner)?;
+    if arguments == Some(0)
+        && let Some((number, range)) = too_few(&template, 0)
+    {
+        planner.tell(
+            Diagnostic::warning(
+                "W0211",
+                place(range, text).span(),
+                format!("`${number}` stays as it is: there is no `<arg>`"),
+            )
+            .help("arguments are counted from 1"),
+        );
+        keep_signs(&mut template, text);
+    }
     if let Some(count) = arguments
         && let Some((number, range)) = too_few(&template, count)
     {
@@ -331,10 +345,7 @@ fn fixed(
                 place(range, text).span(),
                 format!("the template uses `${number}`, and there is no such argument"),
             )
-            .help(match count {
-                0 => "there is no `<arg>` at all; they are counted from 1".to_owned(),
-                count => format!("there are {count}, counted from 1"),
-            }),
+            .help(format!("there are {count}, counted from 1")),
         );
         return None;
     }
@@ -408,6 +419,15 @@ fn too_few(template: &Template, count: usize) -> Option<(usize, Range<usize>)> {
     })
 }
 
+/// Without any argument a `$9` is an amount of money rather than a place to fill.
+fn keep_signs(template: &mut Template, text: &str) {
+    for piece in &mut template.pieces {
+        if let Piece::Argument(_, range) = piece {
+            *piece = Piece::Text(text[range.clone()].to_owned());
+        }
+    }
+}
+
 #[async_trait(?Send)]
 impl Mediator for PayloadFactory {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
@@ -448,8 +468,11 @@ async fn keyed(
         return Err(Fault::mediation(format!("Key {key} not found")));
     };
     let text = Placed::verbatim(entry_text(entry), span);
-    let template = template::compile(&text, namespaces)
+    let mut template = template::compile(&text, namespaces)
         .map_err(|mistake| Fault::mediation(format!("the template `{key}`: {}", mistake.message)))?;
+    if arguments == 0 {
+        keep_signs(&mut template, &text.text);
+    }
     match too_few(&template, arguments) {
         Some((number, _)) => Err(Fault::mediation(format!(
             "the template `{key}` uses `${number}`, and there is no such argument"
@@ -945,14 +968,19 @@ mod tests {
 
     #[test]
     fn a_template_that_asks_for_too_much_is_told_at_load() {
-        for (format, arguments) in [
-            ("$2", "<arg value='1'/>"),
-            ("$0", "<arg value='1'/>"),
-            ("costs $5", ""),
-        ] {
+        for (format, arguments) in [("$2", "<arg value='1'/>"), ("$0", "<arg value='1'/>")] {
             let mistakes = PLAIN.plan(&factory("text", format, arguments)).err().unwrap();
             assert!(mistakes.contains("there is no such argument"), "{mistakes}");
         }
+    }
+
+    #[test]
+    fn without_arguments_a_sign_of_money_stays() {
+        let config = factory("json", r#"{"price":"$8.95","of":"${payload.a}"}"#, "");
+        assert_eq!(
+            PLAIN.body(&config, "POST /\nContent-Type: application/json\n\n{\"a\":1}"),
+            r#"{"price":"$8.95","of":"1"}"#
+        );
     }
 
     #[test]

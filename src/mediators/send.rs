@@ -14,6 +14,7 @@ pub static KIND: MediatorKind = MediatorKind {
         and a request is sent to its `To`. Nothing after `send` runs, in this list or around it.\n\n\
         Properties of the default scope and variables go on into the answer; headers, axis2 properties and the body are the backend's. \
         The answer runs through the out sequence, or the sequence that `receive` names. A status of 4xx or 5xx is an answer like any other. \
+        The property `RESPONSE` set to `true` makes the message an answer, as fault sequences do before `send`.\n\n\
         With the property `OUT_ONLY` nobody waits for an answer, and the client gets 202.",
     differences: "A `receive` sequence that is written out is looked up at load.",
     attributes: &[
@@ -187,6 +188,22 @@ mod tests {
         let mut exchange = exchange("GET /", planned.catalog, ScriptedBackend::new([]));
         exchange.message.response = true;
         assert_eq!(wait(planned.what.run(&mut exchange)).unwrap(), Flow::Respond);
+    }
+
+    #[test]
+    fn the_property_response_says_what_the_message_is() {
+        for (value, response, expected) in [("true", false, Flow::Respond), ("false", true, Flow::Turn)] {
+            let steps = format!("<property name=\"RESPONSE\" value=\"{value}\"/><send/>");
+            let planned = testing::steps(KINDS, &steps, "");
+            let backend = ScriptedBackend::new([Scripted::parse("204")]);
+            let mut exchange = exchange("GET http://backend/x", planned.catalog, backend);
+            exchange.message.response = response;
+            assert_eq!(
+                wait(planned.what.run(&mut exchange)).unwrap(),
+                expected,
+                "{value}"
+            );
+        }
     }
 
     #[test]

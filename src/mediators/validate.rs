@@ -139,7 +139,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         None => None,
         Some(attribute) => {
             let source = planner.expression_in(element, "source")?;
-            if source.xpath().is_some() {
+            if source.xpath().is_some() && schemas.iter().all(Option::is_some) {
                 planner.tell(
                     Diagnostic::error(
                         "E0212",
@@ -450,6 +450,13 @@ mod tests {
         ] {
             assert!(trial.plan(config).is_err(), "{config}");
         }
+    }
+
+    #[test]
+    fn of_an_unknown_schema_nothing_more_is_told() {
+        let config = "<validate source='//a'><schema key='none'/><on-fail><drop/></on-fail></validate>";
+        let mistakes = trial(&[]).plan(config).err().unwrap_or_default();
+        assert!(!mistakes.contains("E0212"), "{mistakes}");
     }
 
     #[test]

@@ -296,7 +296,8 @@ impl<'a> Planner<'a> {
         if let Some((id, _)) = self.names.sequences.get(&name) {
             return Some(*id);
         }
-        if let Some(element) = self.stored_element(&name, "sequence", key) {
+        let stored = self.stored_element(&name, "sequence", key);
+        if let Some(element) = stored.or_else(|| self.given_sequence(&name)) {
             let id = SequenceId(self.names.sequences.len() as u32);
             self.names.sequences.insert(name, (id, element.span));
             self.pending.push(Pending::Sequence(id, element));
@@ -305,6 +306,22 @@ impl<'a> Planner<'a> {
         let known: Vec<String> = self.names.sequences.keys().cloned().collect();
         self.unresolved(key, &name, "sequence", &known);
         None
+    }
+
+    /// The `fault` sequence that Synapse makes where nobody did. It only logs, so that the client learns of the fault.
+    fn given_sequence(&mut self, name: &str) -> Option<Rc<Element>> {
+        if name != "fault" {
+            return None;
+        }
+        let text = format!(
+            "<sequence xmlns=\"{}\" name=\"fault\"><log level=\"full\">\
+             <property name=\"MESSAGE\" value=\"Executing default 'fault' sequence\"/>\
+             <property name=\"ERROR_CODE\" expression=\"get-property('ERROR_CODE')\"/>\
+             <property name=\"ERROR_MESSAGE\" expression=\"get-property('ERROR_MESSAGE')\"/></log></sequence>",
+            super::element::SYNAPSE
+        );
+        let file = self.sources.add("the default fault sequence", text.clone());
+        super::element::parse(file, &text).ok().map(Rc::new)
     }
 
     pub fn endpoint_key(&mut self, key: &Placed) -> Option<EndpointId> {
