@@ -191,9 +191,7 @@ fn profile(wanted: &str) {
         "load_thousands" => {
             let folder = thousands();
             for _ in 0..times {
-                let start = std::time::Instant::now();
                 divan::black_box(load(folder.path()));
-                divan::black_box(start.elapsed());
             }
         }
         _ => {
@@ -231,10 +229,17 @@ fn thousands() -> tempfile::TempDir {
     for number in 0..3000 {
         let next = (number + 3) / 6 * 6;
         let steps: String = (0..10).fold(String::new(), |mut steps, step| {
+            // Most patterns are words or are used in many places; some are one artifact's own.
+            let pattern = match step {
+                0 if number % 10 == 3 => format!("{number}-[a-z]+"),
+                0 => r"(GET|POST)\d*".to_owned(),
+                1 => "gold.*".to_owned(),
+                _ => format!("gold{number}"),
+            };
             write!(
                 steps,
                 r#"<property name="p{step}" value="{number}"/><log><property name="a" expression="$ctx:p{step}"/></log>
-<filter source="get-property('p{step}')" regex="{number}.*"><then><property name="q{step}" expression="//m:id/text()" xmlns:m="urn:q"/></then></filter>
+<filter source="get-property('p{step}')" regex="{pattern}"><then><property name="q{step}" expression="//m:id/text()" xmlns:m="urn:q"/></then></filter>
 "#
             )
             .expect("a string takes everything");

@@ -18,10 +18,7 @@ impl Pattern {
         // Parsed alone first: `a)|(?:b` would be whole only inside the group below. Compiling twice would take most of the time of a load.
         let stands_alone = fancy_regex::Expr::parse_tree(&text.text).is_ok();
         let whole = format!(r"\A(?:{})\z", text.text);
-        let compiled = fancy_regex::RegexBuilder::new(&whole)
-            .backtrack_limit(1_000_000)
-            .build();
-        match compiled {
+        match planner.compiled(&whole) {
             Ok(regex) if stands_alone => Some(Pattern::Regex(Box::new(regex))),
             compiled => {
                 // Compiled as it stands: a mistake is shown at its own character.

@@ -54,6 +54,8 @@ pub struct Planner<'a> {
     /// Local entries whose value is an artifact.
     pub entry_elements: HashMap<String, Rc<Element>>,
     pub pending: Vec<Pending>,
+    /// Regular expressions by their text: compiling one takes longer than reading the file it stands in, and many are used again.
+    patterns: HashMap<String, fancy_regex::Regex>,
     /// What is planned just now, for the names of its branches.
     pub owner: Arc<str>,
 }
@@ -70,6 +72,7 @@ impl<'a> Planner<'a> {
             entries: HashMap::new(),
             entry_elements: HashMap::new(),
             pending: Vec::new(),
+            patterns: HashMap::new(),
             owner: Arc::from(""),
         }
     }
@@ -491,12 +494,21 @@ impl<'a> Planner<'a> {
         self.dynamic(&value, element)
     }
 
+    /// A regular expression in Java's notation, compiled once however often it is used. What went wrong is the caller's to tell.
+    pub fn compiled(&mut self, pattern: &str) -> Result<fancy_regex::Regex, Box<fancy_regex::Error>> {
+        if let Some(known) = self.patterns.get(pattern) {
+            return Ok(known.clone());
+        }
+        let regex = fancy_regex::RegexBuilder::new(pattern)
+            .backtrack_limit(1_000_000)
+            .build()?;
+        self.patterns.insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    }
+
     /// A regular expression in Java's notation.
     pub fn regex(&mut self, text: &Placed) -> Option<fancy_regex::Regex> {
-        match fancy_regex::RegexBuilder::new(&text.text)
-            .backtrack_limit(1_000_000)
-            .build()
-        {
+        match self.compiled(&text.text).map_err(|error| *error) {
             Ok(regex) => Some(regex),
             Err(error) => {
                 let span = match &error {

@@ -74,6 +74,7 @@ pub fn is_nc_name(text: &str) -> bool {
 }
 
 /// The end of the longest name (colons allowed) that starts at `at`; `at` itself when none does.
+#[inline]
 pub(super) fn end_of_name(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
     let mut end = at;

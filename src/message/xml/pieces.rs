@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::names::end_of_name;
 use super::reader::XmlError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,19 @@ impl<'a> Pieces<'a> {
         Pieces { text, at }
     }
 
+    /// The closing tag of this element, if that is what comes: most often it is, and need not be searched.
+    #[inline]
+    pub(super) fn closing(&mut self, name: &str) -> Option<Range<usize>> {
+        let start = self.at;
+        let rest = self.text.as_bytes()[start..].strip_prefix(b"</")?;
+        let rest = rest.strip_prefix(name.as_bytes())?;
+        if rest.first() != Some(&b'>') {
+            return None;
+        }
+        self.at += "</".len() + name.len() + ">".len();
+        Some(start..self.at)
+    }
+
     #[inline]
     pub(super) fn next(&mut self) -> Result<(Piece, Range<usize>), XmlError> {
         let start = self.at;
@@ -62,7 +76,11 @@ impl<'a> Pieces<'a> {
     #[inline]
     fn tag(&self, start: usize) -> Result<(Piece, usize), XmlError> {
         let bytes = self.text.as_bytes();
-        let mut at = start + 1;
+        let mut at = end_of_name(self.text, start + 1);
+        // Without attributes, that is all.
+        if bytes.get(at) == Some(&b'>') {
+            return Ok((Piece::Start, at + 1));
+        }
         while let Some(length) = memchr::memchr3(b'>', b'"', b'\'', &bytes[at..]) {
             let found = at + length;
             match bytes[found] {

@@ -245,6 +245,12 @@ impl<'a> Reader<'a> {
             self.close();
             return Ok(Event::End { range: at..at });
         }
+        if let Some(open) = self.open.last()
+            && let Some(range) = self.pieces.closing(&self.text[open.name.clone()])
+        {
+            self.close();
+            return Ok(Event::End { range });
+        }
         let (piece, range) = self.pieces.next()?;
         if !self.begun {
             self.begun = true;
