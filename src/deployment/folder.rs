@@ -585,6 +585,14 @@ mod tests {
             Layout::Server,
             &["repository/deployment/server/synapse-configs/default/sequences/a.xml"],
         );
+        check(
+            &[
+                "repository/conf/synapse-config/synapse.xml",
+                "repository/conf/sample/resources/sequence/b.xml",
+            ],
+            Layout::Server,
+            &["repository/conf/synapse-config/synapse.xml"],
+        );
     }
 
     #[test]

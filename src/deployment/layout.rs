@@ -11,7 +11,7 @@ pub enum Layout {
     Classic,
     /// Integration Studio's Maven modules: `*/src/main/synapse-config`.
     Modules,
-    /// A server's home: `repository/deployment/server/synapse-configs/default`.
+    /// A server's home: `repository/deployment/server/synapse-configs/default`, or Apache's `repository/conf/synapse-config`.
     Server,
     /// Our own: `sequences/` and `scripts/`, with `tests/` and `examples/` beside them that are not deployed.
     Own,
@@ -70,6 +70,7 @@ impl Layout {
             Layout::Modules
         } else if has("repository/deployment/server/synapse-configs/default")
             || has("repository/deployment/server/carbonapps")
+            || has("repository/conf/synapse-config")
         {
             Layout::Server
         } else if has("sequences") && ["scripts", "tests", "examples"].into_iter().any(has) {
@@ -105,6 +106,7 @@ impl Layout {
             Layout::Server => {
                 name.starts_with("repository/deployment/server/synapse-configs/default/")
                     || name.starts_with("repository/deployment/server/carbonapps/")
+                    || name.starts_with("repository/conf/synapse-config/")
             }
             Layout::Own => !["tests/", "examples/", "target/"]
                 .iter()

@@ -15,6 +15,7 @@ use crate::plan::kind::{Attr, Children, Support};
 use crate::plan::planner::{Lookup, Pending, Unset};
 use crate::plan::{Element, Kinds, Planner, element, later, table};
 use crate::text::{Diagnostic, Mistakes, Severity, Sources, Span, suggest};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     let lookup = FolderLookup {
         resources: &resources,
         configs: &configs,
+        registry_root: OnceCell::new(),
     };
     let mut planner = Planner::new(KINDS, &lookup, sources);
     planner.mistakes = mistakes;
@@ -95,6 +97,9 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     roots
         .into_iter()
         .for_each(|root| artifacts.take(root, &mut planner));
+    if let Some(root) = artifacts.registry_root.take() {
+        lookup.registry_root.get_or_init(|| root);
+    }
 
     artifacts.name_all(&mut planner);
     artifacts.read_entries(&resources, &mut planner);
@@ -126,11 +131,16 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
 struct FolderLookup<'a> {
     resources: &'a Resources,
     configs: &'a configs::Configs,
+    /// What `<registry>` gives as its `root`: the folder from which its keys are meant.
+    registry_root: OnceCell<String>,
 }
 
 impl Lookup for FolderLookup<'_> {
     fn resource(&self, key: &str, from: &str) -> Option<(String, String)> {
-        let resource = self.resources.find_from(key, from)?;
+        let resource = self.resources.find_from(key, from).or_else(|| {
+            let root = self.registry_root.get().filter(|_| !key.contains(':'))?;
+            self.resources.find(&format!("{root}/{key}"))
+        })?;
         let text = resource.text().ok()?;
         Some((resource.name.clone(), text.to_string()))
     }
@@ -160,6 +170,7 @@ struct Artifacts {
     apis: Vec<Element>,
     proxies: Vec<Element>,
     registry: Option<Span>,
+    registry_root: Option<String>,
 }
 
 const REGISTRY: &[Attr] = &[Attr::ignored(
@@ -289,6 +300,13 @@ impl Artifacts {
             ),
             None => self.registry = Some(element.span),
         }
+        let root = element
+            .all("parameter")
+            .find(|parameter| parameter.get("name") == Some("root"));
+        self.registry_root = root
+            .and_then(Element::trimmed_text)
+            .map(|root| root.text)
+            .filter(|root| !root.contains("://"));
     }
 
     /// Gives every sequence, endpoint, template and entry its number. Sequences, endpoints and local entries share their names, as in
@@ -641,5 +659,32 @@ fn surroundings(configs: &configs::Configs) -> Surroundings {
             .filter_map(|name| Some((name.to_owned(), configs.config(name)?.to_owned())))
             .collect(),
         server_host: host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_keys_are_meant_from_the_registrys_root() {
+        let home = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text.replace("NS", element::SYNAPSE)).expect("a file");
+        };
+        write(
+            "repository/conf/synapse-config/synapse.xml",
+            r#"<definitions xmlns="NS"><registry><parameter name="root">file:./repository/shared/</parameter></registry>
+               <sequence name="main"><sequence key="steps/a.xml"/></sequence></definitions>"#,
+        );
+        write(
+            "repository/shared/steps/a.xml",
+            r#"<sequence xmlns="NS" name="main"/>"#,
+        );
+        let loaded = load(&[home.path().to_path_buf()], &LoadOptions::default());
+        let told: Vec<&String> = loaded.mistakes.iter().map(|mistake| &mistake.message).collect();
+        assert!(told.is_empty(), "{told:?}");
     }
 }
