@@ -66,7 +66,8 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
     let answer = match endpoint {
         Some(endpoint) => endpoint.deliver(exchange).await,
         None => match target(exchange) {
-            Ok(url) => deliver(exchange, url, &Delivery::default(), Patience::default()).await,
+            // Boxed, as everything rare on this way: room for it would be made and moved for every message.
+            Ok(url) => Box::pin(deliver(exchange, url, &Delivery::default(), Patience::default())).await,
             Err(fault) => Err(fault),
         },
     };
@@ -125,10 +126,10 @@ pub async fn deliver(
         url = with_suffix(exchange, url)?;
     }
     if delivery.format == Some(Format::Get) {
-        url = with_fields(exchange, url).await?;
+        url = Box::pin(with_fields(exchange, url)).await?;
     }
     if let Some(version) = delivery.addressing {
-        add_addressing(exchange, version, &url).await?;
+        Box::pin(add_addressing(exchange, version, &url)).await?;
     }
     let out_only = exchange.properties.is_true("OUT_ONLY");
     let outgoing = outgoing(exchange, &method, delivery, out_only).await?;
@@ -159,7 +160,7 @@ pub async fn deliver(
         Ok(response) => {
             let answer = answer(response, request_type, outgoing.rest);
             if exchange.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-                return refuse_soap_fault(exchange, answer).await;
+                return Box::pin(refuse_soap_fault(exchange, answer)).await;
             }
             Ok(answer)
         }
@@ -340,12 +341,12 @@ async fn outgoing(
         content_type.as_deref(),
     );
     if exchange.message.payload.must_load_for(&target) {
-        exchange.load().await?;
+        Box::pin(exchange.load()).await?;
     }
     if out_only || wants_length(exchange) {
         // One-way, the client may be gone before the backend has all of it.
         let limits = &exchange.catalog.limits;
-        if let Err(error) = exchange.message.payload.keep(limits).await {
+        if let Err(error) = Box::pin(exchange.message.payload.keep(limits)).await {
             return Err(exchange.not_parsed(error));
         }
     }

@@ -231,7 +231,7 @@ struct Serving {
 }
 
 impl Service for Serving {
-    async fn serve(&self, incoming: Incoming) -> Reply {
-        self.server.serve(self.shared.deployment(), incoming).await
+    fn serve(&self, incoming: Incoming) -> impl Future<Output = Reply> {
+        self.server.serve(self.shared.deployment(), incoming)
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +55,9 @@ impl Server {
     }
 
     /// Takes one deployment and keeps it to the answer.
-    pub async fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> Reply {
+    ///
+    /// The request goes straight into the one future that lives as long as it does; each `async` around it would move it once more.
+    pub fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> impl Future<Output = Reply> {
         let accepted = Rc::new(Cell::new(false));
         let counters = Arc::clone(&self.counters);
         let exchange = exchange(
@@ -65,7 +67,15 @@ impl Server {
             Rc::clone(&accepted),
             counters,
         );
-        let mut exchange = Box::pin(exchange);
+        self.attend(Box::pin(exchange), accepted)
+    }
+
+    /// Follows an exchange to its answer, or until its client may have a 202.
+    async fn attend(
+        &self,
+        mut exchange: Pin<Box<impl Future<Output = Reply> + 'static>>,
+        accepted: Rc<Cell<bool>>,
+    ) -> Reply {
         let reply = poll_fn(|context| match exchange.as_mut().poll(context) {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
             Poll::Pending if accepted.get() => Poll::Ready(None),
@@ -286,9 +296,9 @@ async fn exchange(
     let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
     let verdict = match mediation {
         Ok(verdict) => verdict,
-        Err(panic) => after_panic(panic, &mut exchange, &sides, &counters).await,
+        Err(panic) => Box::pin(after_panic(panic, &mut exchange, &sides, &counters)).await,
     };
-    reply(verdict, exchange, &sides, client, &counters).await
+    reply(verdict, &mut exchange, &sides, client, &counters).await
 }
 
 impl Sides {
@@ -516,21 +526,20 @@ async fn after_panic(panic: String, exchange: &mut Exchange, sides: &Sides, coun
 
 async fn reply(
     verdict: Verdict,
-    exchange: Exchange,
+    exchange: &mut Exchange,
     sides: &Sides,
     client: Client,
     counters: &Counters,
 ) -> Reply {
-    let mut exchange = exchange;
     let fault = match verdict {
-        Verdict::Respond => match Box::pin(answer::respond(&mut exchange, client)).await {
+        Verdict::Respond => match Box::pin(answer::respond(exchange, client)).await {
             Ok(reply) => return reply,
             Err(fault) if exchange.fault.is_some() => fault,
             // Only here does it show that the message cannot be read or written: the fault sequences hear of it too.
             Err(fault) => {
-                let handlers = sides.handlers(&exchange);
-                match Box::pin(faulted(&mut exchange, fault.clone(), handlers)).await {
-                    Ok(Flow::Respond) => match Box::pin(answer::respond(&mut exchange, client)).await {
+                let handlers = sides.handlers(exchange);
+                match Box::pin(faulted(exchange, fault.clone(), handlers)).await {
+                    Ok(Flow::Respond) => match Box::pin(answer::respond(exchange, client)).await {
                         Ok(reply) => return reply,
                         Err(second) => second,
                     },
@@ -540,15 +549,15 @@ async fn reply(
             }
         },
         Verdict::Quiet if exchange.properties.axis2_is_true("NIO-ACK-Requested") => {
-            return answer::acknowledge(&mut exchange);
+            return answer::acknowledge(exchange);
         }
         Verdict::Quiet => return answer::accepted(),
         Verdict::Fault(fault) => fault,
     };
     counters.unanswered.fetch_add(1, Ordering::Relaxed);
-    let reply = answer::of_fault(&fault, &exchange, client);
+    let reply = answer::of_fault(&fault, exchange, client);
     if fault.at.is_none() && exchange.fault.is_none() {
-        log_fault(&exchange, &fault);
+        log_fault(exchange, &fault);
     }
     tracing::debug!(served_by = %exchange.served_by, status = reply.status.as_u16(), "No fault sequence answered.");
     reply

@@ -208,7 +208,19 @@ impl Client {
                 _ => return Err(error),
             }
         }
-        let connected = Box::pin(self.connect(&url, false, times.connect)).await?;
+        // Boxed, so that a request over a kept connection need not make room for it.
+        Box::pin(self.send_by_fresh(request, upload, times, url)).await
+    }
+
+    async fn send_by_fresh(
+        &self,
+        request: WireRequest,
+        upload: Option<Rc<Upload>>,
+        times: Times,
+        url: Url,
+    ) -> Result<ClientResponse, SendError> {
+        let inner = &self.inner;
+        let connected = self.connect(&url, false, times.connect).await?;
         let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
         let response = backend
             .exchange(request, upload.as_deref(), &times, &inner.limits)

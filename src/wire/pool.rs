@@ -77,11 +77,14 @@ impl Pool {
         }
         let now = Instant::now();
         let mut all = self.http1.borrow_mut();
-        if !all.contains_key(origin) {
-            // A new host is the moment to forget hosts that are called no more.
-            all.retain(|_, kept| kept.last().is_some_and(|newest| now - newest.since <= self.idle));
-        }
-        let kept = all.entry(Arc::clone(origin)).or_default();
+        let kept = match all.get_mut(origin) {
+            Some(kept) => kept,
+            None => {
+                // A new host is the moment to forget hosts that are called no more.
+                all.retain(|_, kept| kept.last().is_some_and(|newest| now - newest.since <= self.idle));
+                all.entry(Arc::clone(origin)).or_default()
+            }
+        };
         let too_old = kept
             .iter()
             .take_while(|kept| now - kept.since > self.idle)

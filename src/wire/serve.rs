@@ -153,8 +153,8 @@ async fn serve_http1<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     builder.max_buf_size((limits.header_bytes + limits.request_line).max(64 * 1024) + 64 * 1024);
     let answering = Rc::clone(&context);
     let service = service_fn(move |request| {
-        let context = Rc::clone(&answering);
-        async move { Ok::<_, Infallible>(context.answer1(request).await) }
+        let answer = Rc::clone(&answering).answer1(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = builder.serve_connection(TokioIo::new(guard), service);
     let outcome = poll_fn(|task| {
@@ -298,39 +298,44 @@ impl Drop for OpenStream {
 }
 
 impl<S: Service> Peer<S> {
-    async fn answer1(self: Rc<Self>, request: http::Request<HyperBody>) -> http::Response<ReplyBody> {
+    /// What is looked at before anything is waited for happens at once: the future then need not hold the request.
+    fn answer1(
+        self: Rc<Self>,
+        request: http::Request<HyperBody>,
+    ) -> impl Future<Output = http::Response<ReplyBody>> {
         let is_head = *request.method() == Method::HEAD;
         // Some readers give such a request no body and take its bytes for the next one, so nothing may follow it.
         let doubtful = (is_head || *request.method() == Method::GET) && !request.body().is_end_stream();
         self.requests.set(self.requests.get() + 1);
-        let limits = self.worker.limits();
-        let (reply, in_flight) = match self.worker.begin() {
-            None => (overloaded(), None),
-            Some(in_flight) => {
-                let reply = match self.incoming1(request) {
-                    Ok(incoming) => self.contained(incoming).await,
-                    Err(refusal) => refused(refusal),
-                };
-                (reply, Some(in_flight))
+        let begun = self
+            .worker
+            .begin()
+            .map(|in_flight| (self.incoming1(request), in_flight));
+        async move {
+            let (reply, in_flight) = match begun {
+                None => (overloaded(), None),
+                Some((Ok(incoming), in_flight)) => (self.contained(incoming).await, Some(in_flight)),
+                Some((Err(refusal), in_flight)) => (refused(refusal), Some(in_flight)),
+            };
+            let limits = self.worker.limits();
+            let left = self.connection.body_left();
+            let last = self.requests.get() >= limits.requests_per_connection
+                || self.connection.is_draining()
+                || left > SMALL_BODY
+                || doubtful;
+            let ending = Ending {
+                connection: Some(Rc::clone(&self.connection)),
+                _in_flight: in_flight,
+                stream: None,
+            };
+            let mut response = respond(reply, is_head, ending);
+            if last {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-        };
-        let left = self.connection.body_left();
-        let last = self.requests.get() >= limits.requests_per_connection
-            || self.connection.is_draining()
-            || left > SMALL_BODY
-            || doubtful;
-        let ending = Ending {
-            connection: Some(Rc::clone(&self.connection)),
-            _in_flight: in_flight,
-            stream: None,
-        };
-        let mut response = respond(reply, is_head, ending);
-        if last {
             response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 
     async fn answer2(

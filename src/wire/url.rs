@@ -1,6 +1,7 @@
 //! Where a request goes: an origin (scheme, host, port), which connections are kept for, and a path with its query.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -15,7 +16,7 @@ pub struct Url {
     pub path_and_query: PathAndQuery,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub scheme: Scheme,
     /// In lower case, without the brackets of an IPv6 address.
@@ -98,6 +99,14 @@ impl Origin {
             port,
             authority: HeaderValue::try_from(authority).ok()?,
         })
+    }
+}
+
+/// The authority follows from the rest, so there is no need to hash it as well.
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.host.hash(state);
+        self.port.hash(state);
     }
 }
 
