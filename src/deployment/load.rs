@@ -667,7 +667,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_keys_are_meant_from_the_registrys_root() {
+    fn a_server_home_keeps_artifacts_beside_those_it_deploys() {
         let home = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| {
             let path = home.path().join(name);
@@ -677,11 +677,16 @@ mod tests {
         write(
             "repository/conf/synapse-config/synapse.xml",
             r#"<definitions xmlns="NS"><registry><parameter name="root">file:./repository/shared/</parameter></registry>
-               <sequence name="main"><sequence key="steps/a.xml"/></sequence></definitions>"#,
+               <localEntry key="b" src="file:repository/shared/b.xml"/>
+               <sequence name="main"><sequence key="steps/a.xml"/><send><endpoint key="b"/></send></sequence></definitions>"#,
         );
         write(
             "repository/shared/steps/a.xml",
             r#"<sequence xmlns="NS" name="main"/>"#,
+        );
+        write(
+            "repository/shared/b.xml",
+            r#"<endpoint xmlns="NS"><address uri="http://b/"/></endpoint>"#,
         );
         let loaded = load(&[home.path().to_path_buf()], &LoadOptions::default());
         let told: Vec<&String> = loaded.mistakes.iter().map(|mistake| &mistake.message).collect();

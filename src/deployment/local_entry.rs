@@ -5,7 +5,7 @@ use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
 use crate::plan::kind::{ArtifactKind, Attr, Children, Shape};
 use crate::plan::planner::entry_value;
-use crate::plan::{Element, Planner};
+use crate::plan::{Element, Planner, element};
 use crate::text::{Diagnostic, suggest};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,11 +89,15 @@ fn from_file(
         return None;
     }
     let from = planner.sources.file(element.span.file).name.clone();
-    match resources.find_from(&key, &from).map(|resource| resource.text()) {
-        Some(Ok(text)) => Some(Entry {
-            value: entry_value(&text),
-            element: None,
-        }),
+    let resource = resources.find_from(&key, &from);
+    match resource.as_ref().map(|resource| resource.text()) {
+        Some(Ok(text)) => {
+            let name = resource.map(|resource| resource.name.clone()).unwrap_or_default();
+            Some(Entry {
+                value: entry_value(&text),
+                element: artifact(name, &text, planner),
+            })
+        }
         Some(Err(reason)) => {
             planner.mistake("E0404", src.span, format!("`{key}` cannot be read: {reason}"));
             None
@@ -108,4 +112,14 @@ fn from_file(
             None
         }
     }
+}
+
+/// A file that is a sequence or an endpoint can be called by the entry's key.
+fn artifact(name: String, text: &str, planner: &mut Planner<'_>) -> Option<Rc<Element>> {
+    if !text.contains(element::SYNAPSE) {
+        return None;
+    }
+    let file = planner.sources.add(name, text);
+    let root = element::parse(file, text).ok()?;
+    (root.is_synapse() && matches!(root.name.as_str(), "sequence" | "endpoint")).then(|| Rc::new(root))
 }
