@@ -78,13 +78,8 @@ fn build<'a>(text: &'a str, mut reader: Reader<'a>) -> Result<XmlTree, XmlError>
 
 /// The names of elements that came lately: most elements have the name of one before them. Names that want the same place
 /// only drive each other out.
+#[derive(Default)]
 struct RecentNames<'a>([Option<(&'a str, Uri, NameId)>; 32]);
-
-impl Default for RecentNames<'_> {
-    fn default() -> Self {
-        RecentNames([None; 32])
-    }
-}
 
 impl<'a> RecentNames<'a> {
     #[inline]

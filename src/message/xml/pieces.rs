@@ -22,6 +22,8 @@ pub(super) enum Piece {
 pub(super) struct Pieces<'a> {
     text: &'a str,
     at: usize,
+    /// Where the name in the latest start tag ends.
+    pub(super) name_end: usize,
 }
 
 impl<'a> Pieces<'a> {
@@ -32,7 +34,11 @@ impl<'a> Pieces<'a> {
         } else {
             0
         };
-        Pieces { text, at }
+        Pieces {
+            text,
+            at,
+            name_end: at,
+        }
     }
 
     /// The closing tag of this element, if that is what comes: most often it is, and need not be searched.
@@ -74,9 +80,10 @@ impl<'a> Pieces<'a> {
 
     /// A start tag ends at the first `>` that is in no quotes.
     #[inline]
-    fn tag(&self, start: usize) -> Result<(Piece, usize), XmlError> {
+    fn tag(&mut self, start: usize) -> Result<(Piece, usize), XmlError> {
         let bytes = self.text.as_bytes();
         let mut at = end_of_name(self.text, start + 1);
+        self.name_end = at;
         // Without attributes, that is all.
         if bytes.get(at) == Some(&b'>') {
             return Ok((Piece::Start, at + 1));

@@ -398,7 +398,7 @@ impl<'a> Reader<'a> {
         let text = self.text;
         let tag = &text[..range.end - if empty { "/>".len() } else { ">".len() }];
         let start = range.start + "<".len();
-        let end = end_of_name(tag, start);
+        let end = self.pieces.name_end;
         let name_range = start..end;
         let (prefix, local) = self.split_name(name_range.clone(), "an element")?;
         self.open.push(Open {
@@ -584,6 +584,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn split_name(&self, range: Range<usize>, of: &str) -> Result<(&'a str, &'a str), XmlError> {
         let name = &self.text[range.clone()];
         if name.is_empty() {
