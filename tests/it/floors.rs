@@ -24,6 +24,7 @@ const OWNED: &[(&str, &str)] = &[
     ("h2", "wire"),
     ("rustls", "wire"),
     ("tokio_rustls", "wire"),
+    ("quick_xml", "message"),
     ("notify", "deployment"),
     ("clap", "cli"),
 ];

@@ -245,12 +245,6 @@ impl<'a> Reader<'a> {
             self.close();
             return Ok(Event::End { range: at..at });
         }
-        if let Some(open) = self.open.last()
-            && let Some(range) = self.pieces.closing(&self.text[open.name.clone()])
-        {
-            self.close();
-            return Ok(Event::End { range });
-        }
         let (piece, range) = self.pieces.next()?;
         if !self.begun {
             self.begun = true;
@@ -398,7 +392,7 @@ impl<'a> Reader<'a> {
         let text = self.text;
         let tag = &text[..range.end - if empty { "/>".len() } else { ">".len() }];
         let start = range.start + "<".len();
-        let end = self.pieces.name_end;
+        let end = end_of_name(tag, start);
         let name_range = start..end;
         let (prefix, local) = self.split_name(name_range.clone(), "an element")?;
         self.open.push(Open {
