@@ -14,6 +14,7 @@ mod floors;
 mod garbled;
 mod gateway;
 mod injection;
+mod json_suite;
 mod mistakes;
 mod no_client_trouble;
 mod payload_attacks;
