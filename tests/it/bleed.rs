@@ -77,7 +77,7 @@ async fn one(connection: &mut Reader<TcpStream>, client: usize, number: usize) {
         "t{client}-{number}-{}",
         "x".repeat((client * 31 + number * 7) % 97)
     );
-    let way = if number % 2 == 0 { "near" } else { "far" };
+    let way = if number.is_multiple_of(2) { "near" } else { "far" };
     let body = format!(r#"{{"token": "{token}"}}"#);
     let head = format!("POST /a/{token}/{way}\nContent-Type: application/json\nX-Token: {token}");
     let (head, body) = framed(&head, body.as_bytes(), None);

@@ -60,7 +60,6 @@ async fn unharmed(gateway: &Running, before: u64, most: u64) {
         answer.text()
     );
     let grown = peak(gateway).saturating_sub(before);
-    println!("memory grew by {grown} KiB");
     assert!(grown < most << 10, "memory grew by {grown} KiB");
 }
 
