@@ -1,14 +1,16 @@
-//! `myelin explain ELEMENT`: the page of an element, from the table that also checks and builds it.
+//! `myelin explain ELEMENT`: the page of an element, from the table that also checks and builds it. `myelin explain CODE`: what
+//! a mistake means.
 
 use super::{Exit, Streams};
 use crate::plan::page;
+use crate::text::codes::{self, Code};
 use clap::Args;
 use std::io::Write;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The name of an element, such as `filter`; all names if none is given
-    #[arg(value_name = "ELEMENT")]
+    /// The name of an element, such as `filter`, or the code of a mistake, such as `E0401`; all names and codes if none is given
+    #[arg(value_name = "ELEMENT|CODE")]
     element: Option<String>,
 }
 
@@ -18,9 +20,16 @@ pub fn run(arguments: &Arguments, streams: &mut Streams) -> Exit {
         for (title, summary, _) in &pages {
             writeln!(streams.out, "{title:20} {summary}").ok();
         }
+        for Code { code, meaning, .. } in codes::ALL {
+            writeln!(streams.out, "{code:20} {meaning}").ok();
+        }
         return Exit::Success;
     };
     let element = element.trim_start_matches('<').trim_end_matches(['>', '/']);
+    if let Some(Code { code, meaning, cure }) = codes::find(element) {
+        writeln!(streams.out, "# {code}\n\n{meaning}\n\n{cure}").ok();
+        return Exit::Success;
+    }
     let found: Vec<String> = pages
         .iter()
         .filter(|(title, ..)| title.split(' ').next() == Some(element) || title == element)

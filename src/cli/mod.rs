@@ -57,7 +57,7 @@ enum Command {
     /// Tells what is wrong with a folder, or with single files
     #[command(visible_alias = "validate")]
     Check(check::Arguments),
-    /// Prints the page of an element
+    /// Prints the page of an element, or what the code of a mistake means
     Explain(explain::Arguments),
 }
 

@@ -582,7 +582,7 @@ pub(super) fn sequence(
         let key = key.value.clone();
         if let Some(inline) = element.child(which) {
             planner.tell(
-                Diagnostic::warning("W0223", inline.span, format!("this `<{which}>` has no effect"))
+                Diagnostic::warning("W0210", inline.span, format!("this `<{which}>` has no effect"))
                     .also(key.span, "the attribute wins"),
             );
         }
@@ -641,7 +641,7 @@ fn mapping(element: &Element, planner: &mut Planner<'_>) -> Option<Mapping> {
     let template = template.filter(|text| !text.text.is_empty());
     if let (Some(url), Some(template)) = (&url, &template) {
         planner.tell(
-            Diagnostic::warning("W0223", template.span, "this `uri-template` has no effect")
+            Diagnostic::warning("W0210", template.span, "this `uri-template` has no effect")
                 .also(url.span, "`url-mapping` wins"),
         );
     }
@@ -680,7 +680,7 @@ fn check_resources(resources: &[Resource], planner: &mut Planner<'_>) {
             if same && second.mapping == Mapping::Default {
                 planner.tell(
                     Diagnostic::error(
-                        "E0404",
+                        "E0406",
                         second.span,
                         "an API has one resource without a path at most",
                     )
@@ -690,7 +690,7 @@ fn check_resources(resources: &[Resource], planner: &mut Planner<'_>) {
             } else if same && first.methods.overlaps(second.methods) {
                 planner.tell(
                     Diagnostic::error(
-                        "E0404",
+                        "E0406",
                         second.span,
                         format!("`{}` is served twice for one method", second.mapping),
                     )
@@ -925,7 +925,7 @@ mod tests {
         );
         check_resources(
             r#"<resource uri-template="/a" url-mapping="/b"><inSequence/></resource>"#,
-            &["W0223 a.xml:2:25 this `uri-template` has no effect"],
+            &["W0210 a.xml:2:25 this `uri-template` has no effect"],
         );
     }
 
@@ -933,12 +933,12 @@ mod tests {
     fn two_resources_for_one_request_are_refused() {
         check_resources(
             "<resource><inSequence/></resource>\n<resource methods=\"GET\"><inSequence/></resource>",
-            &["E0404 a.xml:3:2 an API has one resource without a path at most"],
+            &["E0406 a.xml:3:2 an API has one resource without a path at most"],
         );
         check_resources(
             "<resource methods=\"GET PUT\" url-mapping=\"/x/\"><inSequence/></resource>\n\
              <resource methods=\"PUT\" url-mapping=\"/x\"><inSequence/></resource>",
-            &["E0404 a.xml:3:2 `/x` is served twice for one method"],
+            &["E0406 a.xml:3:2 `/x` is served twice for one method"],
         );
     }
 

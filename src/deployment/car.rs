@@ -211,7 +211,7 @@ impl Reading<'_> {
         };
         self.tell(
             Severity::Error,
-            "E0502",
+            "E0503",
             open,
             &inner,
             &format!("{not_here} (type `{}`)", described.kind),
@@ -541,7 +541,7 @@ pub(super) mod tests {
             &ArchiveLimits::default(),
         );
         assert!(
-            told[0].starts_with("E0502 app.car!/D_1.0.0/D.dbs: data services"),
+            told[0].starts_with("E0503 app.car!/D_1.0.0/D.dbs: data services"),
             "{told:?}"
         );
     }

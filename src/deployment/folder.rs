@@ -191,7 +191,7 @@ impl Reading<'_> {
                 "car" if layout.deploys(&listed.name) => self.car(listed, &name),
                 "dbs" if layout.deploys(&listed.name) => self.tell_file(
                     Severity::Error,
-                    "E0502",
+                    "E0503",
                     &name,
                     "data services are not supported: put an API in front of a service that reads the database",
                 ),

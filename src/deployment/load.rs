@@ -214,7 +214,7 @@ impl Artifacts {
         if !element.is_synapse() {
             planner.tell(
                 Diagnostic::error(
-                    "E0210",
+                    "E0206",
                     element.span,
                     format!("`<{}>` is not an artifact of Synapse", element.name),
                 )
@@ -258,7 +258,7 @@ impl Artifacts {
                 let help = suggest::did_you_mean(other, KNOWN.iter().copied());
                 planner.tell(
                     Diagnostic::error(
-                        "E0210",
+                        "E0206",
                         element.span,
                         format!("`<{other}>` is not an artifact of Synapse"),
                     )
@@ -280,7 +280,7 @@ impl Artifacts {
                 planner.names.later.insert(name.to_owned(), "template");
             }
             planner.tell(
-                Diagnostic::error("E0503", element.span, "endpoint templates are not supported yet")
+                Diagnostic::error("E0502", element.span, "endpoint templates are not supported yet")
                     .help(advice),
             );
             return;
@@ -532,7 +532,7 @@ fn named(list: &mut Vec<(String, Element)>, element: Element, attribute: &str, p
     if element.name == "sequence" && element.has("key") && !element.has("name") {
         planner.tell(
             Diagnostic::error(
-                "E0211",
+                "E0214",
                 element.span,
                 "a `<sequence key=…>` cannot stand at the top",
             )

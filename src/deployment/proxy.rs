@@ -281,7 +281,7 @@ fn endpoint(target: &Element, of: &str, planner: &mut Planner<'_>) -> Option<End
     if let Some(key) = target.attribute("endpoint").map(|key| key.value.clone()) {
         if let Some(inline) = target.child("endpoint") {
             planner.tell(
-                Diagnostic::warning("W0223", inline.span, "this `<endpoint>` has no effect")
+                Diagnostic::warning("W0210", inline.span, "this `<endpoint>` has no effect")
                     .also(key.span, "the attribute wins"),
             );
         }

@@ -1,6 +1,7 @@
 //! An exchange: one client request and everything that happens to it until its answer.
 
 use super::{Answer, Catalog, Code, Fault, Flow, Origin, Outcome, SequenceId, Worker, fault};
+use crate::expression::json_path::JsonPath;
 use crate::expression::{Dynamic, Expression, ExpressionError, Scope, World};
 use crate::message::Message;
 use crate::message::body::{StreamErrorKind, StreamOrigin};
@@ -148,6 +149,15 @@ impl Exchange {
     pub async fn select(&mut self, expression: &Expression) -> Result<Vec<NodeId>, Fault> {
         self.load_for(expression).await?;
         self.evaluate(expression, Expression::selected)
+    }
+
+    /// The JSONPath over the body, if this expression is one; what stands in its braces is evaluated.
+    pub async fn json_path<'a>(
+        &mut self,
+        expression: &'a Expression,
+    ) -> Result<Option<Cow<'a, JsonPath>>, Fault> {
+        self.load_for(expression).await?;
+        self.evaluate(expression, Expression::json_path_of)
     }
 
     /// A literal as it is, an expression's text; an expression that selects nothing gives "".
@@ -329,10 +339,10 @@ impl Exchange {
         }
     }
 
-    fn evaluate<T>(
+    fn evaluate<'a, T>(
         &mut self,
-        expression: &Expression,
-        question: impl FnOnce(&Expression, &mut Scope<'_>) -> Result<T, ExpressionError>,
+        expression: &'a Expression,
+        question: impl FnOnce(&'a Expression, &mut Scope<'_>) -> Result<T, ExpressionError>,
     ) -> Result<T, Fault> {
         let around = Around {
             catalog: &self.catalog,

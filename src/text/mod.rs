@@ -1,5 +1,6 @@
 //! Text and the places in it: every file that was read, and what is wrong with it.
 
+pub mod codes;
 pub mod diagnostic;
 pub mod render;
 pub mod span;

@@ -183,6 +183,9 @@ fn an_element_is_explained_and_an_unknown_one_gets_a_suggestion() {
     let (code, _, err) = ran(good.path(), &["explain", "localEntyr"]);
     assert_eq!(code, 1);
     assert!(err.contains("did you mean `localEntry`?"), "{err}");
+    let (code, out, _) = ran(good.path(), &["explain", "e0401"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("# E0401\n\nNothing has the name"), "{out}");
     assert!(ran(good.path(), &["explain", "ejb"]).2.contains("need a JVM"));
 }
 

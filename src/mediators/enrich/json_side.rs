@@ -34,10 +34,10 @@ pub(super) async fn put(
     let value = value(source, filled, keep, exchange).await?;
     match target {
         Target::Custom(expression) => {
-            let Some(path) = expression.json_path() else {
+            let Some(path) = exchange.json_path(expression).await? else {
                 return Err(Fault::mediation("Invalid Target object to be enrich."));
             };
-            put_at(path, action, value, exchange).await
+            put_at(&path, action, value, exchange).await
         }
         Target::Body => put_in_body(action, value, exchange),
         Target::Property(name) => put_in_property(name, action, value, exchange),
@@ -56,11 +56,11 @@ async fn value(
     let missing = || Fault::mediation("Failed to get the source for Enriching : ");
     match source {
         Source::Custom(expression) => {
-            let Some(path) = expression.json_path() else {
+            let Some(path) = exchange.json_path(expression).await? else {
                 let found = exchange.value(expression).await?.ok_or_else(missing)?;
                 return from_value(&found, exchange).ok_or_else(missing);
             };
-            let found = find(path, exchange.json().await?)?;
+            let found = find(&path, exchange.json().await?)?;
             if !keep {
                 change(exchange, |json| {
                     path.remove(json).map_err(|error| Fault::mediation(error.message))

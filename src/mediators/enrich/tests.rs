@@ -406,6 +406,12 @@ fn json_is_set_added_and_removed_in_place() {
         r#"{"a":1}"#,
         r#"{"a":1}"#,
     );
+    check_json(
+        "xpath='json-eval($.in.{json-eval($.from)})'>",
+        "xpath='json-eval($.out.{json-eval($.to)})'",
+        r#"{"from":"a","to":"b","in":{"a":1},"out":{"b":0}}"#,
+        r#"{"from":"a","to":"b","in":{"a":1},"out":{"b":1}}"#,
+    );
     check_json("type='inline'>[1]", "type='body'", r#"{"a":1}"#, "[1]");
     check_json("type='inline'>1", "type='body'", r#"{"a":1}"#, r#"{"a":1}"#);
     check_json(
