@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-pub const NAMESPACE: &str = "http://ws.apache.org/ns/synapse";
+use crate::plan::element::SYNAPSE as NAMESPACE;
 
 /// Roots that are hardly anybody else's, even without a namespace.
 const OWN_ROOTS: &[&str] = &[

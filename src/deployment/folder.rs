@@ -1,12 +1,13 @@
 //! Reads deployed folders: every Synapse artifact in any layout, archives included, and everything that keys may name beside them.
 
 use super::car::{self, ArchiveLimits};
-use super::classify::{self, NAMESPACE, Root};
+use super::classify::{self, Root};
 use super::configs::Configs;
 use super::descriptor::Tag;
 use super::layout::{self, Layout};
 use super::resources::{Resources, read_bounded};
 use super::walk::{self, Listed, Listing, Stamp};
+use crate::plan::element::SYNAPSE as NAMESPACE;
 use crate::text::{Diagnostic, FileId, Mistakes, Severity, Sources, Span};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;

@@ -7,11 +7,12 @@ use memchr::memmem;
 use percent_encoding::percent_decode;
 
 use super::json::convert::{json_to_xml, xml_to_json};
+use super::json::names::element_name;
 use super::json::{self, Json};
 use super::media_type::{Charset, Form, MediaType};
 use super::payload::{Around, BuildContext, PayloadError, PayloadLimits};
 use super::soap::{Envelope, SoapVersion};
-use super::xml::{NodeId, XmlTree, decode_bytes_as, is_nc_name};
+use super::xml::{NodeId, XmlTree, decode_bytes_as};
 
 /// The envelope that a body of this form stands in. For a multipart body it is the root part, and what stands around it
 /// comes along.
@@ -114,7 +115,7 @@ pub(super) fn form_fields(text: &str, limits: &PayloadLimits) -> Result<Envelope
                 limits.form_fields
             )));
         }
-        let field = tree.create_element("", "", &element_name(&name));
+        let field = tree.create_element("", "", &element_name(&name, true));
         tree.set_value(field, &xml_characters(value.into()));
         tree.append(values, field);
     }
@@ -131,60 +132,6 @@ pub fn fields(text: &str) -> impl Iterator<Item = (String, String)> {
         };
         Some((decoded(name), decoded(value))).filter(|(name, _)| !name.is_empty())
     })
-}
-
-/// A name for an element that stands for a field. What no name may hold is written as the JSON conversion writes it, and
-/// undone by the formatter.
-fn element_name(field: &str) -> Cow<'_, str> {
-    if is_nc_name(field) {
-        return Cow::Borrowed(field);
-    }
-    let mut name = String::new();
-    for (at, character) in field.chars().enumerate() {
-        if at == 0 && character.is_ascii_digit() {
-            name.push_str("_JsonReader_PD_");
-            name.push(character);
-        } else if at == 0 && character == '$' {
-            name.push_str("_JsonReader_PS_");
-        } else if is_nc_name(&format!("_{character}"))
-            && (at > 0 || is_nc_name(character.encode_utf8(&mut [0; 4])))
-        {
-            name.push(character);
-        } else {
-            name.push_str(&format!("_JsonReader_{}_", u32::from(character)));
-        }
-    }
-    Cow::Owned(name)
-}
-
-/// The field name that `element_name` made this of.
-pub(super) fn field_name(element: &str) -> Cow<'_, str> {
-    const MARK: &str = "_JsonReader_";
-    if !element.contains(MARK) {
-        return Cow::Borrowed(element);
-    }
-    let (mut name, mut rest) = (String::new(), element);
-    while let Some(at) = rest.find(MARK) {
-        name.push_str(&rest[..at]);
-        let code = &rest[at + MARK.len()..];
-        let (character, after) = match code.split_once('_') {
-            Some(("PD", after)) => (Some(None), after),
-            Some(("PS", after)) => (Some(Some('$')), after),
-            Some((digits, after)) => (digits.parse().ok().and_then(char::from_u32).map(Some), after),
-            None => (None, code),
-        };
-        match character {
-            Some(character) => name.extend(character),
-            None => {
-                name.push_str(MARK);
-                rest = code;
-                continue;
-            }
-        }
-        rest = after;
-    }
-    name.push_str(rest);
-    Cow::Owned(name)
 }
 
 /// Characters that XML cannot hold become the replacement character, as in Axiom.
@@ -340,6 +287,8 @@ mod tests {
     use super::super::json::convert::ConversionSettings;
     use super::super::payload::PayloadErrorKind;
     use super::*;
+    use crate::message::json::names::json_key;
+    use crate::message::xml::is_nc_name;
 
     fn build(content_type: &str, body: impl AsRef<[u8]>) -> Result<Envelope, PayloadError> {
         let media_type = MediaType::parse(content_type);
@@ -388,9 +337,9 @@ mod tests {
             "_JsonReader_",
             "\u{0}",
         ] {
-            let element = element_name(name);
+            let element = element_name(name, true);
             assert!(is_nc_name(&element), "{element}");
-            assert_eq!(field_name(&element), name, "{element}");
+            assert_eq!(json_key(&element), name, "{element}");
         }
     }
 

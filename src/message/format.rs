@@ -5,7 +5,6 @@ use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::body::ByteStream;
-use super::build;
 use super::json;
 use super::media_type::{Charset, Form};
 use super::payload::{BuildContext, Payload, PayloadError, Truth};
@@ -305,7 +304,7 @@ fn form_fields(envelope: &Envelope) -> Bytes {
         return Bytes::new();
     };
     let field = |node: NodeId| {
-        let name = build::field_name(tree.local_name(node));
+        let name = json::names::json_key(tree.local_name(node));
         let text = tree.own_text(node);
         format!(
             "{}={}",

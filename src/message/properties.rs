@@ -1,6 +1,6 @@
 //! Values by scope: what a message carries beside its headers and payload.
 
-use super::json::Json;
+use super::json::{Json, java_double_text, java_float_text};
 use super::xml::{NodeId, XmlTree};
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -78,8 +78,8 @@ impl Value {
             Value::Short(value) => Cow::Owned(value.to_string()),
             Value::Integer(value) => Cow::Owned(value.to_string()),
             Value::Long(value) => Cow::Owned(value.to_string()),
-            Value::Float(value) => Cow::Owned(java_double(f64::from(*value), value.to_string())),
-            Value::Double(value) => Cow::Owned(java_double(*value, value.to_string())),
+            Value::Float(value) => Cow::Owned(java_float_text(*value)),
+            Value::Double(value) => Cow::Owned(java_double_text(*value)),
             Value::Json(json) => match &**json {
                 Json::String(text) => Cow::Borrowed(text),
                 other => Cow::Owned(other.to_string()),
@@ -102,33 +102,6 @@ impl Value {
             Value::Long(value) => Some(*value),
             other => other.to_text().trim().parse().ok(),
         }
-    }
-}
-
-/// Java writes a whole double with `.0`, and large or small ones with an exponent.
-fn java_double(value: f64, shortest: String) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 {
-            "Infinity".to_owned()
-        } else {
-            "-Infinity".to_owned()
-        };
-    }
-    let magnitude = value.abs();
-    if value != 0.0 && !(1e-3..1e7).contains(&magnitude) {
-        let text = format!("{value:E}");
-        return match text.split_once('E') {
-            Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
-            _ => text,
-        };
-    }
-    if shortest.contains('.') {
-        shortest
-    } else {
-        format!("{shortest}.0")
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::message::xml::{Namespaces, NodeId, XmlTree};
 
-pub use value::{NodeList, TreeRef, XPathNode, XPathValue, java_number, number_to_text, text_to_number};
+pub use value::{NodeList, TreeRef, XPathNode, XPathValue, number_to_text, text_to_number};
 
 /// A compiled expression. It belongs to no document and is shared by all threads.
 #[derive(Debug, Clone, PartialEq)]

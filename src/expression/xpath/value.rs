@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::message::json::java_double_text;
 use crate::message::xml::{Kind, NodeId, XML_NAMESPACE, XmlTree};
 
 /// A value, as far as it may borrow from the expression and the payload.
@@ -215,7 +216,7 @@ impl XPathValue<'_> {
     pub fn synapse_text(&self) -> Option<String> {
         match self {
             XPathValue::Nothing => None,
-            XPathValue::Number(number) => Some(java_number(*number)),
+            XPathValue::Number(number) => Some(java_double_text(*number)),
             XPathValue::Nodes(list) => Some(list.synapse_text()),
             _ => Some(self.as_text().into_owned()),
         }
@@ -283,20 +284,4 @@ pub fn text_to_number(text: &str) -> f64 {
         return f64::NAN;
     }
     trimmed.parse().unwrap_or(f64::NAN)
-}
-
-/// As Java's `Double.toString` writes: always with a point, large and small numbers with an exponent.
-pub fn java_number(number: f64) -> String {
-    let size = number.abs();
-    if !number.is_finite() {
-        return number_to_text(number);
-    }
-    if size == 0.0 || (1e-3..1e7).contains(&size) {
-        return format!("{number:?}");
-    }
-    let text = format!("{number:E}");
-    match text.split_once('E') {
-        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
-        _ => text,
-    }
 }

@@ -1,13 +1,13 @@
 //! JSON: values that keep the order of their keys and the digits of their numbers, read under limits.
 
 pub mod convert;
-mod names;
+pub(super) mod names;
 mod number;
 mod read;
 mod write;
 
 pub use convert::{ConversionSettings, ConvertError, json_to_xml, xml_to_json};
-pub use number::{compare_numbers, java_decimal_text, java_double_text};
+pub use number::{compare_numbers, java_decimal_text, java_double_text, java_float_text};
 pub use read::{JsonError, JsonLimits, parse};
 pub use write::{text, write, write_string};
 

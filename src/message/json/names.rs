@@ -11,7 +11,7 @@ const CODE: &str = "_JsonReader_";
 /// The element for a key. Synapse escapes a leading digit and `$`, and everything else that is no name only when
 /// `buildValidNCNames` is set; the text of the XML is then broken, or holds whatever markup a client put into a key.
 /// Here only a colon between two names is left to that setting.
-pub(super) fn element_name(key: &str, colons_too: bool) -> String {
+pub(in crate::message) fn element_name(key: &str, colons_too: bool) -> String {
     if is_nc_name(key) {
         return key.to_owned();
     }
@@ -38,14 +38,19 @@ pub(super) fn element_name(key: &str, colons_too: bool) -> String {
         if allowed {
             name.push(character);
         } else {
-            name.push_str(&format!("{CODE}{}_", u32::from(character)));
+            // A single 0 stands for the empty key.
+            let code = match u32::from(character) {
+                0 => "00".to_owned(),
+                code => code.to_string(),
+            };
+            name.push_str(&format!("{CODE}{code}_"));
         }
     }
     name
 }
 
 /// The key for an element's name.
-pub(super) fn json_key(name: &str) -> Cow<'_, str> {
+pub(in crate::message) fn json_key(name: &str) -> Cow<'_, str> {
     if !name.contains(CODE) {
         return Cow::Borrowed(name);
     }
@@ -59,15 +64,12 @@ pub(super) fn json_key(name: &str) -> Cow<'_, str> {
         rest = &rest[at..];
         let code = rest[CODE.len()..].split_once('_').and_then(|(code, after)| {
             let digits = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_digit());
-            let code = code.parse::<u32>().ok().filter(|_| digits)?;
-            Some((
-                if code == 0 {
-                    None
-                } else {
-                    Some(char::from_u32(code)?)
-                },
-                after,
-            ))
+            let number = code.parse::<u32>().ok().filter(|_| digits)?;
+            let character = match code {
+                "0" => None,
+                _ => Some(char::from_u32(number)?),
+            };
+            Some((character, after))
         });
         match code {
             Some((character, after)) => {
@@ -101,6 +103,7 @@ mod tests {
         check("a b", "a_JsonReader_32_b");
         check("-a", "_JsonReader_45_a");
         check("", "_JsonReader_0_");
+        check("\0", "_JsonReader_00_");
         check("a:b", "a:b");
         check(":b", "_JsonReader_58_b");
         check("😀", "😀");

@@ -46,22 +46,38 @@ pub fn java_decimal_text(text: &str) -> Option<String> {
 
 /// The text of a Java `double`: `1.0`, `1.0E10`, `NaN`.
 pub fn java_double_text(number: f64) -> String {
+    // Java writes at least two digits, so the smallest double is 4.9E-324 there and 5e-324 elsewhere.
+    match number.abs().to_bits() {
+        1 => java_text(number, String::new(), format!("{}4.9e-324", minus(number))),
+        _ => java_text(number, format!("{number:?}"), format!("{number:e}")),
+    }
+}
+
+/// The text of a Java `float`, which has fewer digits than the `double` of its value.
+pub fn java_float_text(number: f32) -> String {
+    let double = f64::from(number);
+    match number.abs().to_bits() {
+        1 => java_text(double, String::new(), format!("{}1.4e-45", minus(double))),
+        _ => java_text(double, format!("{number:?}"), format!("{number:e}")),
+    }
+}
+
+fn minus(number: f64) -> &'static str {
+    if number < 0.0 { "-" } else { "" }
+}
+
+fn java_text(number: f64, plain: String, scientific: String) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return format!("{}Infinity", minus(number));
     }
     let magnitude = number.abs();
     if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
-        return format!("{number:?}");
+        return plain;
     }
-    // Java writes at least two digits, so the smallest double is 4.9E-324 there and 5e-324 elsewhere.
-    if magnitude == f64::from_bits(1) {
-        return if number < 0.0 { "-4.9E-324" } else { "4.9E-324" }.to_owned();
-    }
-    let text = format!("{number:e}");
-    let (mantissa, exponent) = text.split_once('e').expect("`{:e}` writes an exponent");
+    let (mantissa, exponent) = scientific.split_once('e').expect("`{:e}` writes an exponent");
     let point = if mantissa.contains('.') { "" } else { ".0" };
     format!("{mantissa}{point}E{exponent}")
 }
@@ -221,6 +237,10 @@ mod tests {
         check(1.25e10, "1.25E10");
         check(-1234567.5, "-1234567.5");
         check(f64::from_bits(1), "4.9E-324");
+        check(f64::NEG_INFINITY, "-Infinity");
+        assert_eq!(java_float_text(0.0001), "1.0E-4");
+        assert_eq!(java_float_text(0.1), "0.1");
+        assert_eq!(java_float_text(-f32::from_bits(1)), "-1.4E-45");
     }
 
     #[test]
