@@ -86,6 +86,13 @@ sends to the address as it is written."#,
             "turns\nbackend GET http://backend:81/a",
         )
         .backend("204"),
+        Example::new(
+            "With WS-Addressing, and two seconds at the most",
+            r#"<endpoint><address uri="http://backend/a" format="soap11"><enableAddressing version="submission"/><timeout><duration>2000</duration><responseAction>fault</responseAction></timeout></address></endpoint>"#,
+            "POST /\ncontent-type: application/xml\n\n<a/>",
+            "turns\nbackend POST http://backend/a",
+        )
+        .backend("202"),
     ],
 };
 

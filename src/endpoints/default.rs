@@ -34,6 +34,13 @@ pub const KIND: EndpointKind = EndpointKind {
         )
         .backend("202"),
         Example::new(
+            "With WS-Addressing, and two seconds at the most",
+            r#"<endpoint><default format="soap11"><enableAddressing version="final"/><timeout><duration>2000</duration><responseAction>fault</responseAction></timeout></default></endpoint>"#,
+            "POST http://backend/a\ncontent-type: application/xml\n\n<a/>",
+            "turns\nbackend POST http://backend/a",
+        )
+        .backend("202"),
+        Example::new(
             "Without an address",
             "<endpoint><default/></endpoint>",
             "POST /a\n\nx",

@@ -75,6 +75,13 @@ as the address, braces included. A value behind a host name that does not begin 
             "turns\nbackend PUT http://backend/x\nbackend body <jsonObject><id>1</id></jsonObject>",
         )
         .backend("200"),
+        Example::new(
+            "With WS-Addressing, and two seconds at the most",
+            r#"<endpoint><http uri-template="http://backend/a" method="post" format="soap11"><enableAddressing version="submission"/><timeout><duration>2000</duration><responseAction>fault</responseAction></timeout></http></endpoint>"#,
+            "POST /\ncontent-type: application/xml\n\n<a/>",
+            "turns\nbackend POST http://backend/a",
+        )
+        .backend("202"),
     ],
 };
 
