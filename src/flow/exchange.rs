@@ -240,7 +240,18 @@ impl Exchange {
         // The handler may itself be nested as deep as the flow that failed.
         match sequence.run(self).await? {
             Flow::Continue => Ok(Flow::Drop),
-            flow => Ok(flow),
+            flow => {
+                self.settle(flow);
+                Ok(flow)
+            }
+        }
+    }
+
+    /// A fault sequence that says `<drop/>` has had the last word: the client gets 202, as for any dropped message. One that merely ends
+    /// leaves the fault to be answered.
+    pub fn settle(&mut self, flow: Flow) {
+        if flow == Flow::Drop {
+            self.fault = None;
         }
     }
 

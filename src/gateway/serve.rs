@@ -501,7 +501,10 @@ async fn faulted(exchange: &mut Exchange, fault: Fault, handlers: Vec<Arc<Sequen
         exchange.depth = 0;
         match handler.run(exchange).await {
             Ok(Flow::Continue) => return Ok(Flow::Drop),
-            Ok(flow) => return Ok(flow),
+            Ok(flow) => {
+                exchange.settle(flow);
+                return Ok(flow);
+            }
             Err(next) => {
                 fault = next;
                 exchange.note_for_handler(&fault);
@@ -915,10 +918,20 @@ mod tests {
             "500 The message could not be processed.\n",
         );
         check(
-            &api(FAIL, "<faultSequence><drop/></faultSequence>"),
+            &api(
+                FAIL,
+                "<faultSequence><property name=\"seen\" value=\"1\"/></faultSequence>",
+            ),
             "GET /a",
             "200",
             "500 The message could not be processed.\n",
+        );
+        // Whoever says `drop` has had the last word, as in Synapse.
+        check(
+            &api(FAIL, "<faultSequence><drop/></faultSequence>"),
+            "GET /a",
+            "200",
+            "202 ",
         );
         // Nobody declares `fault` here.
         check(

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 pub static KIND: MediatorKind = MediatorKind {
     element: "drop",
     summary: "Ends the flow: nothing more happens to this message.",
-    notes: "The client of a dropped request gets 202 Accepted with an empty body. Nothing after `drop` runs, in no enclosing sequence.",
+    notes: "The client of a dropped request gets 202 Accepted with an empty body, in a fault sequence too; a fault sequence that merely ends leaves the \
+            client the fault's own status. Nothing after `drop` runs, in no enclosing sequence.",
     differences: "The client of a dropped response gets 202 with an empty body too; Synapse lets it wait.",
     attributes: &[],
     children: Children::NONE,
