@@ -10,14 +10,12 @@ mod functions;
 mod parse;
 mod path;
 mod surroundings;
-mod template;
 mod value;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use surroundings::{Place, Surroundings, XPathAnswer};
-pub use template::{Piece, Template};
 
 use super::Scope;
 use crate::message::json::Json;

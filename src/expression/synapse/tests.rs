@@ -703,31 +703,6 @@ fn depth_and_length_do_no_harm() {
     check(&all, "true");
 }
 
-#[test]
-fn a_template_puts_values_between_its_texts() {
-    let render = |text: &str| {
-        Template::compile(text, &Namespaces::new())
-            .map(|template| template.render_in(&mut small()))
-            .unwrap()
-    };
-    assert_eq!(
-        render("Hello ${payload.name}, ${vars.num1 + 1}!"),
-        "Hello Ann, 11!"
-    );
-    assert_eq!(render("no expression"), "no expression");
-    assert_eq!(render("$ {x} ${} $"), "$ {x} ${} $");
-    assert_eq!(render("${payload.missing}|"), "|");
-    assert_eq!(render("${replace('a}b', '}', '-')}"), "a-b");
-    assert_eq!(render("{\"n\": ${payload.nums}}"), "{\"n\": [1,2,3.5]}");
-    assert_eq!(render("ü${payload.name}ü"), "üAnnü");
-    assert_eq!(render("open ${payload.name"), "open ${payload.name");
-    let mistake = Template::compile("text ${lenght('x')}", &Namespaces::new()).unwrap_err();
-    assert_eq!(mistake.range, 7..13);
-    let template = Template::compile("a ${vars.x} b", &Namespaces::new()).unwrap();
-    assert!(!template.needs_payload());
-    assert_eq!(template.pieces().len(), 3);
-}
-
 /// A message as the fixture's lines describe it.
 #[derive(Default)]
 struct Described {
