@@ -10,7 +10,7 @@ use crate::flow::testing::{ScriptedBackend, Seen, exchange, wait};
 use crate::flow::{Catalog, EndpointId, Exchange, Flow, Outcome, SequenceId, TemplateId};
 use crate::message::format::{Body, Target};
 use crate::message::media_type::Form;
-use crate::message::payload::{BuildContext, Payload};
+use crate::message::payload::Payload;
 use crate::plan::planner::{Lookup, Unset, entry_value};
 use crate::plan::{Attr, Child, Children, Element, Example, Planner, Support, element};
 use crate::text::{Mistakes, Sources, render};
@@ -519,10 +519,7 @@ fn written(exchange: &mut Exchange) -> String {
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let copy = payload.try_clone();
     exchange.message.payload = payload;
-    let context = BuildContext {
-        limits: &exchange.catalog.limits,
-        conversion: &exchange.catalog.conversion,
-    };
+    let context = exchange.catalog.build_context();
     match copy.map(|copy| copy.write(&Target::of(form), &context)) {
         Some(Ok(written)) => match written.body {
             Body::Empty => String::new(),

@@ -41,9 +41,19 @@ pub fn build(element: &Element, resources: &Resources, planner: &mut Planner<'_>
     if let Some(src) = element.attribute("src") {
         return from_file(element, &src.value.clone(), resources, planner);
     }
-    let inner = element
+    let mut inners = element
         .elements()
-        .find(|inner| !(inner.name == "description" && inner.is_synapse()));
+        .filter(|inner| !(inner.name == "description" && inner.is_synapse()));
+    let inner = inners.next();
+    if let (Some(first), Some(second)) = (inner, inners.next()) {
+        // Synapse takes the first and says nothing of the others (`EntryFactory`).
+        planner.tell(
+            Diagnostic::error("E0207", second.span, "a local entry holds one element")
+                .also(first.span, "the first one")
+                .help("put one element around them, or give each an entry of its own"),
+        );
+        return None;
+    }
     if let Some(inner) = inner {
         let text = planner.sources.file(inner.whole.file).text[inner.whole.range()].to_owned();
         return match XmlTree::parse_fragment(&text, &element.namespaces, &XmlLimits::default()) {
@@ -122,4 +132,26 @@ fn artifact(name: String, text: &str, planner: &mut Planner<'_>) -> Option<Rc<El
     let file = planner.sources.add(name, text);
     let root = element::parse(file, text).ok()?;
     (root.is_synapse() && matches!(root.name.as_str(), "sequence" | "endpoint")).then(|| Rc::new(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::deployment::{LoadOptions, load};
+
+    #[test]
+    fn an_entry_of_two_elements_is_told_at_the_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"<localEntry xmlns="http://ws.apache.org/ns/synapse" key="k"><a xmlns=""/><b xmlns=""/></localEntry>"#;
+        std::fs::write(folder.path().join("k.xml"), text).unwrap();
+        let loaded = load(&[folder.path().to_path_buf()], &LoadOptions::default());
+        let told: Vec<_> = loaded.mistakes.iter().map(|mistake| mistake.code).collect();
+        assert_eq!(told, ["E0207"]);
+        let span = loaded
+            .mistakes
+            .iter()
+            .next()
+            .and_then(|mistake| mistake.span)
+            .unwrap();
+        assert_eq!(loaded.sources.text(span), "b");
+    }
 }

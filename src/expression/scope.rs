@@ -38,6 +38,13 @@ pub trait World {
     fn new_message_id(&self) -> String;
     fn limits(&self) -> &PayloadLimits;
     fn conversion(&self) -> &ConversionSettings;
+    /// What payloads are built and converted by.
+    fn build_context(&self) -> BuildContext<'_> {
+        BuildContext {
+            limits: self.limits(),
+            conversion: self.conversion(),
+        }
+    }
     /// The query of the client's request, undecoded.
     fn query(&self) -> Option<&str>;
 }
@@ -90,10 +97,7 @@ impl Scope<'_> {
             };
             return question(&Focus::nowhere(), &mut host).map_err(failed);
         }
-        let context = BuildContext {
-            limits: self.world.limits(),
-            conversion: self.world.conversion(),
-        };
+        let context = self.world.build_context();
         let envelope = self
             .message
             .payload
@@ -119,10 +123,7 @@ impl Scope<'_> {
         of: &PathOf,
     ) -> Result<Option<String>, ExpressionError> {
         if let PathOf::Body { whole: true } = of {
-            let context = BuildContext {
-                limits: self.world.limits(),
-                conversion: self.world.conversion(),
-            };
+            let context = self.world.build_context();
             let text = self
                 .message
                 .payload
@@ -152,10 +153,7 @@ impl Scope<'_> {
         let failed = |error: super::json_path::FindError| ExpressionError::Failed(error.message);
         let held = match of {
             PathOf::Body { .. } => {
-                let context = BuildContext {
-                    limits: self.world.limits(),
-                    conversion: self.world.conversion(),
-                };
+                let context = self.world.build_context();
                 let json = self
                     .message
                     .payload

@@ -2,7 +2,7 @@
 
 use super::{Endpoint, Sequence};
 use crate::message::json::convert::ConversionSettings;
-use crate::message::payload::PayloadLimits;
+use crate::message::payload::{BuildContext, PayloadLimits};
 use crate::message::properties::Value;
 use crate::text::{Sources, Span};
 use std::collections::HashMap;
@@ -84,6 +84,14 @@ impl Catalog {
                 .get(id.0 as usize)
                 .expect("the planner numbered the templates"),
         )
+    }
+
+    /// What payloads are built and converted by.
+    pub fn build_context(&self) -> BuildContext<'_> {
+        BuildContext {
+            limits: &self.limits,
+            conversion: &self.conversion,
+        }
     }
 
     pub fn place(&self, span: Span) -> String {

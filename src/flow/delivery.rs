@@ -6,7 +6,7 @@ use crate::message::body::{ByteStream, StreamOrigin};
 use crate::message::encoding::Encoding;
 use crate::message::format::{Body, EnvelopeRule, Target, Written};
 use crate::message::media_type::{Charset, Form, MediaType};
-use crate::message::payload::{BuildContext, Payload};
+use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
@@ -360,10 +360,7 @@ async fn outgoing(
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let kept = payload.try_clone();
     let catalog = Arc::clone(&exchange.catalog);
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     let written = match payload.write(&target, &context) {
         Ok(written) => written,
         Err(error) => return Err(exchange.not_parsed(error)),
@@ -646,10 +643,7 @@ async fn refuse_soap_fault(exchange: &mut Exchange, mut answer: Answer) -> Resul
         return Ok(answer);
     }
     let catalog = Arc::clone(&exchange.catalog);
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     if let Err(error) = answer.payload.load(&catalog.limits).await {
         return Err(Fault::backend(
             fault::code::SENDER_IO_RECEIVING,

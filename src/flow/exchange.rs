@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::message::body::{StreamErrorKind, StreamOrigin};
 use crate::message::json::Json;
 use crate::message::json::convert::ConversionSettings;
-use crate::message::payload::{BuildContext, Payload, PayloadError, PayloadErrorKind, PayloadLimits};
+use crate::message::payload::{Payload, PayloadError, PayloadErrorKind, PayloadLimits};
 use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::message::xml::NodeId;
@@ -173,18 +173,12 @@ impl Exchange {
     /// The message as a SOAP envelope; other payloads stand in one (JSON converted).
     pub async fn envelope(&mut self) -> Result<&Envelope, Fault> {
         self.load().await?;
-        let context = BuildContext {
-            limits: &self.catalog.limits,
-            conversion: &self.catalog.conversion,
-        };
+        let context = self.catalog.build_context();
         // Asked twice because a borrow that is returned on one path only is held on all.
         if let Err(error) = self.message.payload.envelope(&context) {
             return Err(self.not_parsed(error));
         }
-        let context = BuildContext {
-            limits: &self.catalog.limits,
-            conversion: &self.catalog.conversion,
-        };
+        let context = self.catalog.build_context();
         Ok(self
             .message
             .payload
@@ -195,10 +189,7 @@ impl Exchange {
     /// The envelope to be changed: from here on the XML is the message.
     pub async fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope().await?;
-        let context = BuildContext {
-            limits: &self.catalog.limits,
-            conversion: &self.catalog.conversion,
-        };
+        let context = self.catalog.build_context();
         Ok(self
             .message
             .payload
@@ -209,17 +200,11 @@ impl Exchange {
     /// The message as JSON; XML is converted.
     pub async fn json(&mut self) -> Result<&Json, Fault> {
         self.load().await?;
-        let context = BuildContext {
-            limits: &self.catalog.limits,
-            conversion: &self.catalog.conversion,
-        };
+        let context = self.catalog.build_context();
         if let Err(error) = self.message.payload.json(&context) {
             return Err(self.not_parsed(error));
         }
-        let context = BuildContext {
-            limits: &self.catalog.limits,
-            conversion: &self.catalog.conversion,
-        };
+        let context = self.catalog.build_context();
         Ok(self
             .message
             .payload

@@ -276,13 +276,9 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 /// The payload as it would be written without any wish for a form.
 pub fn body_text(exchange: &mut Exchange) -> String {
     use crate::message::format::{Body, Target};
-    use crate::message::payload::BuildContext;
     wait(exchange.load()).expect("the body can be read");
     let catalog = Arc::clone(&exchange.catalog);
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let target = Target::of(payload.form());
     let copy = payload.try_clone().expect("it was loaded above");

@@ -7,7 +7,7 @@ use crate::message::body::ByteStream;
 use crate::message::format::{Body, EnvelopeRule, Target, Written};
 use crate::message::json::Json;
 use crate::message::media_type::{Charset, Form, MediaType};
-use crate::message::payload::{BuildContext, Payload};
+use crate::message::payload::Payload;
 use crate::message::soap::{Envelope, FaultCode, SoapFault, SoapVersion};
 use crate::wire::Reply;
 use bytes::Bytes;
@@ -80,10 +80,7 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
     let empty = exchange.message.payload.is_empty();
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
     let boundary = payload.media_type().and_then(|own| own.boundary.clone());
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     let Written {
         body,
         as_arrived,

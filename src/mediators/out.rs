@@ -13,11 +13,12 @@ pub static KIND: MediatorKind = MediatorKind {
     children: Children::STEPS,
     build,
     examples: &[Example::new(
-        "Two directions in one sequence",
-        r#"<in><property name="seen" value="request"/></in>
-<out><property name="seen" value="response"/></out>"#,
+        "Only what comes back",
+        r#"<out><property name="first" value="not for a request"/></out>
+<property name="RESPONSE" value="true"/>
+<out><property name="second" value="for a response"/></out>"#,
         "GET /",
-        "continues\nproperty seen = request",
+        "continues\nproperty first is not there\nproperty second = for a response",
     )],
 };
 

@@ -589,10 +589,7 @@ impl PayloadFactory {
 
     fn put(&self, text: &str, exchange: &mut Exchange) -> Result<(), Fault> {
         let Exchange { message, catalog, .. } = &mut *exchange;
-        let context = BuildContext {
-            limits: &catalog.limits,
-            conversion: &catalog.conversion,
-        };
+        let context = catalog.build_context();
         let (body, media_type) = match self.media {
             Media::Xml => (new_xml(text, &context)?, "application/xml"),
             Media::Json => {
@@ -629,10 +626,7 @@ impl PayloadFactory {
 }
 
 fn context(exchange: &Exchange) -> BuildContext<'_> {
-    BuildContext {
-        limits: &exchange.catalog.limits,
-        conversion: &exchange.catalog.conversion,
-    }
+    exchange.catalog.build_context()
 }
 
 /// The first element of the text, in an envelope unless it is one.

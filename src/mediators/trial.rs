@@ -4,7 +4,7 @@ use crate::flow::testing::{ScriptedBackend, exchange, wait};
 use crate::flow::{Catalog, Exchange, Flow, Outcome, Sequence};
 use crate::message::format::{Body, Target};
 use crate::message::media_type::Form;
-use crate::message::payload::{BuildContext, Payload};
+use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::plan::planner::{Kinds, Lookup, Unset};
 use crate::plan::{MediatorKind, Planner, element};
@@ -99,10 +99,7 @@ pub fn written(exchange: &mut Exchange) -> String {
         .message_type()
         .map_or(Form::Unknown, |essence| Form::of(&essence));
     let payload = std::mem::replace(&mut exchange.message.payload, Payload::empty());
-    let context = BuildContext {
-        limits: &exchange.catalog.limits,
-        conversion: &exchange.catalog.conversion,
-    };
+    let context = exchange.catalog.build_context();
     match payload
         .write(&Target::of(form), &context)
         .map(|written| written.body)

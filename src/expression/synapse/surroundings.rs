@@ -7,7 +7,6 @@ use super::super::xpath::{XPath, XPathValue};
 use super::super::{ExpressionError, Scope};
 use crate::message::json::Json;
 use crate::message::media_type::Form;
-use crate::message::payload::BuildContext;
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{NodeId, XmlTree};
 
@@ -57,10 +56,7 @@ impl Surroundings for Scope<'_> {
         if self.message.payload.is_empty() {
             return Err("the payload is empty".to_owned());
         }
-        let context = BuildContext {
-            limits: self.world.limits(),
-            conversion: self.world.conversion(),
-        };
+        let context = self.world.build_context();
         self.message
             .payload
             .json(&context)

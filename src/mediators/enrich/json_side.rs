@@ -6,7 +6,7 @@ use crate::expression::json_path::JsonPath;
 use crate::flow::{Exchange, Fault};
 use crate::message::json::convert::xml_to_json;
 use crate::message::json::{self, Json};
-use crate::message::payload::{BuildContext, Payload};
+use crate::message::payload::Payload;
 use crate::message::properties::Value;
 
 /// Whether a property makes the message XML (`EnrichMediator.mediate`): an element does, and so does a text node that is no
@@ -119,10 +119,7 @@ async fn change<T>(
 ) -> Result<T, Fault> {
     exchange.json().await?;
     let Exchange { message, catalog, .. } = &mut *exchange;
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     match message.payload.json_mut(&context) {
         Ok(json) => change(json),
         Err(error) => Err(exchange.not_parsed(error)),
@@ -160,10 +157,7 @@ fn put_in_body(action: Action, value: Json, exchange: &mut Exchange) -> Result<(
 
 pub(super) fn replace_body(body: Payload, exchange: &mut Exchange) -> Result<(), Fault> {
     let Exchange { message, catalog, .. } = &mut *exchange;
-    let context = BuildContext {
-        limits: &catalog.limits,
-        conversion: &catalog.conversion,
-    };
+    let context = catalog.build_context();
     let replaced = message.payload.replace_body(body, &context);
     replaced.map_err(|error| exchange.not_parsed(error))
 }
