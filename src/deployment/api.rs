@@ -362,7 +362,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         );
     }
     let version = version(element, planner);
-    let context = context(element, version.as_ref(), planner)?;
+    let context = context(element, version.as_ref(), planner);
     let port = port(element, planner);
     binds_to_main(element, planner);
     let host = planner
@@ -386,7 +386,8 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
     }
     Some(Api {
         name: Arc::from(name),
-        context: Arc::from(context),
+        // Without one there is no place to answer at; its author has heard of the resources' mistakes all the same.
+        context: Arc::from(context?),
         version,
         host,
         port,
@@ -872,6 +873,13 @@ mod tests {
         check(
             &format!(r#"<api name="A" context="a">{resource}</api>"#),
             &["E0220 a.xml:1:64 the context of an API begins with a slash"],
+        );
+        check(
+            r#"<api name="A" context="a"><resource><inSequence><nonsense/></inSequence></resource></api>"#,
+            &[
+                "E0220 a.xml:1:64 the context of an API begins with a slash",
+                "E0205 a.xml:1:90 there is no mediator `<nonsense>`",
+            ],
         );
         check(
             &format!(r#"<api name="A" context="/a" version="1">{resource}</api>"#),
