@@ -62,6 +62,7 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     );
     let mut options = settings.settings.load_options(environment);
     options.read.names_as_given = true;
+    options.hints = true;
     let loaded = deployment::load(&roots, &options);
     let errors = settings.mistakes.errors() + loaded.mistakes.errors();
     let warnings = settings.mistakes.warnings() + loaded.mistakes.warnings();

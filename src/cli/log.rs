@@ -163,7 +163,7 @@ fn human(now: Duration, level: &Level, fields: &Fields, colour: bool) -> String 
         format!("{time} {level:>5} ")
     };
     let room = LONGEST.saturating_sub(line.len());
-    line + &cut(body, room)
+    line + cut(body, room).as_str()
 }
 
 fn json(now: Duration, level: &Level, target: &str, fields: Fields) -> String {

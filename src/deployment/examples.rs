@@ -15,6 +15,7 @@ use crate::plan::planner::{Lookup, Unset, entry_value};
 use crate::plan::{Attr, Child, Children, Element, Example, Planner, Support, element};
 use crate::text::{Mistakes, Sources, render};
 use http::HeaderMap;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -55,24 +56,60 @@ fn examples_together_use_every_attribute_and_child() {
         .endpoints
         .iter()
         .filter(|kind| !kind.element.starts_with("key"));
-    let endpoints = endpoints.map(|kind| (kind.element, kind.attributes, &kind.children, kind.examples));
-    for (name, attributes, children, examples) in mediators.chain(endpoints) {
-        let elements: Vec<Element> = examples.iter().map(parsed).collect();
-        let mut found = Vec::new();
-        elements
-            .iter()
-            .for_each(|element| named(element, name, &mut found));
-        unused(
-            name,
-            &found,
-            &found,
-            attributes,
-            children,
-            &mut Vec::new(),
-            &mut missing,
-        );
+    for (name, attributes, children, examples) in mediators {
+        missing.extend(not_shown(name, attributes, children, examples));
+    }
+    // Leaf endpoints share most of what may stand inside them: one of them shows it.
+    let without_kind = |name: &str, paths: Vec<String>| -> HashSet<String> {
+        let shown = |path: String| {
+            path.replacen(&format!("<{name}"), "<", 1)
+                .replacen(&format!("{name}/"), "/", 1)
+        };
+        paths.into_iter().map(shown).collect()
+    };
+    let endpoints: Vec<_> = endpoints
+        .map(|kind| {
+            let not_shown = |examples| {
+                let paths = not_shown(kind.element, kind.attributes, &kind.children, examples);
+                without_kind(kind.element, paths)
+            };
+            (kind.element, not_shown(&[]), not_shown(kind.examples))
+        })
+        .collect();
+    for (name, _, not_shown) in &endpoints {
+        let elsewhere = |path: &&String| {
+            let mut others = endpoints.iter();
+            others.any(|(_, all, not_shown)| all.contains(*path) && !not_shown.contains(*path))
+        };
+        let nowhere = not_shown.iter().filter(|path| !elsewhere(path));
+        missing.extend(nowhere.map(|path| format!("{name} {path}")));
     }
     assert!(missing.is_empty(), "no example uses {}", missing.join(", "));
+}
+
+/// The attributes and children of a kind that none of the examples has.
+fn not_shown(
+    name: &str,
+    attributes: &'static [Attr],
+    children: &Children,
+    examples: &[Example],
+) -> Vec<String> {
+    let elements: Vec<Element> = examples.iter().map(parsed).collect();
+    let mut found = Vec::new();
+    elements
+        .iter()
+        .for_each(|element| named(element, name, &mut found));
+    let mut missing = Vec::new();
+    unused(
+        name,
+        &found,
+        &found,
+        attributes,
+        children,
+        &mut Vec::new(),
+        &mut missing,
+    );
+    missing
 }
 
 /// An attribute that is in the table, stands in an example and is never asked for would be a promise that nobody keeps.

@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub conversion: ConversionSettings,
     pub limits: PayloadLimits,
     pub generation: u64,
+    /// Tell also what is right and may surprise. Said when somebody asks, not at every start.
+    pub hints: bool,
 }
 
 /// What came of a load: with mistakes there may be no deployment.
@@ -112,7 +114,10 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
         templates: artifacts.templates.len(),
         local_entries: artifacts.entries.len(),
     };
-    let mistakes = std::mem::take(&mut planner.mistakes).sorted();
+    let mut mistakes = std::mem::take(&mut planner.mistakes).sorted();
+    if !options.hints || mistakes.errors() > 0 {
+        mistakes.drop_hints();
+    }
     let sources = std::mem::take(&mut planner.sources);
     let compat = std::mem::take(&mut planner.compat);
     let servable = mistakes.errors() == 0 || options.lenient;
@@ -622,6 +627,7 @@ fn link(
         conversion: options.conversion.clone(),
         limits: options.limits.clone(),
         surroundings: surroundings(configs),
+        watched: planner.watched,
     };
     Deployment::new(
         catalog,
@@ -689,7 +695,11 @@ mod tests {
             r#"<endpoint xmlns="NS"><address uri="http://b/"/></endpoint>"#,
         );
         let loaded = load(&[home.path().to_path_buf()], &LoadOptions::default());
-        let told: Vec<&String> = loaded.mistakes.iter().map(|mistake| &mistake.message).collect();
+        let told = loaded
+            .mistakes
+            .iter()
+            .filter(|mistake| mistake.severity != Severity::Note);
+        let told: Vec<&String> = told.map(|mistake| &mistake.message).collect();
         assert!(told.is_empty(), "{told:?}");
     }
 }

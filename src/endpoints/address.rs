@@ -1,7 +1,9 @@
 //! `<address>`: a fixed address.
 
-use super::common::{self, Leaf};
-use crate::flow::{Answer, Endpoint, Exchange, Fault};
+use super::leaf::Leaf;
+use super::{common, states};
+use crate::flow::health::{Health, NotReady};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::text::Diagnostic;
 use crate::wire::url::Url;
@@ -58,10 +60,11 @@ sends to the address as it is written."#,
         common::ENABLE_ADDRESSING,
         common::ENABLE_SECURITY,
         common::ENABLE_RELIABLE,
-        common::SUSPEND_ON_FAILURE,
-        common::MARK_FOR_SUSPENSION,
-        common::RETRY_CONFIG,
-        common::SUSPEND_DURATION,
+        states::SUSPEND_ON_FAILURE,
+        states::MARK_FOR_SUSPENSION,
+        states::RETRY_CONFIG,
+        states::SUSPEND_DURATION,
+        states::LIMITS,
     ]),
     build,
     examples: &[
@@ -86,6 +89,20 @@ sends to the address as it is written."#,
             "turns\nbackend GET http://backend:81/a",
         )
         .backend("204"),
+        Example::new(
+            "Suspended for a second at first, then for longer, after two timeouts or anything else that goes wrong; not too much at once",
+            r#"<endpoint name="orders"><address uri="http://backend/a"><suspendOnFailure><errorCodes>101500,101501,101503,101505,101506,101508</errorCodes><initialDuration>1000</initialDuration><progressionFactor>2.0</progressionFactor><maximumDuration>60000</maximumDuration></suspendOnFailure><markForSuspension><errorCodes>101504</errorCodes><retriesBeforeSuspension>2</retriesBeforeSuspension><retryDelay>100</retryDelay></markForSuspension><retryConfig><disabledErrorCodes>101504</disabledErrorCodes></retryConfig><limits inFlight="50" connections="20" queue="100" connectTimeout="500"/></address></endpoint>"#,
+            "GET /",
+            "turns\nbackend GET http://backend/a",
+        )
+        .backend("200"),
+        Example::new(
+            "The old spelling of ten seconds, and the failures after which a group may go on",
+            r#"<endpoint><address uri="http://backend/a"><suspendDurationOnFailure>10</suspendDurationOnFailure><retryConfig><enabledErrorCodes>101503 101508</enabledErrorCodes></retryConfig></address></endpoint>"#,
+            "GET /",
+            "turns\nbackend GET http://backend/a",
+        )
+        .backend("200"),
         Example::new(
             "With WS-Addressing, and two seconds at the most",
             r#"<endpoint><address uri="http://backend/a" format="soap11"><enableAddressing version="submission"/><timeout><duration>2000</duration><responseAction>fault</responseAction></timeout></address></endpoint>"#,
@@ -115,9 +132,14 @@ enum Address {
 fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
     let leaf = Leaf::plan(endpoint, element, planner);
     let address = plan_address(element, planner);
+    let (leaf, address) = (leaf?, address?);
+    let (text, many) = match &address {
+        Address::Fixed(url) => (url.to_string(), false),
+        Address::Made { .. } => (element.get("uri").unwrap_or("").to_owned(), true),
+    };
     Some(Arc::new(AddressEndpoint {
-        leaf: leaf?,
-        address: address?,
+        leaf: leaf.at(&text, many, planner),
+        address,
     }))
 }
 
@@ -187,5 +209,17 @@ impl Endpoint for AddressEndpoint {
 
     fn name(&self) -> &str {
         &self.leaf.name
+    }
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        self.leaf.ready(exchange)
+    }
+
+    fn retry_rule(&self, _: &Exchange) -> RetryRule {
+        self.leaf.retry_rule()
+    }
+
+    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
+        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }

@@ -1,7 +1,9 @@
 //! `<default>`: wherever the message's `To` says.
 
-use super::common::{self, Leaf};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, delivery};
+use super::leaf::Leaf;
+use super::{common, states};
+use crate::flow::health::{Health, NotReady};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule, delivery};
 use crate::plan::{Children, Element, EndpointKind, Example, Planner};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -19,10 +21,11 @@ pub const KIND: EndpointKind = EndpointKind {
         common::ENABLE_ADDRESSING,
         common::ENABLE_SECURITY,
         common::ENABLE_RELIABLE,
-        common::SUSPEND_ON_FAILURE,
-        common::MARK_FOR_SUSPENSION,
-        common::RETRY_CONFIG,
-        common::SUSPEND_DURATION,
+        states::SUSPEND_ON_FAILURE,
+        states::MARK_FOR_SUSPENSION,
+        states::RETRY_CONFIG,
+        states::SUSPEND_DURATION,
+        states::LIMITS,
     ]),
     build,
     examples: &[
@@ -55,9 +58,8 @@ struct DefaultEndpoint {
 }
 
 fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
-    Some(Arc::new(DefaultEndpoint {
-        leaf: Leaf::plan(endpoint, element, planner)?,
-    }))
+    let leaf = Leaf::plan(endpoint, element, planner)?.at("the message's To", true, planner);
+    Some(Arc::new(DefaultEndpoint { leaf }))
 }
 
 impl DefaultEndpoint {
@@ -77,5 +79,17 @@ impl Endpoint for DefaultEndpoint {
 
     fn name(&self) -> &str {
         &self.leaf.name
+    }
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        self.leaf.ready(exchange)
+    }
+
+    fn retry_rule(&self, _: &Exchange) -> RetryRule {
+        self.leaf.retry_rule()
+    }
+
+    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
+        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }

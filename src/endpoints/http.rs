@@ -1,8 +1,10 @@
 //! `<http>`: an address made from a URI template.
 
-use super::common::{self, Leaf};
+use super::leaf::Leaf;
 use super::uri_template::{TemplateValue, UriTemplate};
-use crate::flow::{Answer, Endpoint, Exchange, Fault};
+use super::{common, states};
+use crate::flow::health::{Health, NotReady};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
 use crate::message::json::Json;
 use crate::message::properties::Value;
 use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
@@ -42,10 +44,11 @@ as the address, braces included. A value behind a host name that does not begin 
         common::ENABLE_ADDRESSING,
         common::ENABLE_SECURITY,
         common::ENABLE_RELIABLE,
-        common::SUSPEND_ON_FAILURE,
-        common::MARK_FOR_SUSPENSION,
-        common::RETRY_CONFIG,
-        common::SUSPEND_DURATION,
+        states::SUSPEND_ON_FAILURE,
+        states::MARK_FOR_SUSPENSION,
+        states::RETRY_CONFIG,
+        states::SUSPEND_DURATION,
+        states::LIMITS,
         Child::optional("authentication", &[], Children::ANY, "Credentials for the backend.").support(Support::Refused(
             "credentials come in a later release, and sending without them would be wrong; until then set the Authorization header by a step",
         )),
@@ -100,7 +103,17 @@ enum Address {
 fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Option<Arc<dyn Endpoint>> {
     let leaf = Leaf::plan(endpoint, element, planner);
     let address = plan_address(element, planner);
-    let (mut leaf, address) = (leaf?, address?);
+    let (leaf, address) = (leaf?, address?);
+    let (text, many) = match &address {
+        Address::Fixed(url) => (url.to_string(), false),
+        Address::Template { template, .. } => {
+            let written = element.get("uri-template").unwrap_or("").to_owned();
+            // With the host in the text itself there is one backend, whatever the variables are.
+            let host = template.prefix().split_once("://").map(|(_, rest)| rest);
+            (written, !host.is_some_and(|host| host.contains('/')))
+        }
+    };
+    let mut leaf = leaf.at(&text, many, planner);
     leaf.delivery.method = plan_method(element, planner);
     leaf.delivery.bare = leaf.delivery.method.is_some();
     leaf.delivery.http2 = element
@@ -309,6 +322,18 @@ impl Endpoint for HttpEndpoint {
 
     fn name(&self) -> &str {
         &self.leaf.name
+    }
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        self.leaf.ready(exchange)
+    }
+
+    fn retry_rule(&self, _: &Exchange) -> RetryRule {
+        self.leaf.retry_rule()
+    }
+
+    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
+        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }
 

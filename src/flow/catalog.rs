@@ -1,5 +1,6 @@
 //! What an exchange reaches by id: sequences, endpoints, templates, entries. Immutable once deployed.
 
+use super::health::Identity;
 use super::{Endpoint, Sequence};
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::{BuildContext, PayloadLimits};
@@ -48,6 +49,8 @@ pub struct Catalog {
     pub conversion: ConversionSettings,
     pub limits: PayloadLimits,
     pub surroundings: Surroundings,
+    /// Endpoints whose state is kept.
+    pub watched: Vec<Identity>,
 }
 
 /// What configuration values and `get-property` read of the world around the gateway. Taken once per deployment.

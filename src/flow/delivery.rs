@@ -9,7 +9,7 @@ use crate::message::media_type::{Charset, Form, MediaType};
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::message::soap::{Envelope, SoapVersion};
-use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
+use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind, Watch};
 use crate::wire::url::Url;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, SERVER};
 use http::uri::PathAndQuery;
@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How a leaf endpoint wants messages sent. The default is what `<send/>` without an endpoint does.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,8 @@ pub struct Patience {
     pub response: Option<Duration>,
     /// `responseAction` `discard`: no fault sequence hears of it.
     pub discard: bool,
+    /// Of a connection; the global default where absent.
+    pub connect: Option<Duration>,
 }
 
 static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
@@ -67,7 +70,10 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
         Some(endpoint) => endpoint.deliver(exchange).await,
         None => match target(exchange) {
             // Boxed, as everything rare on this way: room for it would be made and moved for every message.
-            Ok(url) => Box::pin(deliver(exchange, url, &Delivery::default(), Patience::default())).await,
+            Ok(url) => {
+                let (delivery, patience) = (Delivery::default(), Patience::default());
+                Box::pin(deliver(exchange, url, &delivery, patience)).await
+            }
             Err(fault) => Err(fault),
         },
     };
@@ -119,6 +125,17 @@ pub async fn deliver(
     delivery: &Delivery,
     patience: Patience,
 ) -> Result<Answer, Fault> {
+    deliver_watched(exchange, address, delivery, patience, None).await
+}
+
+/// The same for somebody who wants to know when the answer is whole.
+pub async fn deliver_watched(
+    exchange: &mut Exchange,
+    address: Url,
+    delivery: &Delivery,
+    patience: Patience,
+    watch: Option<Box<dyn Watch>>,
+) -> Result<Answer, Fault> {
     let method = method(exchange, delivery)?;
     let rest = is_rest(exchange, &method, delivery.format);
     let mut url = address;
@@ -135,12 +152,15 @@ pub async fn deliver(
     let outgoing = outgoing(exchange, &method, delivery, out_only).await?;
     let request_type = exchange.message.arrived_as.clone();
     let timeouts = exchange.worker.runtime.timeouts;
+    let left = time_left(exchange)?;
+    let within = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
     let request = ClientRequest {
         headers: outgoing.headers,
         body: outgoing.body,
         http2: delivery.http2,
-        connect_timeout: Some(timeouts.connect),
-        response_timeout: Some(patience.response.unwrap_or(timeouts.response)),
+        connect_timeout: within(patience.connect.unwrap_or(timeouts.connect)),
+        response_timeout: within(patience.response.unwrap_or(timeouts.response)),
+        watch,
         ..ClientRequest::new(method, url.clone())
     };
     if out_only {
@@ -172,6 +192,22 @@ pub async fn deliver(
             Err(failed(exchange, error, &url, patience, again))
         }
     }
+}
+
+/// What is left of the time for all attempts together.
+pub fn time_left(exchange: &Exchange) -> Result<Option<Duration>, Fault> {
+    let Some(deadline) = exchange.deadline else {
+        return Ok(None);
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        let fault = Fault::backend(
+            fault::code::TIMED_OUT,
+            "the time for all attempts together is over",
+        );
+        return Err(fault);
+    }
+    Ok(Some(left))
 }
 
 // The request line
@@ -1094,6 +1130,7 @@ mod tests {
             let patience = Patience {
                 response: Some(Duration::from_millis(100)),
                 discard: true,
+                ..Patience::default()
             };
             wait(deliver(&mut exchange, url, &Delivery::default(), patience))
                 .err()

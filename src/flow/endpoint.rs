@@ -1,9 +1,11 @@
 //! An endpoint: something that takes a message and brings back an answer.
 
+use super::health::{Health, NotReady};
 use super::{Exchange, Fault};
 use crate::message::payload::Payload;
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 
 #[async_trait(?Send)]
 pub trait Endpoint: Send + Sync {
@@ -13,6 +15,48 @@ pub trait Endpoint: Send + Sync {
 
     /// The endpoint's name, or what it is, for logs.
     fn name(&self) -> &str;
+
+    /// Would it take a message just now? Groups skip children that would not.
+    fn ready(&self, _: &Exchange) -> Result<(), NotReady> {
+        Ok(())
+    }
+
+    /// Which of its failures a group may send to another child.
+    fn retry_rule(&self, _: &Exchange) -> RetryRule {
+        RetryRule::Any
+    }
+
+    /// Its health, where it has one of its own: for groups that go by load, and for those who look after it.
+    fn health(&self, _: &Exchange) -> Option<Arc<Health>> {
+        None
+    }
+}
+
+/// `retryConfig`: which failures of a child its group may send to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RetryRule {
+    #[default]
+    Any,
+    /// These alone, and these even where the request may have been acted upon.
+    Enabled(Vec<i32>),
+    /// All but these.
+    Disabled(Vec<i32>),
+}
+
+impl RetryRule {
+    /// May the message go to another child after this failure?
+    pub fn allows(&self, code: i32) -> bool {
+        match self {
+            RetryRule::Any => true,
+            RetryRule::Enabled(codes) => codes.contains(&code),
+            RetryRule::Disabled(codes) => !codes.contains(&code),
+        }
+    }
+
+    /// Has the author said in so many words that a message may be sent again after this failure, whatever it does?
+    pub fn insists(&self, code: i32) -> bool {
+        matches!(self, RetryRule::Enabled(codes) if codes.contains(&code))
+    }
 }
 
 /// What a backend answered.

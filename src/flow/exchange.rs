@@ -18,6 +18,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 pub struct Exchange {
     pub message: Message,
@@ -37,6 +38,8 @@ pub struct Exchange {
     pub reason: Option<(StatusCode, String)>,
     /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
     pub accepted: Rc<Cell<bool>>,
+    /// When everything that is asked of backends must have come to an end: a total over all attempts.
+    pub deadline: Option<Instant>,
 }
 
 /// What the client asked for. Never changes.

@@ -4,6 +4,7 @@ use super::SequenceId;
 use crate::message::properties::{Properties, Value};
 use crate::text::Span;
 use std::fmt;
+use std::time::Duration;
 
 /// Synapse's error codes (`SynapseConstants`, the pass-through transport's `ErrorCodes`).
 pub mod code {
@@ -22,7 +23,12 @@ pub mod code {
     pub const RESPONSE_PROCESSING: i32 = 101_510;
     pub const NONE_READY: i32 = 303_000;
     pub const NOT_READY: i32 = 303_001;
+    pub const WSDL_NOT_READY: i32 = 303_002;
+    pub const AUTHENTICATION: i32 = 303_003;
     pub const ENDPOINT_NOT_FOUND: i32 = 305_100;
+    pub const SESSION_NOT_READY: i32 = 309_001;
+    pub const SESSION_PATH: i32 = 309_002;
+    pub const SESSION_FAILED: i32 = 309_003;
     pub const BLOCKING_CALL: i32 = 401_001;
     pub const BLOCKING_SENDER: i32 = 401_002;
     pub const NON_BLOCKING_CALL: i32 = 401_003;
@@ -71,6 +77,8 @@ pub struct Fault {
     pub at: Option<(Span, &'static str)>,
     /// What the client gets if nobody else answers and the table of `gateway/answer.rs` should not decide.
     pub status: Option<u16>,
+    /// When it may be worth while to ask again: `Retry-After`.
+    pub retry_after: Option<Duration>,
     /// `responseAction` `discard`: the fault sequences are not asked.
     pub unhandled: bool,
     /// The `onError` sequence of the endpoint that failed: asked before all others.
@@ -87,6 +95,7 @@ impl Fault {
             retry: Retry::No,
             at: None,
             status: None,
+            retry_after: None,
             unhandled: false,
             handler: None,
         }
@@ -117,6 +126,11 @@ impl Fault {
 
     pub fn status(mut self, status: u16) -> Fault {
         self.status = Some(status);
+        self
+    }
+
+    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Fault {
+        self.retry_after = retry_after;
         self
     }
 

@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod exchange;
 pub mod fault;
+pub mod health;
 pub mod mediator;
 pub mod runtime;
 pub mod sequence;
@@ -12,7 +13,7 @@ pub mod sequence;
 pub mod testing;
 
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
-pub use endpoint::{Answer, Endpoint};
+pub use endpoint::{Answer, Endpoint, RetryRule};
 pub use exchange::Exchange;
 pub use fault::{Code, Fault, Origin, Retry};
 pub use mediator::{Flow, Mediator, Outcome};

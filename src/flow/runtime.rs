@@ -1,5 +1,6 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
+use super::health::Registry;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
 use std::rc::Rc;
@@ -13,6 +14,8 @@ pub struct Runtime {
     pub clock: Clock,
     ids: AtomicU64,
     pub timeouts: Timeouts,
+    /// How the endpoints are.
+    pub health: Registry,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -48,7 +51,13 @@ impl Runtime {
             clock,
             ids: AtomicU64::new(seed),
             timeouts,
+            health: Registry::default(),
         }
+    }
+
+    /// With other defaults for endpoints than Synapse's.
+    pub fn with_health(self, health: Registry) -> Runtime {
+        Runtime { health, ..self }
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).

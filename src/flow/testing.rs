@@ -240,6 +240,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         fault: None,
         reason: None,
         accepted: Rc::default(),
+        deadline: None,
     }
 }
 

@@ -328,10 +328,17 @@ fn content_type(
 pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
     let status = status_of(fault);
     let mut reply = plain(status, words(status), client);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
+        // Whole seconds, and never "at once" (RFC 9110 section 10.2.3).
+        let seconds = fault
+            .retry_after
+            .map_or(1, |after| after.as_millis().div_ceil(1000).max(1));
         reply
             .headers
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
     }
     if exchange.request.method == Method::HEAD {
         reply.body = ByteStream::empty();

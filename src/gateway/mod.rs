@@ -43,6 +43,7 @@ pub struct Shared {
     counters: Arc<Counters>,
     status: Arc<Status>,
     draining: AtomicBool,
+    pub runtime: Arc<Runtime>,
 }
 
 /// How the gateway is, for those who ask from outside.
@@ -85,6 +86,7 @@ impl Gateway {
                 .unwrap_or(settings.client.response_headers),
         };
         let runtime = Arc::new(Runtime::new(Clock::System, fastrand::u64(..), timeouts));
+        runtime.health.adopt(&deployment.catalog.watched);
         let door = Door::new(settings.server.clone(), workers);
         let shared = Arc::new(Shared {
             current: ArcSwap::new(deployment),
@@ -92,6 +94,7 @@ impl Gateway {
             counters: Arc::default(),
             status,
             draining: AtomicBool::new(false),
+            runtime: Arc::clone(&runtime),
         });
         // Each thread takes its own sockets.
         let mut secure = secure.into_iter();
@@ -130,6 +133,7 @@ impl Gateway {
 
     /// Requests that start from now on see this deployment; those that are there keep theirs.
     pub fn swap(&self, deployment: Arc<Deployment>) {
+        self.shared.runtime.health.adopt(&deployment.catalog.watched);
         self.shared.current.store(deployment);
     }
 

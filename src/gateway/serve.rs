@@ -292,6 +292,7 @@ async fn exchange(
         fault: None,
         reason: None,
         accepted,
+        deadline: None,
     };
     let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
     let verdict = match mediation {

@@ -3,6 +3,7 @@
 use crate::message::xml::{Event, Namespaces, Reader, XmlLimits};
 use crate::text::{Diagnostic, FileId, Placed, Span};
 use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The namespace of everything Synapse.
@@ -76,6 +77,27 @@ impl Element {
             Content::Element(element) => Some(element),
             Content::Text { .. } => None,
         })
+    }
+
+    /// A hash of what is written here, wherever it stands and however it is indented.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.hash_into(&mut hasher);
+        hasher.finish()
+    }
+
+    fn hash_into(&self, hasher: &mut std::hash::DefaultHasher) {
+        (&self.name, &self.namespace).hash(hasher);
+        for attribute in &self.attributes {
+            (&attribute.name, &attribute.value.text).hash(hasher);
+        }
+        for content in &self.content {
+            match content {
+                Content::Element(element) => element.hash_into(hasher),
+                Content::Text { text, .. } => text.text.trim().hash(hasher),
+            }
+        }
+        "end".hash(hasher);
     }
 
     /// Child elements of that name in Synapse's namespace.

@@ -4,11 +4,12 @@ use super::compat::Compat;
 use super::kind::{Child, EndpointKind, MediatorKind, Support};
 use super::{Element, Names, later, table};
 use crate::expression::{Dynamic, Expression};
+use crate::flow::health::Identity;
 use crate::flow::{Endpoint, EndpointId, Mediator, Sequence, SequenceId, Step, TemplateId};
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
 use crate::text::{Diagnostic, Mistakes, Placed, Sources, Span, suggest};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,6 +59,10 @@ pub struct Planner<'a> {
     patterns: HashMap<String, fancy_regex::Regex>,
     /// What is planned just now, for the names of its branches.
     pub owner: Arc<str>,
+    /// Endpoints whose state is kept.
+    pub watched: Vec<Identity>,
+    /// The names of those, which inline endpoints may share.
+    endpoint_names: HashSet<Arc<str>>,
 }
 
 impl<'a> Planner<'a> {
@@ -74,6 +79,8 @@ impl<'a> Planner<'a> {
             pending: Vec::new(),
             patterns: HashMap::new(),
             owner: Arc::from(""),
+            watched: Vec::new(),
+            endpoint_names: HashSet::new(),
         }
     }
 
@@ -290,6 +297,45 @@ impl<'a> Planner<'a> {
             })),
         );
         None
+    }
+
+    /// The name by which an endpoint is known to those who look after it: its own if it is the only one that has it.
+    pub fn endpoint_name(&mut self, endpoint: &Element, kind: &str) -> Arc<str> {
+        let own = endpoint
+            .get("name")
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        let first: Arc<str> = match own {
+            Some(own) => Arc::from(own),
+            None => Arc::from(format!("{kind} endpoint in {}", self.owner)),
+        };
+        // An inline endpoint leaves a name to the endpoint of the folder that has it too.
+        let top = self.names.endpoints.get(&*first);
+        let taken = top.is_some_and(|(_, span)| *span != endpoint.span);
+        if !taken && self.endpoint_names.insert(Arc::clone(&first)) {
+            return first;
+        }
+        let base = if own.is_some() {
+            format!("{first} in {}", self.owner)
+        } else {
+            first.to_string()
+        };
+        let mut name: Arc<str> = Arc::from(base.as_str());
+        let mut count = 1;
+        while !self.endpoint_names.insert(Arc::clone(&name)) {
+            count += 1;
+            name = Arc::from(format!("{base} ({count})"));
+        }
+        name
+    }
+
+    /// The table's own spelling of a kind.
+    pub fn endpoint_kind(&self, element: &str) -> &'static str {
+        let kinds = self.kinds.endpoints.iter();
+        kinds
+            .map(|kind| kind.element)
+            .find(|known| *known == element)
+            .unwrap_or("endpoint")
     }
 
     // References

@@ -4,7 +4,7 @@ use super::planner::{Lookup, Unset};
 use super::{Attr, Children, Element, EndpointKind, Kinds, Planner, Shape, element};
 use crate::flow::delivery::{Delivery, Patience, deliver};
 use crate::flow::{Answer, Catalog, Endpoint, EndpointId, Exchange, Fault, Sequence, SequenceId};
-use crate::text::{Mistakes, Sources};
+use crate::text::{Diagnostic, Mistakes, Severity, Sources};
 use crate::wire::url::Url;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -17,14 +17,16 @@ pub struct Planned<T> {
 }
 
 impl<T> Planned<T> {
-    /// `E0201 2:7 message` for each mistake, in order.
+    /// `E0201 2:7 message` for each mistake, in order; notes are left out.
     pub fn told(&self) -> Vec<String> {
         let told = |diagnostic: &crate::text::Diagnostic| {
             let place = diagnostic.span.map(|span| self.catalog.sources.place(span));
             let place = place.map_or(String::new(), |place| format!("{}:{}", place.line, place.column));
             format!("{} {place} {}", diagnostic.code, diagnostic.message)
         };
-        self.mistakes.clone().sorted().iter().map(told).collect()
+        let mistakes = self.mistakes.clone().sorted();
+        let told_of = |mistake: &&Diagnostic| mistake.severity != Severity::Note;
+        mistakes.iter().filter(told_of).map(told).collect()
     }
 }
 

@@ -59,6 +59,7 @@ pub const ALL: &[Code] = &[
     code("N0101", "An artifact is in a folder for another kind; it is deployed as what it is.", "Move the file, to find it again."),
     code("N0102", "A file that Synapse put aside after a failure; it is ignored.", "Remove it."),
     code("N0103", "Settings of a `deployment.toml` that have no counterpart here.", "Nothing needs to be done."),
+    code("N0201", "An endpoint that any failure takes out of use for 30 s, because nothing else is said.", "Say with `suspendOnFailure` what you mean."),
     code("W0103", "A symbolic link points to nothing.", "Remove it, or bring back what it points to."),
     code("W0104", "An archive holds an artifact that it does not list, so it is not deployed.", "Build the archive anew."),
     code("W0105", "An archive lists what it does not hold.", "Build the archive anew."),

@@ -147,6 +147,11 @@ impl Mistakes {
         self.list.iter()
     }
 
+    /// Leaves out what is right and may surprise.
+    pub fn drop_hints(&mut self) {
+        self.list.retain(|diagnostic| !diagnostic.code.starts_with("N02"));
+    }
+
     /// By file and place, as an author reads them; those without a place come first.
     pub fn sorted(mut self) -> Mistakes {
         self.list

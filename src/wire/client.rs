@@ -46,6 +46,20 @@ pub struct ClientRequest {
     /// Until the headers of the answer, counted from the last of the request's body that could be sent.
     pub response_timeout: Option<Duration>,
     pub body_gap: Option<Duration>,
+    /// Kept until the answer is whole, and told when it breaks off.
+    pub watch: Option<Box<dyn Watch>>,
+}
+
+/// Somebody who wants to know how long an answer takes to be whole, and whether it ever is. Dropped when the answer has ended.
+pub trait Watch {
+    /// The backend broke its answer off: Synapse's number, and what happened.
+    fn broken(&self, code: u32, reason: &str);
+}
+
+impl fmt::Debug for dyn Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl ClientRequest {
@@ -59,6 +73,7 @@ impl ClientRequest {
             connect_timeout: None,
             response_timeout: None,
             body_gap: None,
+            watch: None,
         }
     }
 }
@@ -110,10 +125,9 @@ pub enum Reached {
     Sent,
 }
 
-impl SendError {
-    /// Synapse's number.
-    pub fn code(&self) -> u32 {
-        match self.kind {
+impl SendErrorKind {
+    pub(super) fn code(&self) -> u32 {
+        match self {
             SendErrorKind::Connect => 101503,
             SendErrorKind::ConnectTimeout => 101508,
             SendErrorKind::Timeout => 101504,
@@ -123,6 +137,13 @@ impl SendError {
             SendErrorKind::Receive => 101501,
             SendErrorKind::ClientBody(_) => 101001,
         }
+    }
+}
+
+impl SendError {
+    /// Synapse's number.
+    pub fn code(&self) -> u32 {
+        self.kind.code()
     }
 
     /// The status a client is owed when nothing else answers it.
@@ -170,15 +191,16 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of its answer. Must run inside a `LocalSet`.
-    pub async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError> {
+    pub async fn send(&self, mut request: ClientRequest) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
+        let watch = request.watch.take();
         let times = Times {
             connect: request.connect_timeout.unwrap_or(inner.limits.connect),
             response: request.response_timeout.unwrap_or(inner.limits.response_headers),
             body_gap: request.body_gap.unwrap_or(inner.limits.body_gap),
         };
         if request.http2 {
-            return Box::pin(self.send_by_http2(request, times)).await;
+            return Box::pin(self.send_by_http2(request, times, watch)).await;
         }
         let url = request.url.clone();
         let (request, mut upload) = prepare(request);
@@ -189,7 +211,7 @@ impl Client {
                 .exchange(request, upload.as_deref(), &times, &inner.limits)
                 .await;
             let error = match outcome {
-                Ok(response) => return self.answer(backend, response, upload, times, &url),
+                Ok(response) => return self.answer(backend, response, upload, times, &url, watch),
                 Err(error) => error,
             };
             // The connection has to let go of a streamed body before it can be had once more.
@@ -209,7 +231,7 @@ impl Client {
             }
         }
         // Boxed, so that a request over a kept connection need not make room for it.
-        Box::pin(self.send_by_fresh(request, upload, times, url)).await
+        Box::pin(self.send_by_fresh(request, upload, times, url, watch)).await
     }
 
     async fn send_by_fresh(
@@ -218,6 +240,7 @@ impl Client {
         upload: Option<Rc<Upload>>,
         times: Times,
         url: Url,
+        watch: Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
         let connected = self.connect(&url, false, times.connect).await?;
@@ -225,7 +248,7 @@ impl Client {
         let response = backend
             .exchange(request, upload.as_deref(), &times, &inner.limits)
             .await?;
-        self.answer(backend, response, upload, times, &url)
+        self.answer(backend, response, upload, times, &url, watch)
     }
 
     async fn connect(&self, url: &Url, http2: bool, within: Duration) -> Result<Connected, SendError> {
@@ -248,6 +271,7 @@ impl Client {
         upload: Option<Rc<Upload>>,
         times: Times,
         url: &Url,
+        watch: Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
         let (mut parts, body) = response.into_parts();
         check_answer(&parts)?;
@@ -260,6 +284,7 @@ impl Client {
             &url.origin,
             times.body_gap,
             uploading,
+            watch,
         );
         hop::strip_received(&mut parts.headers);
         let body = body.into_stream();
@@ -267,7 +292,12 @@ impl Client {
         Ok(into_response(parts, body))
     }
 
-    async fn send_by_http2(&self, request: ClientRequest, times: Times) -> Result<ClientResponse, SendError> {
+    async fn send_by_http2(
+        &self,
+        request: ClientRequest,
+        times: Times,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
         let url = request.url.clone();
         let (request, upload) = prepare(request);
@@ -281,7 +311,7 @@ impl Client {
                     let response = backend
                         .exchange(for_http1(request), upload.as_deref(), &times, &inner.limits)
                         .await?;
-                    return self.answer(backend, response, upload, times, &url);
+                    return self.answer(backend, response, upload, times, &url, watch);
                 }
                 let sender = Http2Sender::handshake(connected.stream, &inner.limits, times.connect).await?;
                 inner.pool.keep_http2(&url.origin, sender.clone());
@@ -306,7 +336,7 @@ impl Client {
         let body = if body.is_end_stream() {
             ByteStream::empty()
         } else {
-            ByteStream::new(Http2Body::new(body, times.body_gap))
+            ByteStream::new(Http2Body::new(body, times.body_gap, watch))
         };
         Ok(into_response(parts, body))
     }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
 use super::cause::find;
-use super::client::{Inner, Reached, SendError, SendErrorKind, Times};
+use super::client::{Inner, Reached, SendError, SendErrorKind, Times, Watch};
 use super::connect::{Meter, Metered, is_gone};
 use super::hop;
 use super::limits::ClientLimits;
@@ -277,6 +277,7 @@ pub(super) struct Http1Body {
     alarm: Alarm,
     /// The first of it, which often came with the head.
     first: Option<Result<Frame<Bytes>, StreamError>>,
+    watch: Option<Box<dyn Watch>>,
 }
 
 enum Driven {
@@ -296,6 +297,7 @@ impl Http1Body {
         origin: &Arc<Origin>,
         gap: Duration,
         uploading: bool,
+        watch: Option<Box<dyn Watch>>,
     ) -> Self {
         let driven = if uploading {
             let task = tokio::task::spawn_local(drive(backend, gap));
@@ -313,6 +315,7 @@ impl Http1Body {
             waiting_since: None,
             alarm,
             first: None,
+            watch,
         }
     }
 
@@ -337,6 +340,7 @@ impl Http1Body {
     }
 
     fn finish(&mut self) {
+        self.watch = None;
         match std::mem::replace(&mut self.driven, Driven::Gone) {
             Driven::Here(mut backend) => {
                 // It was driven a moment ago; `take` looks again, and more closely, before it is used.
@@ -428,6 +432,19 @@ fn receive_error(error: &hyper::Error) -> StreamError {
     StreamError::new(StreamOrigin::Backend, kind, message)
 }
 
+/// The last that a watch hears.
+fn tell(watch: &mut Option<Box<dyn Watch>>, error: &StreamError) {
+    if let Some(watch) = watch.take() {
+        let kind = match error.kind {
+            StreamErrorKind::TimedOut => SendErrorKind::Timeout,
+            StreamErrorKind::Malformed => SendErrorKind::Protocol,
+            StreamErrorKind::Closed => SendErrorKind::Closed,
+            StreamErrorKind::TooLarge | StreamErrorKind::Failed => SendErrorKind::Receive,
+        };
+        watch.broken(kind.code(), &error.message);
+    }
+}
+
 fn stalled(gap: Duration) -> StreamError {
     let message = format!("the answer stood still for {} ms", gap.as_millis());
     StreamError::new(StreamOrigin::Backend, StreamErrorKind::TimedOut, message)
@@ -462,6 +479,7 @@ impl Body for Http1Body {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.driven = Driven::Gone;
+                tell(&mut this.watch, &error);
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => {
@@ -476,7 +494,9 @@ impl Body for Http1Body {
                 if let Driven::Task(task) = std::mem::replace(&mut this.driven, Driven::Gone) {
                     task.abort();
                 }
-                Poll::Ready(Some(Err(stalled(this.gap))))
+                let error = stalled(this.gap);
+                tell(&mut this.watch, &error);
+                Poll::Ready(Some(Err(error)))
             }
         }
     }
@@ -612,11 +632,13 @@ pub(super) struct Http2Body {
     gap: Duration,
     waiting_since: Option<Instant>,
     alarm: Alarm,
+    watch: Option<Box<dyn Watch>>,
 }
 
 impl Http2Body {
-    pub fn new(incoming: Incoming, gap: Duration) -> Self {
+    pub fn new(incoming: Incoming, gap: Duration, watch: Option<Box<dyn Watch>>) -> Self {
         Self {
+            watch,
             incoming,
             gap,
             waiting_since: None,
@@ -641,15 +663,24 @@ impl Body for Http2Body {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(receive_error(&error)))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => {
+                let error = receive_error(&error);
+                tell(&mut self.watch, &error);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.watch = None;
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 let since = *self.waiting_since.get_or_insert_with(Instant::now);
                 let deadline = since + self.gap;
                 if self.alarm.poll(context, deadline).is_pending() {
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Err(stalled(self.gap))))
+                let error = stalled(self.gap);
+                tell(&mut self.watch, &error);
+                Poll::Ready(Some(Err(error)))
             }
         }
     }

@@ -295,8 +295,8 @@ fn a_property_named_by_an_xpath_is_a_target() {
 #[test]
 fn an_envelope_is_kept_and_put_back() {
     let config = enrich("type='envelope'>", "type='property' property='e'")
-        + &enrich("type='inline'><x xmlns=''/>", "type='body'")
-        + &enrich("type='property' property='e'>", "type='envelope'");
+        + enrich("type='inline'><x xmlns=''/>", "type='body'").as_str()
+        + enrich("type='property' property='e'>", "type='envelope'").as_str();
     assert!(PLAIN.body(&config, &xml_request("<a/>")).contains("<a/>"));
     let config = enrich("type='inline'><x xmlns=''/>", "type='envelope'");
     assert_eq!(

@@ -1,0 +1,373 @@
+//! A leaf endpoint without its address: name, properties, timeout, formats, state, and what becomes of a failure.
+
+use super::common::{ENDPOINT, PROPERTY};
+use super::states;
+use crate::expression::{Dynamic, Expression};
+use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched};
+use crate::flow::health::{Health, Identity, NotReady, Place};
+use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
+use crate::message::media_type::Charset;
+use crate::message::properties::{Scope, Value};
+use crate::plan::{Children, Element, Planner, table};
+use crate::text::{Diagnostic, suggest};
+use crate::wire::url::{self, Url};
+use http::{HeaderName, HeaderValue};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A leaf endpoint without its address.
+#[derive(Debug)]
+pub struct Leaf {
+    pub name: Arc<str>,
+    on_error: Option<SequenceId>,
+    properties: Vec<Property>,
+    timeout: Option<Dynamic>,
+    discard: bool,
+    pub delivery: Delivery,
+    retry: RetryRule,
+    connect: Option<Duration>,
+    identity: Identity,
+    /// Looked up once: where states are kept outlives deployments.
+    health: OnceLock<Arc<Health>>,
+}
+
+#[derive(Debug)]
+struct Property {
+    name: String,
+    scope: Scope,
+    value: PropertyValue,
+}
+
+#[derive(Debug)]
+enum PropertyValue {
+    Text(Arc<str>),
+    Computed(Expression),
+}
+
+impl Leaf {
+    /// Reads `<endpoint>` and the leaf inside it.
+    pub fn plan(endpoint: &Element, leaf: &Element, planner: &mut Planner<'_>) -> Option<Leaf> {
+        let before = planner.mistakes.errors();
+        let name = planner.endpoint_name(endpoint, &leaf.name);
+        check_endpoint(endpoint, leaf, planner);
+        let on_error = endpoint
+            .attribute("onError")
+            .and_then(|key| planner.sequence_key(&key.value.clone()));
+        let properties = endpoint
+            .all("property")
+            .filter_map(|property| plan_property(property, planner))
+            .collect();
+        let (timeout, discard) = plan_timeout(leaf, planner);
+        let delivery = plan_delivery(leaf, planner);
+        let rules = states::plan_rules(leaf, planner);
+        states::hint_at_default(leaf, &rules, planner);
+        let retry = states::plan_retry(leaf, planner);
+        let (bulkhead, connect) = states::plan_limits(leaf, planner);
+        let identity = Identity {
+            name: Arc::clone(&name),
+            kind: planner.endpoint_kind(&leaf.name),
+            definition: endpoint.fingerprint(),
+            rules,
+            bulkhead,
+            address: Arc::from(""),
+            per_authority: false,
+        };
+        let sound = planner.mistakes.errors() == before;
+        sound.then_some(Leaf {
+            name,
+            on_error,
+            properties,
+            timeout,
+            discard,
+            delivery,
+            retry,
+            connect,
+            identity,
+            health: OnceLock::new(),
+        })
+    }
+
+    /// Where it goes, for those who look after it. With `per_authority` the state is kept for each host that it turns out to send to.
+    pub fn at(mut self, address: &str, per_authority: bool, planner: &mut Planner<'_>) -> Leaf {
+        self.identity.address = Arc::from(address);
+        self.identity.per_authority = per_authority;
+        planner.watched.push(self.identity.clone());
+        self
+    }
+
+    pub fn health(&self, exchange: &Exchange) -> &Arc<Health> {
+        self.health
+            .get_or_init(|| exchange.worker.runtime.health.attach(&self.identity))
+    }
+
+    pub fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        self.health(exchange).ready()
+    }
+
+    pub fn retry_rule(&self) -> RetryRule {
+        self.retry.clone()
+    }
+
+    /// Sets the endpoint's properties. Before the address is computed: it may be made of them.
+    pub async fn prepare(&self, exchange: &mut Exchange) -> Result<(), Fault> {
+        for property in &self.properties {
+            let value = match &property.value {
+                PropertyValue::Text(text) => Some(Value::Text(Arc::clone(text))),
+                PropertyValue::Computed(expression) => exchange.text(expression).await?.map(Value::text),
+            };
+            if let Some(value) = value {
+                set(exchange, property.scope, &property.name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the message to an address over HTTP.
+    pub async fn send(&self, exchange: &mut Exchange, url: Url) -> Result<Answer, Fault> {
+        let patience = self.patience(exchange).await?;
+        let origin = Arc::clone(&url.origin);
+        self.guarded(exchange, Some(&origin), async |exchange, place| {
+            deliver_watched(exchange, url, &self.delivery, patience, Some(Box::new(place))).await
+        })
+        .await
+    }
+
+    pub async fn patience(&self, exchange: &mut Exchange) -> Result<Patience, Fault> {
+        Ok(Patience {
+            response: self.response_timeout(exchange).await?,
+            discard: self.discard,
+            connect: self.connect,
+        })
+    }
+
+    /// Sends in whatever way, if the endpoint is ready and has room, and lets its state know what came of it. `at` is whom it goes to, where the
+    /// state is kept for each. The place is to be kept until the answer is whole.
+    pub async fn guarded(
+        &self,
+        exchange: &mut Exchange,
+        at: Option<&url::Origin>,
+        send: impl AsyncFnOnce(&mut Exchange, Place) -> Result<Answer, Fault>,
+    ) -> Result<Answer, Fault> {
+        let own = self.health(exchange);
+        let health = match at {
+            Some(at) => own.of(at),
+            None => Arc::clone(own),
+        };
+        let pass = health.admit().map_err(|refused| self.not_ready(&refused))?;
+        let patience = exchange.worker.runtime.timeouts.connect;
+        let place = health.enter(patience).await;
+        let place = place.map_err(|refused| self.not_ready(&refused))?;
+        let sent = send(exchange, place).await;
+        match &sent {
+            Ok(_) => pass.succeeded(),
+            // Neither a client that breaks off nor a mistake of the configuration's author is the backend's doing.
+            Err(fault) if fault.origin == Origin::Backend => {
+                let code = fault.number().unwrap_or(fault::code::SENDER_IO_SENDING);
+                pass.failed(code, &fault.reason, at);
+            }
+            Err(_) => drop(pass),
+        }
+        sent
+    }
+
+    /// 303001. The words are Synapse's; the spaces too.
+    fn not_ready(&self, refused: &NotReady) -> Fault {
+        let mut kind = self.identity.kind.to_owned();
+        if kind == "http" {
+            kind = "HTTP".to_owned();
+        } else if let Some(first) = kind.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        let reason = if refused.full {
+            format!(
+                "{kind} endpoint : [ Name : {} ] has as many requests on their way and waiting as it may",
+                self.name
+            )
+        } else {
+            format!(
+                "Currently , {kind} endpoint : [ Name : {} ] [ State : {} ]",
+                self.name, refused.state
+            )
+        };
+        Fault::new(fault::code::NOT_READY, Origin::Gateway, reason)
+            .retry(Retry::Safe)
+            .retry_after(refused.retry_after)
+    }
+
+    /// A failure of this endpoint goes to its own `onError` sequence first.
+    pub fn blame(&self, mut fault: Fault) -> Fault {
+        if fault.handler.is_none() {
+            fault.handler = self.on_error;
+        }
+        fault
+    }
+
+    async fn response_timeout(&self, exchange: &mut Exchange) -> Result<Option<Duration>, Fault> {
+        let Some(timeout) = &self.timeout else {
+            return Ok(None);
+        };
+        let text = exchange.dynamic(timeout).await?;
+        match text.trim().parse::<f64>() {
+            Ok(millis) if millis >= 1.0 => Ok(Some(Duration::from_millis(millis as u64))),
+            // Zero and less is how Synapse spells "none of its own".
+            Ok(_) => Ok(None),
+            Err(_) => {
+                let endpoint = &*self.name;
+                tracing::warn!(
+                    endpoint,
+                    value = &*text,
+                    "The timeout is not a number of milliseconds; the default one holds."
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+// Planning
+
+fn check_endpoint(endpoint: &Element, leaf: &Element, planner: &mut Planner<'_>) {
+    table::check_attributes(endpoint, ENDPOINT, planner);
+    for child in endpoint.elements() {
+        if child.span == leaf.span
+            || child.is_synapse() && matches!(child.name.as_str(), "property" | "description")
+        {
+            continue;
+        }
+        let names = [leaf.name.as_str(), "property", "description"];
+        let message = format!(
+            "`<endpoint>` has no `<{}>` beside its `<{}>`",
+            child.name, leaf.name
+        );
+        let help = suggest::did_you_mean(&child.name, names)
+            .or_else(|| Some(format!("it belongs inside `<{}>`, or nowhere", leaf.name)));
+        planner.tell(Diagnostic::error("E0204", child.span, message).maybe_help(help));
+    }
+}
+
+fn plan_property(element: &Element, planner: &mut Planner<'_>) -> Option<Property> {
+    if !table::check(element, PROPERTY, &Children::NONE, planner) {
+        return None;
+    }
+    let name = planner.text(element, "name")?;
+    let scope = planner
+        .text(element, "scope")
+        .and_then(|scope| Scope::named(&scope))
+        .unwrap_or(Scope::Default);
+    let value = match planner.text(element, "value") {
+        Some(text) => PropertyValue::Text(Arc::from(text)),
+        None if element.has("expression") => {
+            PropertyValue::Computed(planner.expression_in(element, "expression")?)
+        }
+        None => {
+            let message = "this property has neither `value` nor `expression`";
+            planner.mistake("E0202", element.span, message);
+            return None;
+        }
+    };
+    Some(Property { name, scope, value })
+}
+
+fn plan_timeout(leaf: &Element, planner: &mut Planner<'_>) -> (Option<Dynamic>, bool) {
+    let Some(timeout) = leaf.child("timeout") else {
+        return (None, false);
+    };
+    let duration = timeout.child("duration").and_then(|element| {
+        let text = element.trimmed_text()?;
+        let duration = planner.dynamic(&text, element)?;
+        match &duration {
+            Dynamic::Literal(number) if number.trim().parse::<i64>().is_err() => {
+                let mistake = Diagnostic::error(
+                    "E0203",
+                    text.span,
+                    format!("`{number}` is not a number of milliseconds"),
+                );
+                planner.tell(mistake.help("write `30000` for thirty seconds, or an expression in braces"));
+                None
+            }
+            _ => Some(duration),
+        }
+    });
+    let action = timeout.child("responseAction").and_then(Element::trimmed_text);
+    let discard = action.is_some_and(|action| match action.text.to_ascii_lowercase().as_str() {
+        "discard" => true,
+        "fault" => false,
+        _ => {
+            let mistake = Diagnostic::error(
+                "E0203",
+                action.span,
+                format!("`{}` is no response action", action.text),
+            );
+            planner.tell(mistake.help("it is `fault` or `discard`"));
+            false
+        }
+    });
+    (duration, discard)
+}
+
+fn plan_delivery(leaf: &Element, planner: &mut Planner<'_>) -> Delivery {
+    let format = planner.text(leaf, "format").and_then(|format| {
+        Some(match format.trim().to_ascii_lowercase().as_str() {
+            "soap11" => Format::Soap11,
+            "soap12" => Format::Soap12,
+            "pox" => Format::Pox,
+            "get" => Format::Get,
+            "rest" => Format::Rest,
+            _ => return None,
+        })
+    });
+    let charset = planner.text(leaf, "encoding").and_then(|name| {
+        let charset = Charset::named(&name);
+        if charset.is_none() {
+            let span = leaf
+                .attribute("encoding")
+                .map_or(leaf.span, |attribute| attribute.value.span);
+            let mistake = Diagnostic::error(
+                "E0203",
+                span,
+                format!("the character set `{name}` is not known here"),
+            );
+            planner.tell(mistake.help("UTF-8, UTF-16, ISO-8859-1 and US-ASCII are"));
+        }
+        charset
+    });
+    let addressing = leaf.child("enableAddressing").map(|element| {
+        match element
+            .get("version")
+            .map(|version| version.trim().eq_ignore_ascii_case("submission"))
+        {
+            Some(true) => AddressingVersion::Submission,
+            _ => AddressingVersion::Final,
+        }
+    });
+    Delivery {
+        format,
+        charset,
+        addressing,
+        ..Delivery::default()
+    }
+}
+
+fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Value) -> Result<(), Fault> {
+    match scope {
+        Scope::Axis2 if name == "messageType" => exchange.set_message_type(&value.to_text()),
+        Scope::Axis2 => exchange.properties.set_axis2(name, value),
+        Scope::Axis2Client => exchange.properties.axis2_client.set(name, value),
+        Scope::Operation => exchange.properties.operation.set(name, value),
+        Scope::Transport => {
+            let text = value.to_text();
+            let header = HeaderName::from_bytes(name.as_bytes())
+                .ok()
+                .zip(HeaderValue::from_str(&text).ok());
+            let Some((header, value)) = header else {
+                return Err(Fault::mediation(format!(
+                    "`{name}: {}` cannot be sent as a header",
+                    text.escape_debug()
+                )));
+            };
+            exchange.message.headers.insert(header, value);
+        }
+        _ => exchange.properties.set(name, value),
+    }
+    Ok(())
+}
