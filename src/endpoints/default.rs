@@ -85,6 +85,14 @@ impl Endpoint for DefaultEndpoint {
         self.leaf.ready(exchange)
     }
 
+    fn alters(&self) -> bool {
+        self.leaf.alters()
+    }
+
+    fn weight(&self) -> u32 {
+        self.leaf.weight()
+    }
+
     fn retry_rule(&self, _: &Exchange) -> RetryRule {
         self.leaf.retry_rule()
     }

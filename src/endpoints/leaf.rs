@@ -1,17 +1,15 @@
 //! A leaf endpoint without its address: name, properties, timeout, formats, state, and what becomes of a failure.
 
-use super::common::{ENDPOINT, PROPERTY};
+use super::around::{self, Properties};
 use super::states;
-use crate::expression::{Dynamic, Expression};
+use crate::expression::Dynamic;
 use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched};
 use crate::flow::health::{Health, Identity, NotReady, Place};
 use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
-use crate::message::properties::{Scope, Value};
-use crate::plan::{Children, Element, Planner, table};
-use crate::text::{Diagnostic, suggest};
+use crate::plan::{Element, Planner};
+use crate::text::Diagnostic;
 use crate::wire::url::{self, Url};
-use http::{HeaderName, HeaderValue};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +18,7 @@ use std::time::Duration;
 pub struct Leaf {
     pub name: Arc<str>,
     on_error: Option<SequenceId>,
-    properties: Vec<Property>,
+    properties: Properties,
     timeout: Option<Dynamic>,
     discard: bool,
     pub delivery: Delivery,
@@ -31,32 +29,16 @@ pub struct Leaf {
     health: OnceLock<Arc<Health>>,
 }
 
-#[derive(Debug)]
-struct Property {
-    name: String,
-    scope: Scope,
-    value: PropertyValue,
-}
-
-#[derive(Debug)]
-enum PropertyValue {
-    Text(Arc<str>),
-    Computed(Expression),
-}
-
 impl Leaf {
     /// Reads `<endpoint>` and the leaf inside it.
     pub fn plan(endpoint: &Element, leaf: &Element, planner: &mut Planner<'_>) -> Option<Leaf> {
         let before = planner.mistakes.errors();
         let name = planner.endpoint_name(endpoint, &leaf.name);
-        check_endpoint(endpoint, leaf, planner);
+        around::check(endpoint, leaf, &[], planner);
         let on_error = endpoint
             .attribute("onError")
             .and_then(|key| planner.sequence_key(&key.value.clone()));
-        let properties = endpoint
-            .all("property")
-            .filter_map(|property| plan_property(property, planner))
-            .collect();
+        let properties = Properties::plan(endpoint, planner);
         let (timeout, discard) = plan_timeout(leaf, planner);
         let delivery = plan_delivery(leaf, planner);
         let rules = states::plan_rules(leaf, planner);
@@ -110,16 +92,21 @@ impl Leaf {
 
     /// Sets the endpoint's properties. Before the address is computed: it may be made of them.
     pub async fn prepare(&self, exchange: &mut Exchange) -> Result<(), Fault> {
-        for property in &self.properties {
-            let value = match &property.value {
-                PropertyValue::Text(text) => Some(Value::Text(Arc::clone(text))),
-                PropertyValue::Computed(expression) => exchange.text(expression).await?.map(Value::text),
-            };
-            if let Some(value) = value {
-                set(exchange, property.scope, &property.name, value)?;
-            }
-        }
-        Ok(())
+        self.properties.set(exchange).await
+    }
+
+    /// The property `loadbalance.weight`; 1 where it is absent or makes no sense.
+    pub fn weight(&self) -> u32 {
+        let weight = self.properties.constant("loadbalance.weight");
+        weight
+            .and_then(|weight| weight.trim().parse().ok())
+            .filter(|weight| *weight > 0)
+            .unwrap_or(1)
+    }
+
+    /// Does sending change more of the message than its body?
+    pub fn alters(&self) -> bool {
+        self.properties.change_headers() || self.delivery.addressing.is_some()
     }
 
     /// Sends the message to an address over HTTP.
@@ -226,48 +213,6 @@ impl Leaf {
 
 // Planning
 
-fn check_endpoint(endpoint: &Element, leaf: &Element, planner: &mut Planner<'_>) {
-    table::check_attributes(endpoint, ENDPOINT, planner);
-    for child in endpoint.elements() {
-        if child.span == leaf.span
-            || child.is_synapse() && matches!(child.name.as_str(), "property" | "description")
-        {
-            continue;
-        }
-        let names = [leaf.name.as_str(), "property", "description"];
-        let message = format!(
-            "`<endpoint>` has no `<{}>` beside its `<{}>`",
-            child.name, leaf.name
-        );
-        let help = suggest::did_you_mean(&child.name, names)
-            .or_else(|| Some(format!("it belongs inside `<{}>`, or nowhere", leaf.name)));
-        planner.tell(Diagnostic::error("E0204", child.span, message).maybe_help(help));
-    }
-}
-
-fn plan_property(element: &Element, planner: &mut Planner<'_>) -> Option<Property> {
-    if !table::check(element, PROPERTY, &Children::NONE, planner) {
-        return None;
-    }
-    let name = planner.text(element, "name")?;
-    let scope = planner
-        .text(element, "scope")
-        .and_then(|scope| Scope::named(&scope))
-        .unwrap_or(Scope::Default);
-    let value = match planner.text(element, "value") {
-        Some(text) => PropertyValue::Text(Arc::from(text)),
-        None if element.has("expression") => {
-            PropertyValue::Computed(planner.expression_in(element, "expression")?)
-        }
-        None => {
-            let message = "this property has neither `value` nor `expression`";
-            planner.mistake("E0202", element.span, message);
-            return None;
-        }
-    };
-    Some(Property { name, scope, value })
-}
-
 fn plan_timeout(leaf: &Element, planner: &mut Planner<'_>) -> (Option<Dynamic>, bool) {
     let Some(timeout) = leaf.child("timeout") else {
         return (None, false);
@@ -346,28 +291,4 @@ fn plan_delivery(leaf: &Element, planner: &mut Planner<'_>) -> Delivery {
         addressing,
         ..Delivery::default()
     }
-}
-
-fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Value) -> Result<(), Fault> {
-    match scope {
-        Scope::Axis2 if name == "messageType" => exchange.set_message_type(&value.to_text()),
-        Scope::Axis2 => exchange.properties.set_axis2(name, value),
-        Scope::Axis2Client => exchange.properties.axis2_client.set(name, value),
-        Scope::Operation => exchange.properties.operation.set(name, value),
-        Scope::Transport => {
-            let text = value.to_text();
-            let header = HeaderName::from_bytes(name.as_bytes())
-                .ok()
-                .zip(HeaderValue::from_str(&text).ok());
-            let Some((header, value)) = header else {
-                return Err(Fault::mediation(format!(
-                    "`{name}: {}` cannot be sent as a header",
-                    text.escape_debug()
-                )));
-            };
-            exchange.message.headers.insert(header, value);
-        }
-        _ => exchange.properties.set(name, value),
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! One file each: the endpoints, and `ALL`.
 
 mod address;
+mod around;
 mod common;
 mod default;
 mod http;

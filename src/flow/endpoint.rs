@@ -21,6 +21,16 @@ pub trait Endpoint: Send + Sync {
         Ok(())
     }
 
+    /// Does sending change more of the message than its body? A group puts that back before it asks another child.
+    fn alters(&self) -> bool {
+        false
+    }
+
+    /// How much of the work it is to get, beside others (`loadbalance.weight`).
+    fn weight(&self) -> u32 {
+        1
+    }
+
     /// Which of its failures a group may send to another child.
     fn retry_rule(&self, _: &Exchange) -> RetryRule {
         RetryRule::Any

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::replay::{Replay, ReplayLimits};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -17,6 +18,7 @@ enum Source {
     Empty,
     Bytes(Bytes),
     Body(Pin<Box<dyn Body<Data = Bytes, Error = StreamError>>>),
+    Replay(Box<Replay>),
 }
 
 /// Why a body ended early, and whose doing that was.
@@ -63,6 +65,27 @@ impl ByteStream {
         }
     }
 
+    /// The same body, from now on kept as it goes by, so that it can be had again.
+    pub fn replayable(self, limits: ReplayLimits) -> Self {
+        match self.source {
+            Source::Body(body) => Self {
+                source: Source::Replay(Box::new(Replay::new(body, limits))),
+            },
+            source => Self { source },
+        }
+    }
+
+    /// The body from its beginning once more, if that can be had.
+    pub fn again(&self) -> Option<Self> {
+        let source = match &self.source {
+            Source::Empty => Source::Empty,
+            Source::Bytes(bytes) => Source::Bytes(bytes.clone()),
+            Source::Body(_) => return None,
+            Source::Replay(replay) => Source::Replay(Box::new(replay.again()?)),
+        };
+        Some(Self { source })
+    }
+
     /// The number of bytes to come, when it is known beforehand.
     pub fn exact_length(&self) -> Option<u64> {
         self.size_hint().exact()
@@ -74,17 +97,18 @@ impl ByteStream {
         match &self.source {
             Source::Empty => Some(&NOTHING),
             Source::Bytes(bytes) => Some(bytes),
-            Source::Body(_) => None,
+            Source::Body(_) | Source::Replay(_) => None,
         }
     }
 
     /// Reads to the end, up to `limit` bytes of data. More is an error of the gateway's own making (`TooLarge`).
     pub async fn collect(self, limit: usize) -> Result<(Bytes, Option<HeaderMap>), StreamError> {
-        let mut body = match self.source {
+        let mut body: Pin<Box<dyn Body<Data = Bytes, Error = StreamError>>> = match self.source {
             Source::Empty => return Ok((Bytes::new(), None)),
             Source::Bytes(bytes) if bytes.len() > limit => return Err(too_large(limit)),
             Source::Bytes(bytes) => return Ok((bytes, None)),
             Source::Body(body) => body,
+            Source::Replay(replay) => Box::into_pin(replay),
         };
         let announced = body.size_hint().lower();
         if announced > limit as u64 {
@@ -182,6 +206,7 @@ impl Body for ByteStream {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Source::Body(body) => body.as_mut().poll_frame(context),
+            Source::Replay(replay) => Pin::new(&mut **replay).poll_frame(context),
         }
     }
 
@@ -190,6 +215,7 @@ impl Body for ByteStream {
             Source::Empty => true,
             Source::Bytes(_) => false,
             Source::Body(body) => body.is_end_stream(),
+            Source::Replay(_) => false,
         }
     }
 
@@ -198,6 +224,7 @@ impl Body for ByteStream {
             Source::Empty => SizeHint::with_exact(0),
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Body(body) => body.size_hint(),
+            Source::Replay(replay) => replay.size_hint(),
         }
     }
 }

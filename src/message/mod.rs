@@ -9,6 +9,7 @@ pub mod json;
 pub mod media_type;
 pub mod payload;
 pub mod properties;
+pub mod replay;
 pub mod soap;
 pub mod xml;
 

@@ -18,6 +18,7 @@ use super::encoding::{DecodeError, Encoding};
 use super::json::convert::ConversionSettings;
 use super::json::{self, Json, JsonLimits, Object};
 use super::media_type::{Charset, Form, MediaType};
+use super::replay::ReplayLimits;
 use super::soap::{Envelope, SoapVersion};
 use super::xml::XmlLimits;
 
@@ -495,10 +496,20 @@ impl Payload {
         Ok(())
     }
 
-    /// A copy, if all of it is here. Bytes, trees and JSON are shared until one side changes them.
+    /// Keeps a body that streams while it goes by, so that `try_clone` gives it again.
+    pub fn make_replayable(&mut self, limits: ReplayLimits) {
+        if let Truth::Stream { body, .. } = &mut self.truth {
+            *body = std::mem::replace(body, ByteStream::empty()).replayable(limits);
+        }
+    }
+
+    /// A copy, if all of it is here, or is kept while it goes by. Bytes, trees and JSON are shared until one side changes them.
     pub fn try_clone(&self) -> Option<Payload> {
         let truth = match &self.truth {
-            Truth::Stream { .. } => return None,
+            Truth::Stream { body, encoding } => Truth::Stream {
+                body: body.again()?,
+                encoding: encoding.clone(),
+            },
             Truth::Empty => Truth::Empty,
             Truth::Query(query) => Truth::Query(query.clone()),
             Truth::Raw(raw) => Truth::Raw(raw.clone()),
