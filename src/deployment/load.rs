@@ -5,7 +5,7 @@ use super::folder::{self, Collected, ReadOptions};
 use super::layout::Layout;
 use super::resources::Resources;
 use super::walk::Stamp;
-use super::{Deployment, api, configs, local_entry, proxy, sequence, template};
+use super::{Deployment, api, configs, endpoint_template, local_entry, proxy, sequence, template};
 use crate::flow::catalog::{Surroundings, Template};
 use crate::flow::{Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
 use crate::message::json::convert::ConversionSettings;
@@ -18,6 +18,7 @@ use crate::text::{Diagnostic, Mistakes, Severity, Sources, Span, suggest};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// All mediators and endpoints there are.
@@ -111,7 +112,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
         proxies: plans.proxies.len(),
         sequences: artifacts.sequences.len(),
         endpoints: artifacts.endpoints.len(),
-        templates: artifacts.templates.len(),
+        templates: artifacts.templates.len() + planner.endpoint_templates.len(),
         local_entries: artifacts.entries.len(),
     };
     let mut mistakes = std::mem::take(&mut planner.mistakes).sorted();
@@ -171,6 +172,7 @@ struct Artifacts {
     sequences: Vec<(String, Element)>,
     endpoints: Vec<(String, Element)>,
     templates: Vec<(String, Element)>,
+    endpoint_templates: Vec<(String, Element)>,
     entries: Vec<(String, Element)>,
     apis: Vec<Element>,
     proxies: Vec<Element>,
@@ -274,20 +276,8 @@ impl Artifacts {
     }
 
     fn take_template(&mut self, element: Element, planner: &mut Planner<'_>) {
-        if element.child("sequence").is_none() && element.child("endpoint").is_some() {
-            let advice = "endpoint templates come in a later release; write the endpoint out";
-            planner.compat.met(
-                "template/endpoint".to_owned(),
-                Support::Refused(advice),
-                element.span,
-            );
-            if let Some(name) = element.get("name") {
-                planner.names.later.insert(name.to_owned(), "template");
-            }
-            planner.tell(
-                Diagnostic::error("E0502", element.span, "endpoint templates are not supported yet")
-                    .help(advice),
-            );
+        if endpoint_template::is_one(&element) {
+            named(&mut self.endpoint_templates, element, "name", planner);
             return;
         }
         named(&mut self.templates, element, "name", planner);
@@ -354,6 +344,17 @@ impl Artifacts {
             }
         }
         self.templates = templates;
+        for (name, element) in std::mem::take(&mut self.endpoint_templates) {
+            if !free(&mut template_names, &name, "template", &element, planner) {
+                continue;
+            }
+            planner
+                .compat
+                .met("template/endpoint".to_owned(), Support::Full, element.span);
+            if let Some(template) = endpoint_template::build(&element, &name, planner) {
+                planner.endpoint_templates.insert(name, Rc::new(template));
+            }
+        }
     }
 
     fn read_entries(&self, resources: &Resources, planner: &mut Planner<'_>) {

@@ -6,6 +6,7 @@ pub mod car;
 pub mod classify;
 pub mod configs;
 pub mod descriptor;
+pub mod endpoint_template;
 #[cfg(test)]
 mod examples;
 pub mod folder;
@@ -33,6 +34,7 @@ pub static ARTIFACTS: &[&ArtifactKind] = &[
     &proxy::KIND,
     &sequence::KIND,
     &template::KIND,
+    &endpoint_template::KIND,
     &local_entry::KIND,
 ];
 

@@ -9,6 +9,7 @@ mod key;
 mod key_expression;
 mod leaf;
 mod states;
+mod template;
 pub mod uri_template;
 
 use crate::plan::EndpointKind;
@@ -17,6 +18,7 @@ use crate::plan::EndpointKind;
 pub static ALL: &[&EndpointKind] = &[
     &key::KIND,
     &key_expression::KIND,
+    &template::KIND,
     &address::KIND,
     &http::KIND,
     &default::KIND,

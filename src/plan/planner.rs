@@ -63,6 +63,18 @@ pub struct Planner<'a> {
     pub watched: Vec<Identity>,
     /// The names of those, which inline endpoints may share.
     endpoint_names: HashSet<Arc<str>>,
+    /// What `<endpoint template="…">` is made from.
+    pub endpoint_templates: HashMap<String, Rc<EndpointTemplate>>,
+    /// The templates that an endpoint is being made from just now.
+    pub expanding: Vec<String>,
+}
+
+/// An endpoint with parameters.
+#[derive(Debug)]
+pub struct EndpointTemplate {
+    pub name: String,
+    pub parameters: Vec<String>,
+    pub endpoint: Element,
 }
 
 impl<'a> Planner<'a> {
@@ -81,6 +93,8 @@ impl<'a> Planner<'a> {
             owner: Arc::from(""),
             watched: Vec::new(),
             endpoint_names: HashSet::new(),
+            endpoint_templates: HashMap::new(),
+            expanding: Vec::new(),
         }
     }
 
@@ -257,23 +271,6 @@ impl<'a> Planner<'a> {
                 );
                 return None;
             }
-        }
-        if let Some(template) = element.attribute("template") {
-            let advice = "endpoint templates come in a later release; write the endpoint out";
-            self.compat.met(
-                "endpoint@template".to_owned(),
-                Support::Refused(advice),
-                template.name_span,
-            );
-            self.tell(
-                Diagnostic::error(
-                    "E0502",
-                    template.name_span,
-                    "endpoint templates are not supported yet",
-                )
-                .help(advice),
-            );
-            return None;
         }
         let names = self
             .kinds
