@@ -43,6 +43,8 @@ pub enum StreamErrorKind {
     Malformed,
     /// The connection ended before the body did.
     Closed,
+    /// The stream was ended with this code of HTTP/2 (RFC 9113 section 7).
+    Reset(u32),
     /// Nothing came for too long.
     TimedOut,
     /// More came than the reader takes.

@@ -51,6 +51,8 @@ impl Form {
         };
         match family {
             "multipart" => Form::Multipart,
+            // Whatever its messages are written in, they are framed.
+            "application" if is_grpc(essence.as_bytes()) => Form::Binary,
             _ if subtype.ends_with("+json") => Form::Json,
             _ if subtype.ends_with("+xml") => Form::Xml,
             "text" => Form::Text,
@@ -78,6 +80,18 @@ impl Form {
 
     pub fn is_soap(self) -> bool {
         matches!(self, Form::Soap11 | Form::Soap12)
+    }
+}
+
+/// Is it gRPC: `application/grpc`, or that with the form of its messages behind a `+`? gRPC-Web is something else.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let content_type = content_type.trim_ascii();
+    match content_type.split_at_checked(GRPC.len()) {
+        Some((name, rest)) => {
+            name.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        }
+        None => false,
     }
 }
 
@@ -336,7 +350,9 @@ mod tests {
             ("image/png", Form::Binary),
             ("application/x-www-form-urlencoded", Form::UrlEncoded),
             ("multipart/form-data", Form::Multipart),
-            ("application/grpc", Form::Unknown),
+            ("application/grpc", Form::Binary),
+            ("application/grpc+json", Form::Binary),
+            ("application/grpc-web", Form::Unknown),
             ("", Form::Unknown),
             ("nonsense", Form::Unknown),
         ] {

@@ -11,8 +11,9 @@ use hyper::ext::ReasonPhrase;
 
 use super::connect::{Connected, Names, connect};
 use super::hop;
+use super::http2::{Http2Connection, SendFailure, Slot};
 use super::limits::ClientLimits;
-use super::pool::{Backend, Http1Body, Http2Body, Http2Sender, Pool};
+use super::pool::{Backend, Connecting, Http1Body, Lane, Pool};
 use super::tls::ClientTls;
 use super::upload::{Outgoing, Upload};
 use super::url::Url;
@@ -106,6 +107,8 @@ pub enum SendErrorKind {
     Timeout,
     /// The backend closed the connection.
     Closed,
+    /// The backend ended the stream with this code (RFC 9113 section 7).
+    Reset(u32),
     /// What came is not HTTP, or not an answer.
     Protocol,
     /// Any other failure while sending, or while receiving.
@@ -131,7 +134,7 @@ impl SendErrorKind {
             SendErrorKind::Connect => 101503,
             SendErrorKind::ConnectTimeout => 101508,
             SendErrorKind::Timeout => 101504,
-            SendErrorKind::Closed => 101505,
+            SendErrorKind::Closed | SendErrorKind::Reset(_) => 101505,
             SendErrorKind::Protocol => 101506,
             SendErrorKind::Send => 101500,
             SendErrorKind::Receive => 101501,
@@ -294,52 +297,111 @@ impl Client {
 
     async fn send_by_http2(
         &self,
-        request: ClientRequest,
+        mut request: ClientRequest,
         times: Times,
-        watch: Option<Box<dyn Watch>>,
+        mut watch: Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
         let url = request.url.clone();
-        let (request, upload) = prepare(request);
-        let sender = match inner.pool.http2(&url.origin) {
-            Some(sender) => sender,
-            None => {
-                let connected = self.connect(&url, true, times.connect).await?;
-                if !connected.http2 {
-                    // Agreed on HTTP/1.1 by TLS.
-                    let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
-                    let response = backend
-                        .exchange(for_http1(request), upload.as_deref(), &times, &inner.limits)
-                        .await?;
-                    return self.answer(backend, response, upload, times, &url, watch);
-                }
-                let sender = Http2Sender::handshake(connected.stream, &inner.limits, times.connect).await?;
-                inner.pool.keep_http2(&url.origin, sender.clone());
-                sender
+        let Some((mut connection, mut slot)) = self.lane(&url, times.connect).await? else {
+            request.http2 = false;
+            request.watch = watch;
+            return Box::pin(self.send(request)).await;
+        };
+        let (request, mut upload) = prepare(request);
+        let mut request = with_authority(request, &url)?;
+        let mut again = true;
+        let response = loop {
+            let copy = again.then(|| copy_of(&request));
+            let sent = connection
+                .exchange(slot, request, upload.clone(), &times, watch)
+                .await;
+            let SendFailure { error, watch: kept } = match sent {
+                Ok(response) => break response,
+                Err(failure) => failure,
+            };
+            watch = kept;
+            // One safe repeat, and on another connection.
+            let Some(copy) = copy.filter(|copy| is_stale(&error, copy.method())) else {
+                return Err(error);
+            };
+            let body = match &upload {
+                None => copy.body().again(),
+                Some(upload) => upload.again(),
+            };
+            let Some(body) = body else {
+                return Err(error);
+            };
+            again = false;
+            inner.pool.forget_http2(&url.origin, &connection);
+            let (body, next) = Outgoing::new(body);
+            (request, upload) = (copy.map(|_| body), next);
+            match self.lane(&url, times.connect).await? {
+                Some(lane) => (connection, slot) = lane,
+                None => return Err(error),
             }
         };
-        let request = with_authority(request, &url)?;
-        let copy = request.body().is_end_stream().then(|| copy_of(&request));
-        let outcome = sender.exchange(request, upload.as_deref(), &times).await;
-        let response = match (outcome, copy) {
-            (Err(error), Some(copy)) if error.reached == Reached::NothingSent => {
-                inner.pool.forget_http2(&url.origin);
-                let connected = self.connect(&url, true, times.connect).await?;
-                let sender = Http2Sender::handshake(connected.stream, &inner.limits, times.connect).await?;
-                inner.pool.keep_http2(&url.origin, sender.clone());
-                sender.exchange(copy, None, &times).await?
-            }
-            (outcome, _) => outcome?,
-        };
-        let (mut parts, body) = response.into_parts();
+        let (mut parts, mut body) = response.into_parts();
+        check_answer(&parts)?;
+        body.expect(content_length(&parts.headers));
         hop::strip_received(&mut parts.headers);
         let body = if body.is_end_stream() {
             ByteStream::empty()
         } else {
-            ByteStream::new(Http2Body::new(body, times.body_gap, watch))
+            ByteStream::new(body)
         };
         Ok(into_response(parts, body))
     }
+
+    /// A connection that takes one request more; none if the backend speaks HTTP/1.1 alone.
+    async fn lane(
+        &self,
+        url: &Url,
+        within: Duration,
+    ) -> Result<Option<(Rc<Http2Connection>, Slot)>, SendError> {
+        loop {
+            let connecting = || connect_http2(Rc::clone(&self.inner), url.clone(), within);
+            match self.inner.pool.lane(&url.origin, connecting) {
+                Lane::Http2(connection, slot) => return Ok(Some((connection, slot))),
+                Lane::Http1 => return Ok(None),
+                Lane::Wait(connecting) => connecting.await?,
+            }
+        }
+    }
+}
+
+/// Makes a connection for HTTP/2, and leaves it in the pool.
+fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration) -> Connecting {
+    Box::pin(async move {
+        let Inner {
+            limits,
+            pool,
+            names,
+            tls,
+        } = &*inner;
+        let outcome = async {
+            let connected = connect(&url.origin, limits, names, tls, true, within).await?;
+            if connected.http2 {
+                return Http2Connection::handshake(connected.stream, limits, within)
+                    .await
+                    .map(Some);
+            }
+            // Agreed on HTTP/1.1 by TLS.
+            let backend = Backend::handshake(connected.stream, limits).await?;
+            pool.give_back(&url.origin, backend);
+            Ok(None)
+        };
+        match outcome.await {
+            Ok(connection) => {
+                pool.connected(&url.origin, connection);
+                Ok(())
+            }
+            Err(error) => {
+                pool.not_connected(&url.origin);
+                Err(error)
+            }
+        }
+    })
 }
 
 type WireRequest = http::Request<Outgoing>;
@@ -413,11 +475,12 @@ fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, Se
 fn is_stale(error: &SendError, method: &Method) -> bool {
     let broke = matches!(
         error.kind,
-        SendErrorKind::Closed | SendErrorKind::Send | SendErrorKind::Receive
+        SendErrorKind::Closed | SendErrorKind::Reset(_) | SendErrorKind::Send | SendErrorKind::Receive
     );
     match error.reached {
         Reached::NothingSent => broke,
-        Reached::Unknown => broke && method.is_idempotent(),
+        // A reset is an answer of sorts.
+        Reached::Unknown => broke && method.is_idempotent() && !matches!(error.kind, SendErrorKind::Reset(_)),
         Reached::Sent => false,
     }
 }
@@ -454,6 +517,11 @@ fn check_answer(parts: &http::response::Parts) -> Result<(), SendError> {
         }
     }
     Ok(())
+}
+
+/// Not of answers without a body, which tell what another one would have had.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn into_response(mut parts: http::response::Parts, body: ByteStream) -> ClientResponse {

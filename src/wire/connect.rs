@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -34,7 +36,7 @@ pub(super) async fn connect(
     names: &Names,
     tls: &ClientTls,
     http2: bool,
-    within: std::time::Duration,
+    within: Duration,
 ) -> Result<Connected, SendError> {
     let deadline = Instant::now() + within;
     let late = || {
@@ -73,6 +75,15 @@ pub(super) async fn connect(
     stream
         .set_nodelay(true)
         .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
+    if http2 {
+        // Such a connection is silent for long; a machine that went away is to be noticed all the same.
+        let probe = TcpKeepalive::new()
+            .with_time(Duration::from_secs(20))
+            .with_interval(Duration::from_secs(5));
+        SockRef::from(&stream)
+            .set_tcp_keepalive(&probe)
+            .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
+    }
     if origin.scheme == Scheme::Http {
         return Ok(Connected {
             stream: Metered::new(BackendStream::Plain(stream)),

@@ -140,6 +140,13 @@ pub struct ClientLimits {
     pub pool_idle: Duration,
     /// Unused connections kept for one host, per worker.
     pub pool_per_host: usize,
+    /// How long an HTTP/2 connection without requests is kept.
+    #[serde(deserialize_with = "duration")]
+    pub http2_idle: Duration,
+    /// How long an HTTP/2 backend may be silent while requests are open before a ping asks whether it is there. gRPC servers end the
+    /// connections of those who ask more often than every five minutes, unless they are told otherwise.
+    #[serde(deserialize_with = "duration")]
+    pub http2_ping: Duration,
     /// Largest head of an answer, interim answers included.
     #[serde(deserialize_with = "size")]
     pub response_head: usize,
@@ -162,6 +169,8 @@ impl Default for ClientLimits {
             body_gap: Duration::from_secs(30),
             pool_idle: Duration::from_secs(4),
             pool_per_host: 256,
+            http2_idle: Duration::from_secs(60),
+            http2_ping: Duration::from_secs(310),
             response_head: 256 * 1024,
             name_fresh: Duration::from_secs(5),
             name_stale: Duration::from_secs(30),

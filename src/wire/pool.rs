@@ -14,20 +14,22 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::cause::find;
 use super::client::{Inner, Reached, SendError, SendErrorKind, Times, Watch};
 use super::connect::{Meter, Metered, is_gone};
 use super::hop;
+use super::http2::{Http2Connection, Slot};
 use super::limits::ClientLimits;
-use super::server::LocalExecutor;
 use super::upload::{Outgoing, Upload};
 use super::url::Origin;
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
@@ -36,7 +38,34 @@ pub(super) struct Pool {
     idle: Duration,
     per_host: usize,
     http1: RefCell<HashMap<Arc<Origin>, Vec<Kept>>>,
-    http2: RefCell<HashMap<Arc<Origin>, Http2Sender>>,
+    http2: RefCell<HashMap<Arc<Origin>, Lanes>>,
+}
+
+/// The HTTP/2 connections of one origin.
+#[derive(Default)]
+struct Lanes {
+    connections: Vec<Rc<Http2Connection>>,
+    /// The one that is being made: those who come meanwhile wait for it instead of making more.
+    connecting: Option<WeakShared<Connecting>>,
+    /// The backend chose HTTP/1.1 in its last TLS handshake, then.
+    http1: Option<Instant>,
+}
+
+pub(super) type Connecting = LocalBoxFuture<'static, Result<(), SendError>>;
+
+/// So many connections to one origin, for one worker; beyond them requests wait for room.
+const MOST_CONNECTIONS: usize = 16;
+
+/// How long a backend's choice of HTTP/1.1 is believed.
+const CHOICE: Duration = Duration::from_secs(60);
+
+/// Which way a request over HTTP/2 goes.
+pub(super) enum Lane {
+    Http2(Rc<Http2Connection>, Slot),
+    /// The backend speaks HTTP/1.1 alone.
+    Http1,
+    /// A connection has to be made first.
+    Wait(Shared<Connecting>),
 }
 
 struct Kept {
@@ -71,7 +100,7 @@ impl Pool {
         None
     }
 
-    fn give_back(&self, origin: &Arc<Origin>, backend: Box<Backend>) {
+    pub fn give_back(&self, origin: &Arc<Origin>, backend: Box<Backend>) {
         if self.per_host == 0 || self.idle.is_zero() {
             return;
         }
@@ -94,24 +123,63 @@ impl Pool {
         kept.push(Kept { backend, since: now });
     }
 
-    pub fn http2(&self, origin: &Origin) -> Option<Http2Sender> {
+    /// A connection with room for one request more. `connect` makes the next one.
+    pub fn lane(&self, origin: &Arc<Origin>, connect: impl FnOnce() -> Connecting) -> Lane {
         let mut all = self.http2.borrow_mut();
-        let sender = all.get(origin)?.clone();
-        if sender.requests.is_closed() {
-            all.remove(origin);
-            return None;
+        if !all.contains_key(origin) {
+            // A new host is the moment to forget hosts that are called no more.
+            all.retain(|_, lanes| {
+                lanes.connections.retain(|connection| connection.is_alive());
+                !lanes.connections.is_empty() || lanes.connecting.is_some()
+            });
         }
-        Some(sender)
+        let lanes = all.entry(Arc::clone(origin)).or_default();
+        lanes.connections.retain(|connection| connection.is_alive());
+        let with_room = lanes.connections.iter().find(|connection| connection.room() > 0);
+        let least = lanes
+            .connections
+            .iter()
+            .min_by_key(|connection| connection.load());
+        let full = lanes.connections.len() >= MOST_CONNECTIONS;
+        if let Some(connection) = with_room.or(least.filter(|_| full)) {
+            return Lane::Http2(Rc::clone(connection), connection.slot());
+        }
+        if lanes.http1.is_some_and(|since| since.elapsed() < CHOICE) {
+            return Lane::Http1;
+        }
+        if let Some(connecting) = lanes.connecting.as_ref().and_then(WeakShared::upgrade) {
+            return Lane::Wait(connecting);
+        }
+        let connecting = connect().shared();
+        lanes.connecting = connecting.downgrade();
+        Lane::Wait(connecting)
     }
 
-    pub fn keep_http2(&self, origin: &Arc<Origin>, sender: Http2Sender) {
+    /// What came of a connect: a connection for many requests, or the knowledge that there is none to be had.
+    pub fn connected(&self, origin: &Arc<Origin>, outcome: Option<Http2Connection>) {
         let mut all = self.http2.borrow_mut();
-        all.retain(|_, sender| !sender.requests.is_closed());
-        all.insert(Arc::clone(origin), sender);
+        let lanes = all.entry(Arc::clone(origin)).or_default();
+        lanes.connecting = None;
+        match outcome {
+            Some(connection) => {
+                lanes.http1 = None;
+                lanes.connections.push(Rc::new(connection));
+            }
+            None => lanes.http1 = Some(Instant::now()),
+        }
     }
 
-    pub fn forget_http2(&self, origin: &Origin) {
-        self.http2.borrow_mut().remove(origin);
+    pub fn not_connected(&self, origin: &Origin) {
+        if let Some(lanes) = self.http2.borrow_mut().get_mut(origin) {
+            lanes.connecting = None;
+        }
+    }
+
+    /// Gives no more requests to a connection; those that are on it go on.
+    pub fn forget_http2(&self, origin: &Origin, connection: &Rc<Http2Connection>) {
+        if let Some(lanes) = self.http2.borrow_mut().get_mut(origin) {
+            lanes.connections.retain(|other| !Rc::ptr_eq(other, connection));
+        }
     }
 }
 
@@ -212,7 +280,7 @@ impl Backend {
     }
 }
 
-fn upload_error(error: StreamError, meter: &Meter) -> SendError {
+pub(super) fn upload_error(error: StreamError, meter: &Meter) -> SendError {
     let message = format!("the body of the request broke off: {}", error.message);
     let kind = match error.origin {
         StreamOrigin::Client => SendErrorKind::ClientBody(error),
@@ -433,19 +501,19 @@ fn receive_error(error: &hyper::Error) -> StreamError {
 }
 
 /// The last that a watch hears.
-fn tell(watch: &mut Option<Box<dyn Watch>>, error: &StreamError) {
+pub(super) fn tell(watch: &mut Option<Box<dyn Watch>>, error: &StreamError) {
     if let Some(watch) = watch.take() {
         let kind = match error.kind {
             StreamErrorKind::TimedOut => SendErrorKind::Timeout,
             StreamErrorKind::Malformed => SendErrorKind::Protocol,
-            StreamErrorKind::Closed => SendErrorKind::Closed,
+            StreamErrorKind::Closed | StreamErrorKind::Reset(_) => SendErrorKind::Closed,
             StreamErrorKind::TooLarge | StreamErrorKind::Failed => SendErrorKind::Receive,
         };
         watch.broken(kind.code(), &error.message);
     }
 }
 
-fn stalled(gap: Duration) -> StreamError {
+pub(super) fn stalled(gap: Duration) -> StreamError {
     let message = format!("the answer stood still for {} ms", gap.as_millis());
     StreamError::new(StreamOrigin::Backend, StreamErrorKind::TimedOut, message)
 }
@@ -522,174 +590,5 @@ impl Drop for Http1Body {
         if let Driven::Task(task) = &self.driven {
             task.abort();
         }
-    }
-}
-
-/// Many requests over one HTTP/2 connection, which has a task of its own.
-#[derive(Clone)]
-pub(super) struct Http2Sender {
-    requests: http2::SendRequest<Outgoing>,
-}
-
-impl Http2Sender {
-    pub async fn handshake(
-        stream: Metered,
-        limits: &ClientLimits,
-        within: Duration,
-    ) -> Result<Self, SendError> {
-        let failed = |kind, message| SendError {
-            kind,
-            message,
-            reached: Reached::NothingSent,
-        };
-        let mut builder = http2::Builder::new(LocalExecutor);
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(limits.body_gap)
-            .keep_alive_timeout(limits.body_gap)
-            .max_header_list_size(u32::try_from(limits.response_head).unwrap_or(u32::MAX));
-        let (requests, connection) = timeout(within, builder.handshake(TokioIo::new(stream)))
-            .await
-            .map_err(|_| failed(SendErrorKind::ConnectTimeout, "no HTTP/2 in time".to_owned()))?
-            .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an HTTP/2 connection to a backend ended");
-            }
-        });
-        Ok(Self { requests })
-    }
-
-    pub async fn exchange(
-        mut self,
-        request: http::Request<Outgoing>,
-        upload: Option<&Upload>,
-        times: &Times,
-    ) -> Result<http::Response<Incoming>, SendError> {
-        let mut answer = std::pin::pin!(self.requests.try_send_request(request));
-        let mut deadline = Instant::now() + times.response;
-        let outcome = loop {
-            match tokio::time::timeout_at(deadline, answer.as_mut()).await {
-                Ok(outcome) => break outcome,
-                Err(_) => match upload.and_then(|upload| upload.progress.get()) {
-                    Some(progress) if progress + times.response > deadline => {
-                        deadline = progress + times.response
-                    }
-                    _ => {
-                        return Err(SendError {
-                            kind: SendErrorKind::Timeout,
-                            message: format!("no answer within {} ms", times.response.as_millis()),
-                            reached: Reached::Unknown,
-                        });
-                    }
-                },
-            }
-        };
-        if let Some(error) = upload.and_then(|upload| upload.error.borrow_mut().take()) {
-            let meter = Meter::default();
-            meter.written.set(1);
-            return Err(upload_error(error, &meter));
-        }
-        outcome.map_err(|error| {
-            let unsent = error.message().is_some() || is_refused(error.error());
-            let error = error.into_error();
-            let kind = match find::<h2::Error>(&error) {
-                Some(h2) if h2.is_io() => SendErrorKind::Closed,
-                Some(h2) if h2.is_remote() && h2.is_go_away() => SendErrorKind::Closed,
-                Some(h2) if h2.is_remote() => SendErrorKind::Closed,
-                Some(_) => SendErrorKind::Protocol,
-                None => SendErrorKind::Closed,
-            };
-            let message = match find::<h2::Error>(&error) {
-                Some(h2) => h2.to_string(),
-                None => error.to_string(),
-            };
-            SendError {
-                kind,
-                message,
-                reached: if unsent {
-                    Reached::NothingSent
-                } else {
-                    Reached::Unknown
-                },
-            }
-        })
-    }
-}
-
-/// A backend that refuses a stream, or goes away before it, promises not to have looked at it.
-fn is_refused(error: &hyper::Error) -> bool {
-    find::<h2::Error>(error).is_some_and(|h2| {
-        h2.is_remote()
-            && (h2.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR))
-    })
-}
-
-/// The body of an answer over HTTP/2.
-pub(super) struct Http2Body {
-    incoming: Incoming,
-    gap: Duration,
-    waiting_since: Option<Instant>,
-    alarm: Alarm,
-    watch: Option<Box<dyn Watch>>,
-}
-
-impl Http2Body {
-    pub fn new(incoming: Incoming, gap: Duration, watch: Option<Box<dyn Watch>>) -> Self {
-        Self {
-            watch,
-            incoming,
-            gap,
-            waiting_since: None,
-            alarm: Alarm::default(),
-        }
-    }
-}
-
-impl Body for Http2Body {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(context) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.waiting_since = None;
-                if let Some(trailers) = frame.trailers_mut() {
-                    hop::strip_trailers(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let error = receive_error(&error);
-                tell(&mut self.watch, &error);
-                Poll::Ready(Some(Err(error)))
-            }
-            Poll::Ready(None) => {
-                self.watch = None;
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                let since = *self.waiting_since.get_or_insert_with(Instant::now);
-                let deadline = since + self.gap;
-                if self.alarm.poll(context, deadline).is_pending() {
-                    return Poll::Pending;
-                }
-                let error = stalled(self.gap);
-                tell(&mut self.watch, &error);
-                Poll::Ready(Some(Err(error)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
