@@ -1,5 +1,11 @@
-//! What operators ask: is it alive, is it ready, how is it. On a listener of its own, apart from traffic.
+//! What operators ask and do: is it alive, is it ready, how are its endpoints. On a listener of its own, apart from traffic.
 
+mod management;
+pub mod token;
+
+use self::management::Access;
+use self::token::Keeper;
+use crate::gateway::settings::Settings;
 use crate::gateway::{Health, Shared};
 use crate::message::body::ByteStream;
 use crate::wire::limits::ServerLimits;
@@ -9,18 +15,40 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-/// Answers at this address until the process ends. Gives the address, for port 0.
-pub fn start(address: SocketAddr, gateway: Arc<Shared>) -> Result<SocketAddr, String> {
+/// The management as it was opened.
+pub struct Open {
+    /// Where it listens, for port 0.
+    pub address: SocketAddr,
+    made: Option<(String, PathBuf)>,
+}
+
+/// Answers at the address of the settings until the process ends.
+pub fn start(settings: &Settings, gateway: Arc<Shared>) -> Result<Open, String> {
+    let address = settings.admin;
     let failed = |error: std::io::Error| format!("cannot listen on {address}: {error}");
     let mut sockets = listen::bind(address, 1).map_err(failed)?;
     let socket = sockets
         .pop()
         .ok_or_else(|| format!("cannot listen on {address}"))?;
     let local = socket.local_addr().map_err(failed)?;
+    gateway.admin_is_at(local);
+    let made = match settings.admin_token {
+        Some(_) => None,
+        None => make_token(local.port()),
+    };
+    let token = match (&settings.admin_token, &made) {
+        (Some(said), _) => Some(said.expose()),
+        (None, made) => made.as_ref().map(|(token, _)| token.as_str()),
+    };
+    let access = Arc::new(Access {
+        keeper: Keeper::new(token),
+        hosts: settings.admin_hosts.clone(),
+    });
     let limits = ServerLimits {
         connections: 200,
         in_flight: 100,
@@ -30,15 +58,45 @@ pub fn start(address: SocketAddr, gateway: Arc<Shared>) -> Result<SocketAddr, St
     let socket = Mutex::new(Some(socket));
     listen::spawn_workers(1, move |_| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        serve(socket, Arc::clone(&door), Arc::clone(&gateway))
+        serve(
+            socket,
+            Arc::clone(&door),
+            Arc::clone(&gateway),
+            Arc::clone(&access),
+        )
     })
     .map_err(failed)?;
-    Ok(local)
+    Ok(Open { address: local, made })
 }
 
-async fn serve(socket: Option<TcpListener>, door: Arc<Door>, gateway: Arc<Shared>) {
+impl Open {
+    /// The token that was made for this run is of no more use.
+    pub fn forget_token(&self) {
+        if let Some((token, path)) = &self.made {
+            token::forget(token, path);
+        }
+    }
+}
+
+/// A token for this run, where the commands of this user find it. Traffic is served without one too.
+fn make_token(port: u16) -> Option<(String, PathBuf)> {
+    let path = token::place(port);
+    let made = token::make().and_then(|token| token::keep(&token, &path).map(|()| token));
+    match made {
+        Ok(token) => Some((token, path)),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "Nobody can manage endpoints: the token of this run cannot be kept. Set `admin-token`."
+            );
+            None
+        }
+    }
+}
+
+async fn serve(socket: Option<TcpListener>, door: Arc<Door>, gateway: Arc<Shared>, access: Arc<Access>) {
     let Some(socket) = socket else { return };
-    let service = Rc::new(Admin { gateway });
+    let service = Rc::new(Admin { gateway, access });
     if let Err(error) = listen::serve(socket, None, listen::Worker::new(&door), service).await {
         tracing::error!(%error, "The management listener cannot be used.");
     }
@@ -46,11 +104,17 @@ async fn serve(socket: Option<TcpListener>, door: Arc<Door>, gateway: Arc<Shared
 
 struct Admin {
     gateway: Arc<Shared>,
+    access: Arc<Access>,
 }
 
 impl Service for Admin {
     async fn serve(&self, incoming: Incoming) -> Reply {
-        answer(&incoming.method, incoming.target.path(), &self.gateway.health())
+        let path = incoming.target.path();
+        if path == "/management" || path.starts_with("/management/") {
+            let registry = &self.gateway.runtime.health;
+            return management::answer(incoming, &self.access, registry).await;
+        }
+        answer(&incoming.method, path, &self.gateway.health())
     }
 }
 
@@ -59,7 +123,10 @@ fn answer(method: &Method, path: &str, health: &Health) -> Reply {
         path,
         "/healthz" | "/livez" | "/liveness" | "/readyz" | "/readiness"
     ) {
-        return Reply::text(StatusCode::NOT_FOUND, "There are /healthz, /livez and /readyz.\n");
+        return Reply::text(
+            StatusCode::NOT_FOUND,
+            "There are /healthz, /livez, /readyz and /management.\n",
+        );
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut reply = Reply::new(StatusCode::METHOD_NOT_ALLOWED);

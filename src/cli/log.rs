@@ -188,7 +188,7 @@ fn json(now: Duration, level: &Level, target: &str, fields: Fields) -> String {
 }
 
 /// Control characters, and what a terminal or a reader of lines takes for one, in a visible form.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod endpoint;
 mod explain;
 mod log;
 mod run;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Success = 0,
-    /// `check` found something.
+    /// `check` found something; what was asked for could not be done.
     Findings = 1,
     /// The command line makes no sense.
     Usage = 2,
@@ -57,6 +58,8 @@ enum Command {
     /// Tells what is wrong with a folder, or with single files
     #[command(visible_alias = "validate")]
     Check(check::Arguments),
+    /// Shows how endpoints are, and switches them off and on
+    Endpoint(endpoint::Arguments),
     /// Prints the page of an element, or what the code of a mistake means
     Explain(explain::Arguments),
 }
@@ -100,6 +103,7 @@ fn start(mut arguments: Vec<OsString>, streams: &mut Streams) -> Exit {
     match arguments.command {
         Some(Command::Run(arguments)) => run::run(*arguments, streams),
         Some(Command::Check(arguments)) => check::run(arguments, streams),
+        Some(Command::Endpoint(arguments)) => endpoint::run(&arguments, streams),
         Some(Command::Explain(arguments)) => explain::run(&arguments, streams),
         None => run::run(arguments.run, streams),
     }

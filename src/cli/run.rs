@@ -10,7 +10,8 @@ use crate::deployment::{self, Counts, Deployment, Loaded};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
 use crate::gateway::settings::{
-    self, Layer, LoadedSettings, LogFormat, Settings, parse_address, read_duration, read_workers,
+    self, Layer, LoadedSettings, LogFormat, Secret, Settings, parse_address, parse_names, parse_secret,
+    read_duration, read_workers,
 };
 use crate::text::render;
 use clap::Args;
@@ -21,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// An alias, since clap takes a `Vec` for a flag that may be given several times.
+type Names = Vec<String>;
 
 /// The flags, each with its environment variable. What is not said here may be said in `myelin.toml`, under the same name.
 #[derive(Args, Default)]
@@ -40,9 +44,15 @@ pub struct Arguments {
     /// The certificate's private key in PEM
     #[arg(long, value_name = "FILE", env = "MYELIN_TLS_KEY", hide_env_values = true)]
     tls_key: Option<PathBuf>,
-    /// Where health is asked for [default: 127.0.0.1:9164]
+    /// Where health is asked for, and endpoints are managed [default: 127.0.0.1:9164]
     #[arg(long, value_name = "ADDR", value_parser = parse_address, env = "MYELIN_ADMIN", hide_env_values = true)]
     admin: Option<SocketAddr>,
+    /// What opens the management, or file: and the file that holds it [default: one is made for this run]
+    #[arg(long, value_name = "TOKEN", value_parser = parse_secret, env = "MYELIN_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<Secret>,
+    /// Names by which the management may be called, beside those of this machine
+    #[arg(long, value_name = "NAME,…", value_parser = parse_names, env = "MYELIN_ADMIN_HOSTS", hide_env_values = true)]
+    admin_hosts: Option<Names>,
     /// Take up changed files while running [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = BoolishValueParser::new(), env = "MYELIN_WATCH", hide_env_values = true)]
@@ -84,6 +94,8 @@ impl Arguments {
             listen: self.listen,
             listen_tls: self.listen_tls,
             admin: self.admin,
+            admin_token: self.admin_token.clone(),
+            admin_hosts: self.admin_hosts.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
             watch: if self.no_watch { Some(false) } else { self.watch },
@@ -343,16 +355,20 @@ async fn signals(trigger: Trigger, drain: Box<dyn FnOnce() -> usize + Send>) -> 
 
 fn start(settings: &Settings, deployment: Arc<Deployment>, status: &Arc<Status>) -> Result<Started, String> {
     let gateway = Arc::new(Gateway::start(settings, deployment, Arc::clone(status))?);
-    let admin = admin::start(settings.admin, gateway.shared())?;
+    let admin = admin::start(settings, gateway.shared())?;
     let (for_swap, for_certificates, for_drain) =
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     Ok(Started {
         http: gateway.http,
         https: gateway.https,
-        admin,
+        admin: admin.address,
         swap: Box::new(move |deployment| for_swap.swap(deployment)),
         reload_certificates: Box::new(move || for_certificates.reload_certificates()),
-        drain: Box::new(move || for_drain.drain()),
+        drain: Box::new(move || {
+            let cut = for_drain.drain();
+            admin.forget_token();
+            cut
+        }),
     })
 }
 

@@ -513,7 +513,7 @@ impl Health {
             endpoint = %self.identity.name,
             from = %from,
             to = %state,
-            error_code = cause.code,
+            code = cause.code,
             reason = %cause.reason,
             attempts_left = changes.retries_left,
             retry_after_ms = pause.as_millis() as u64,

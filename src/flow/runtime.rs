@@ -16,6 +16,8 @@ pub struct Runtime {
     pub timeouts: Timeouts,
     /// How the endpoints are.
     pub health: Registry,
+    /// For everything that one request asks of backends, over all attempts.
+    pub total: Option<Duration>,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -52,12 +54,18 @@ impl Runtime {
             ids: AtomicU64::new(seed),
             timeouts,
             health: Registry::default(),
+            total: None,
         }
     }
 
     /// With other defaults for endpoints than Synapse's.
     pub fn with_health(self, health: Registry) -> Runtime {
         Runtime { health, ..self }
+    }
+
+    /// With a limit to the time of all attempts together.
+    pub fn within(self, total: Option<Duration>) -> Runtime {
+        Runtime { total, ..self }
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).

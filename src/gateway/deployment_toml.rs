@@ -55,6 +55,13 @@ const IGNORED: &[&str] = &[
 /// What the Micro Integrator adds to its ports when nothing is said.
 const DEFAULT_OFFSET: u16 = 10;
 
+/// Names below `[mediation] synapse.` and `[synapse_properties] synapse.`, and the key of `[endpoints]` that each of them is here.
+const SUSPENSION: &[(&str, &str)] = &[
+    ("global_endpoint_suspend_duration", "suspend-duration"),
+    ("global_endpoint_suspend_progression_factor", "progression-factor"),
+    ("global_endpoint_suspend_maximum_duration", "maximum-duration"),
+];
+
 /// Names below `[mediation] synapse.`, and the property of synapse.properties that each of them sets.
 const SWITCHES: &[(&str, &str)] = &[
     (
@@ -103,6 +110,7 @@ pub(super) fn read(file: FileId, text: &str, reading: &mut Reading<'_>) -> Layer
     let layer = toml.addresses();
     toml.limits(reading);
     toml.mediation(reading);
+    toml.suspension(reading);
     toml.tell_the_rest(reading);
     layer
 }
@@ -250,6 +258,29 @@ impl Toml {
         );
     }
 
+    /// How long endpoints are suspended that do not say so themselves.
+    fn suspension(&mut self, reading: &mut Reading<'_>) {
+        for (name, key) in SUSPENSION {
+            for section in ["mediation", "synapse_properties"] {
+                let full = format!("{section}.synapse.{name}");
+                let Some(text) = self.get(&full).map(str::to_owned) else {
+                    continue;
+                };
+                // -1 is how Synapse spells its own default.
+                if text.starts_with('-') {
+                    continue;
+                }
+                if let Err(reason) = reading.endpoints.set(key, &text) {
+                    let message = format!("the value of `{full}` does not fit");
+                    if let Some(value) = self.values.iter().find(|value| value.key == full) {
+                        let mistake = Diagnostic::error("E0110", value.span, message).label(reason);
+                        reading.mistakes.push(mistake);
+                    }
+                }
+            }
+        }
+    }
+
     /// One note for all that has no effect; a warning for what looks like a slip of the hand.
     fn tell_the_rest(&self, reading: &mut Reading<'_>) {
         let mut ignored: Vec<String> = Vec::new();
@@ -346,6 +377,19 @@ mod tests {
         assert!(settings.conversion.auto_array);
         assert!(settings.conversion.keep_text.is_some());
         assert!(!settings.watch);
+    }
+
+    #[test]
+    fn suspensions_of_endpoints_are_taken_over() {
+        let (settings, told) = loaded(
+            "[mediation]\nsynapse.global_endpoint_suspend_duration = 5000\nsynapse.global_endpoint_suspend_progression_factor = \"1.5\"\n\
+             [synapse_properties]\n'synapse.global_endpoint_suspend_maximum_duration' = \"-1\"\n",
+        );
+        assert_eq!(told, Vec::<String>::new());
+        let endpoints = settings.endpoints;
+        assert_eq!(endpoints.suspend_duration, Some(Duration::from_secs(5)));
+        assert_eq!(endpoints.progression_factor, Some(1.5));
+        assert_eq!(endpoints.maximum_duration, None);
     }
 
     #[test]

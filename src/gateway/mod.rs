@@ -2,6 +2,8 @@
 
 mod answer;
 pub mod deployment_toml;
+pub mod endpoint_settings;
+pub mod mark;
 pub mod reload;
 mod route;
 pub mod serve;
@@ -9,11 +11,13 @@ pub mod settings;
 mod target;
 mod wsdl;
 
+use self::mark::Marking;
 use self::reload::Status;
 use self::serve::{Counters, Server};
 use self::settings::Settings;
 use crate::deployment::Deployment;
 use crate::flow::Worker;
+use crate::flow::health::Registry;
 use crate::flow::runtime::{Clock, Runtime, Timeouts};
 use crate::wire::client::Client;
 use crate::wire::listen::{self, Door, Drained};
@@ -23,7 +27,7 @@ use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -43,6 +47,8 @@ pub struct Shared {
     counters: Arc<Counters>,
     status: Arc<Status>,
     draining: AtomicBool,
+    /// Where the management listens, once it does.
+    admin: OnceLock<SocketAddr>,
     pub runtime: Arc<Runtime>,
 }
 
@@ -85,7 +91,11 @@ impl Gateway {
                 .global_timeout
                 .unwrap_or(settings.client.response_headers),
         };
-        let runtime = Arc::new(Runtime::new(Clock::System, fastrand::u64(..), timeouts));
+        let endpoints = &settings.endpoints;
+        let runtime = Runtime::new(Clock::System, fastrand::u64(..), timeouts)
+            .with_health(Registry::new(endpoints.defaults()))
+            .within(endpoints.deadline);
+        let runtime = Arc::new(runtime);
         runtime.health.adopt(&deployment.catalog.watched);
         let door = Door::new(settings.server.clone(), workers);
         let shared = Arc::new(Shared {
@@ -94,6 +104,7 @@ impl Gateway {
             counters: Arc::default(),
             status,
             draining: AtomicBool::new(false),
+            admin: OnceLock::new(),
             runtime: Arc::clone(&runtime),
         });
         // Each thread takes its own sockets.
@@ -112,7 +123,11 @@ impl Gateway {
                 .get_mut(index)
                 .and_then(Option::take);
             let shared = Arc::clone(&for_workers);
-            let backends = Client::new(client_limits.clone(), client_tls.clone());
+            let client = Client::new(client_limits.clone(), client_tls.clone());
+            let backends = Marking {
+                client,
+                shared: Arc::clone(&shared),
+            };
             let worker = Rc::new(Worker {
                 client: Rc::new(backends),
                 runtime: Arc::clone(&runtime),
@@ -161,6 +176,11 @@ impl Gateway {
 }
 
 impl Shared {
+    /// Requests to it are marked from now on: what comes by way of the gateway does not manage the gateway.
+    pub fn admin_is_at(&self, address: SocketAddr) {
+        self.admin.set(address).ok();
+    }
+
     pub fn deployment(&self) -> Arc<Deployment> {
         self.current.load_full()
     }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How often a message may turn: an out side that sends again gets another response, and so on.
 const MOST_TURNS: usize = 32;
@@ -280,6 +281,7 @@ async fn exchange(
         typed: media_type.is_some(),
         place,
     }));
+    let total = worker.runtime.total;
     let mut exchange = Exchange {
         message,
         properties,
@@ -292,7 +294,7 @@ async fn exchange(
         fault: None,
         reason: None,
         accepted,
-        deadline: None,
+        deadline: total.map(|total| Instant::now() + total),
     };
     let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
     let verdict = match mediation {

@@ -1,6 +1,7 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
 use super::deployment_toml;
+use super::endpoint_settings::{self, EndpointSettings};
 use crate::deployment::LoadOptions;
 use crate::deployment::folder::{self, ReadOptions};
 use crate::flow::runtime::Timeouts;
@@ -15,6 +16,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,6 +29,8 @@ const KEYS: &[&str] = &[
     "listen",
     "listen-tls",
     "admin",
+    "admin-token",
+    "admin-hosts",
     "tls-cert",
     "tls-key",
     "watch",
@@ -38,14 +42,20 @@ const KEYS: &[&str] = &[
     "grace",
     "workers",
     "limits",
+    "endpoints",
 ];
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
+const ENDPOINTS_PREFIX: &str = "MYELIN_ENDPOINTS_";
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    /// Made at the start where nobody says one.
+    pub admin_token: Option<Secret>,
+    /// Names by which the management may be called, beside those of this machine.
+    pub admin_hosts: Vec<String>,
     pub tls: Option<TlsSettings>,
     pub watch: bool,
     pub watch_poll: bool,
@@ -63,7 +73,13 @@ pub struct Settings {
     pub conversion: ConversionSettings,
     /// How long an endpoint without a timeout of its own may take; `deployment.toml` says so.
     pub global_timeout: Option<Duration>,
+    /// What holds where an endpoint says nothing of its own.
+    pub endpoints: EndpointSettings,
 }
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -84,6 +100,8 @@ pub struct Layer {
     pub listen: Option<SocketAddr>,
     pub listen_tls: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    pub admin_token: Option<Secret>,
+    pub admin_hosts: Option<Vec<String>>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub watch: Option<bool>,
@@ -159,6 +177,7 @@ pub fn load(
         limits: Default::default(),
         conversion: ConversionSettings::default(),
         global_timeout: None,
+        endpoints: EndpointSettings::default(),
     };
     let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
         deployment_toml::read(*file, text, &mut reading)
@@ -191,6 +210,7 @@ pub(super) struct Reading<'i> {
     pub limits: LimitTables<'i>,
     pub conversion: ConversionSettings,
     pub global_timeout: Option<Duration>,
+    pub endpoints: EndpointSettings,
 }
 
 #[derive(Default)]
@@ -241,6 +261,8 @@ impl<'i> Reading<'i> {
                 "listen" => layer.listen = place.read(parse_address),
                 "listen-tls" => layer.listen_tls = place.read(parse_address),
                 "admin" => layer.admin = place.read(parse_address),
+                "admin-token" => layer.admin_token = place.read(|text| secret_beside(text, folder)),
+                "admin-hosts" => layer.admin_hosts = place.words(),
                 "tls-cert" => layer.tls_cert = place.text().map(|path| folder.join(path)),
                 "tls-key" => layer.tls_key = place.text().map(|path| folder.join(path)),
                 "env-file" => layer.env_file = place.text().map(|path| folder.join(path)),
@@ -252,6 +274,7 @@ impl<'i> Reading<'i> {
                 "grace" => layer.grace = place.read(read_duration),
                 "workers" => layer.workers = place.read(read_workers),
                 "limits" => self.limit_tables(file, value),
+                "endpoints" => self.endpoints_table(file, value),
                 unknown => self.unknown(Span::new(file, key.span()), unknown, KEYS.iter().copied()),
             }
         }
@@ -298,6 +321,29 @@ impl<'i> Reading<'i> {
         }
     }
 
+    fn endpoints_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(entries) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`endpoints` is a table");
+        };
+        for (key, value) in entries {
+            if !endpoint_settings::KEYS.contains(&key.get_ref().as_ref()) {
+                let known = endpoint_settings::KEYS.iter().copied();
+                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
+                continue;
+            }
+            let mut place = Place {
+                file,
+                key: key.get_ref(),
+                value,
+                mistakes: &mut self.mistakes,
+            };
+            let mut endpoints = self.endpoints;
+            if place.read(|text| endpoints.set(key.get_ref(), text)).is_some() {
+                self.endpoints = endpoints;
+            }
+        }
+    }
+
     /// Takes up one limit if its table knows the key and the value fits.
     pub fn limit(
         &mut self,
@@ -337,6 +383,17 @@ impl<'i> Reading<'i> {
     /// `MYELIN_LIMITS_SERVER_BODY_GAP=10s`. Other variables may be anybody's: Kubernetes makes `MYELIN_PORT` of a service's name.
     fn environment(&mut self, environment: &'i BTreeMap<String, String>) {
         for (name, value) in environment {
+            // Of a service with such a name Kubernetes makes others, such as MYELIN_ENDPOINTS_PORT.
+            let endpoints = name.strip_prefix(ENDPOINTS_PREFIX).and_then(|key| {
+                let key = key.to_ascii_lowercase().replace('_', "-");
+                endpoint_settings::KEYS.iter().find(|known| **known == key)
+            });
+            if let Some(key) = endpoints {
+                if let Err(reason) = self.endpoints.set(key, value) {
+                    self.tell(None, "E0110", format!("`{name}`: {reason}"));
+                }
+                continue;
+            }
             let Some((table, key)) = name
                 .strip_prefix(ENVIRONMENT_PREFIX)
                 .and_then(|rest| rest.split_once('_'))
@@ -390,6 +447,8 @@ impl<'i> Reading<'i> {
             admin: layer
                 .admin
                 .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9164))),
+            admin_token: layer.admin_token,
+            admin_hosts: layer.admin_hosts.unwrap_or_default(),
             tls,
             watch: layer.watch.unwrap_or(true),
             watch_poll: layer.watch_poll.unwrap_or(false),
@@ -405,6 +464,7 @@ impl<'i> Reading<'i> {
             payload: self.limits.payload.clone(),
             conversion: self.conversion.clone(),
             global_timeout: self.global_timeout,
+            endpoints: self.endpoints,
         }
     }
 
@@ -463,6 +523,8 @@ impl Layer {
             listen: self.listen.or(other.listen),
             listen_tls: self.listen_tls.or(other.listen_tls),
             admin: self.admin.or(other.admin),
+            admin_token: self.admin_token.or(other.admin_token),
+            admin_hosts: self.admin_hosts.or(other.admin_hosts),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             watch: self.watch.or(other.watch),
@@ -474,6 +536,18 @@ impl Layer {
             grace: self.grace.or(other.grace),
             workers: self.workers.or(other.workers),
         }
+    }
+}
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
     }
 }
 
@@ -507,6 +581,35 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// Names with commas between.
+pub fn parse_names(text: &str) -> Result<Vec<String>, String> {
+    Ok(names(text.split(',')))
+}
+
+fn names<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let words = words.into_iter().map(|word| word.trim().to_owned());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// The secret itself, or `file:` and the file that holds it.
+pub fn parse_secret(text: &str) -> Result<Secret, String> {
+    secret_beside(text, Path::new(""))
+}
+
+fn secret_beside(text: &str, folder: &Path) -> Result<Secret, String> {
+    let secret = match text.strip_prefix("file:") {
+        Some(path) => std::fs::read_to_string(folder.join(path))
+            .map_err(|error| format!("the file cannot be read: {error}"))?,
+        None => text.to_owned(),
+    };
+    let secret = secret.trim();
+    // It is sent in a header.
+    if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a token is made of letters, digits and signs, without spaces".to_owned());
+    }
+    Ok(Secret(secret.to_owned()))
+}
+
 /// `30s`, `500ms`, `5m`, `1h`.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "this is a duration, such as 30s, 500ms or 5m".to_owned())
@@ -529,10 +632,11 @@ struct Place<'a, 'i> {
 
 impl<'a> Place<'a, '_> {
     /// A text, or a number as it is written.
-    fn read<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn read<T>(&mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let read = match self.value.get_ref() {
             DeValue::String(text) => parse(text),
             DeValue::Integer(number) => parse(number.as_str()),
+            DeValue::Float(number) => parse(number.as_str()),
             other => Err(format!("{} does not fit here", other.type_str())),
         };
         read.map_err(|reason| self.tell(&reason)).ok()
@@ -544,6 +648,19 @@ impl<'a> Place<'a, '_> {
             self.tell("this is a text in quotes");
         }
         text
+    }
+
+    /// A list of texts, or one text with commas between.
+    fn words(&mut self) -> Option<Vec<String>> {
+        let words = match self.value.get_ref() {
+            DeValue::String(text) => Some(text.split(',').collect::<Vec<_>>()),
+            DeValue::Array(list) => list.iter().map(|entry| entry.get_ref().as_str()).collect(),
+            _ => None,
+        };
+        if words.is_none() {
+            self.tell("this is a list of texts in quotes");
+        }
+        words.map(names)
     }
 
     fn boolean(&mut self) -> Option<bool> {
@@ -703,6 +820,58 @@ mod tests {
             (1 << 20, 7, 9)
         );
         assert_eq!(payload.tree, 3 << 20);
+    }
+
+    #[test]
+    fn what_endpoints_do_without_a_word_of_their_own_is_a_setting() {
+        let own = "[endpoints]\nsuspend-duration = \"5s\"\nprogression-factor = 1.5\nmaximum-duration = 60_000\nqueue = 3\n";
+        let environment = [
+            ("MYELIN_ENDPOINTS_QUEUE", "4"),
+            ("MYELIN_ENDPOINTS_DEADLINE", "20s"),
+            ("MYELIN_ENDPOINTS_PORT", "tcp://10.0.0.1:80"),
+        ];
+        let (settings, told) = loaded(own, Layer::default(), &environment);
+        assert_eq!(told, Vec::<String>::new());
+        let endpoints = settings.endpoints;
+        assert_eq!(endpoints.suspend_duration, Some(Duration::from_secs(5)));
+        assert_eq!(endpoints.progression_factor, Some(1.5));
+        assert_eq!(endpoints.maximum_duration, Some(Duration::from_secs(60)));
+        assert_eq!(endpoints.queue, Some(4));
+        assert_eq!(endpoints.deadline, Some(Duration::from_secs(20)));
+        let (_, told) = loaded(
+            "[endpoints]\nsuspend-duraton = 1\nin-flight = 0\n",
+            Layer::default(),
+            &[("MYELIN_ENDPOINTS_DEADLINE", "soon")],
+        );
+        assert_eq!(told.len(), 3, "{told:#?}");
+        assert!(
+            told.iter()
+                .any(|told| told.contains("did you mean `suspend-duration`?"))
+        );
+    }
+
+    #[test]
+    fn the_admin_token_may_stand_in_a_file_and_is_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t"), "s3cret-of-mine\n").unwrap();
+        std::fs::write(
+            folder.path().join("myelin.toml"),
+            "admin-token = \"file:t\"\nadmin-hosts = [\"a.example\", \"b\"]\n",
+        )
+        .unwrap();
+        let loaded = load(folder.path(), Layer::default(), None, &BTreeMap::new());
+        assert_eq!(loaded.mistakes.errors(), 0, "{:?}", loaded.mistakes);
+        let token = loaded.settings.admin_token.clone().unwrap();
+        assert_eq!(token.expose(), "s3cret-of-mine");
+        assert!(!format!("{:?}", loaded.settings).contains("s3cret"));
+        assert_eq!(loaded.settings.admin_hosts, ["a.example", "b"]);
+        check_told(
+            "admin-token = \"\"\n",
+            &[
+                "error[E0110]: the value of `admin-token` does not fit\n   ┌─ myelin.toml:1:15\n 1 │ admin-token = \"\"\n   │               ^^ \
+               a token is made of letters, digits and signs, without spaces\n",
+            ],
+        );
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Mistakes {
         self.list.retain(|diagnostic| !diagnostic.code.starts_with("N02"));
     }
 
+    /// Leaves out all with this code.
+    pub fn drop_code(&mut self, code: &str) {
+        self.list.retain(|diagnostic| diagnostic.code != code);
+    }
+
     /// By file and place, as an author reads them; those without a place come first.
     pub fn sorted(mut self) -> Mistakes {
         self.list

@@ -15,6 +15,7 @@ mod garbled;
 mod gateway;
 mod injection;
 mod json_suite;
+mod management;
 mod mistakes;
 mod no_client_trouble;
 mod payload_attacks;

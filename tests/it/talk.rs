@@ -17,6 +17,8 @@ const TALK: &str = "talk.log";
 pub struct Running {
     pub port: u16,
     pub folder: tempfile::TempDir,
+    /// Where it leaves the token of its management.
+    pub runtime: tempfile::TempDir,
     child: Child,
     /// What it printed before it was ready.
     pub start: String,
@@ -38,16 +40,22 @@ impl Running {
     }
 
     pub fn with(folder: tempfile::TempDir, port: u16, more: &[&str]) -> Running {
+        Running::with_admin(folder, port, 0, more)
+    }
+
+    pub fn with_admin(folder: tempfile::TempDir, port: u16, admin: u16, more: &[&str]) -> Running {
+        let runtime = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
             .args([
                 "run",
                 "--listen",
                 &format!("127.0.0.1:{port}"),
                 "--admin",
-                "127.0.0.1:0",
+                &format!("127.0.0.1:{admin}"),
             ])
             // A flag in `more` beats it.
             .env("MYELIN_LOG", "off")
+            .env("XDG_RUNTIME_DIR", runtime.path())
             .args(more)
             .arg(folder.path())
             .stdout(Stdio::piped())
@@ -70,6 +78,7 @@ impl Running {
         Running {
             port,
             folder,
+            runtime,
             child,
             start,
         }

@@ -1,0 +1,60 @@
+//! The mark on requests to the gateway's own management: an API whose endpoint leads there must not reach it with the gateway's rights.
+
+use super::Shared;
+use crate::flow::runtime::Backends;
+use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
+use async_trait::async_trait;
+use http::HeaderMap;
+use http::header::{HeaderValue, VIA};
+use std::sync::Arc;
+
+/// What the management refuses.
+const MARK: &str = "1.1 myelin";
+
+/// The way to backends, with an eye on the way back in.
+pub struct Marking {
+    pub client: Client,
+    pub shared: Arc<Shared>,
+}
+
+#[async_trait(?Send)]
+impl Backends for Marking {
+    async fn send(&self, mut request: ClientRequest) -> Result<ClientResponse, SendError> {
+        let admin = self.shared.admin.get();
+        // By its port: under how many names this machine is known, nobody knows. A stranger's server sees a harmless header.
+        if admin.is_some_and(|admin| admin.port() == request.url.origin.port) {
+            mark(&mut request.headers);
+        }
+        self.client.send(request).await
+    }
+}
+
+fn mark(headers: &mut HeaderMap) {
+    headers.append(VIA, HeaderValue::from_static(MARK));
+}
+
+/// Did this request come by way of a gateway?
+pub fn is_marked(headers: &HeaderMap) -> bool {
+    headers.get_all(VIA).iter().any(|via| {
+        String::from_utf8_lossy(via.as_bytes())
+            .split(',')
+            .any(|hop| hop.trim().eq_ignore_ascii_case(MARK))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_among_other_hops() {
+        let mut headers = HeaderMap::new();
+        headers.append(VIA, HeaderValue::from_static("1.0 fred, 1.1 other (Apache)"));
+        assert!(!is_marked(&headers));
+        mark(&mut headers);
+        assert!(is_marked(&headers));
+        let mut one = HeaderMap::new();
+        one.append(VIA, HeaderValue::from_static("1.0 fred,1.1 Myelin"));
+        assert!(is_marked(&one));
+    }
+}
