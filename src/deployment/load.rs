@@ -400,7 +400,9 @@ impl Artifacts {
         }
         for (name, element) in &self.endpoints {
             let before = first_error(planner);
+            planner.planning = Some(EndpointId(plans.endpoints.len() as u32));
             let planned = planner.endpoint(element);
+            planner.planning = None;
             plans
                 .endpoints
                 .push(whole_endpoint(planned, name, reason_since(before, planner)));
@@ -441,6 +443,7 @@ impl Artifacts {
             }));
         }
         plan_pending(&mut plans, planner);
+        break_circles(&mut plans, planner);
         api::check_all(&plans.apis, planner);
         proxy::check_all(&plans.proxies, planner);
         plans
@@ -474,12 +477,39 @@ fn plan_pending(plans: &mut Plans, planner: &mut Planner<'_>) {
                 }
                 Pending::Endpoint(id, element) => {
                     let name = name_of_endpoint(planner, id);
+                    planner.planning = Some(id);
                     let planned = planner.endpoint(&element);
+                    planner.planning = None;
                     plans
                         .endpoints
                         .push(whole_endpoint(planned, &name, reason_since(before, planner)));
                 }
             }
+        }
+    }
+}
+
+/// Endpoints that refer to each other in a circle could never send anything.
+fn break_circles(plans: &mut Plans, planner: &mut Planner<'_>) {
+    let references = std::mem::take(&mut planner.endpoint_references);
+    for (from, to, span) in &references {
+        let mut reached = vec![*to];
+        let mut next = 0;
+        while let Some(at) = reached.get(next).copied() {
+            next += 1;
+            let onward = references
+                .iter()
+                .filter(|(one, _, _)| *one == at)
+                .map(|(_, other, _)| *other);
+            let new: Vec<_> = onward.filter(|other| !reached.contains(other)).collect();
+            reached.extend(new);
+        }
+        if reached.contains(from) {
+            let name = name_of_endpoint(planner, *from);
+            let message = format!("the endpoint `{name}` refers to itself, by way of others or at once");
+            let mistake = Diagnostic::error("E0407", *span, message.clone());
+            planner.tell(mistake.help("let one of them name an address"));
+            plans.endpoints[from.0 as usize] = whole_endpoint(None, &name, Some(message));
         }
     }
 }
@@ -702,5 +732,24 @@ mod tests {
             .filter(|mistake| mistake.severity != Severity::Note);
         let told: Vec<&String> = told.map(|mistake| &mistake.message).collect();
         assert!(told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn endpoints_that_refer_to_each_other_are_told() {
+        let home = tempfile::tempdir().unwrap();
+        let text = r#"<definitions xmlns="http://ws.apache.org/ns/synapse">
+<endpoint name="a"><failover><endpoint key="b"/></failover></endpoint>
+<endpoint name="b" key="a"/>
+<endpoint name="c" key="a"/></definitions>"#;
+        std::fs::write(home.path().join("synapse.xml"), text).unwrap();
+        let loaded = load(&[home.path().to_path_buf()], &LoadOptions::default());
+        let told: Vec<&str> = loaded
+            .mistakes
+            .iter()
+            .map(|mistake| mistake.message.as_str())
+            .collect();
+        let refers =
+            |name: &str| format!("the endpoint `{name}` refers to itself, by way of others or at once");
+        assert_eq!(told, [refers("a"), refers("b")]);
     }
 }

@@ -1,7 +1,8 @@
 //! `<endpoint key="…"/>`: an endpoint that stands elsewhere.
 
 use super::common;
-use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault};
+use crate::flow::health::{Health, NotReady};
+use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault, RetryRule};
 use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -70,6 +71,23 @@ impl Endpoint for IndirectEndpoint {
 
     fn name(&self) -> &str {
         &self.key
+    }
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        exchange.catalog.endpoint(self.id).ready(exchange)
+    }
+
+    fn retry_rule(&self, exchange: &Exchange) -> RetryRule {
+        exchange.catalog.endpoint(self.id).retry_rule(exchange)
+    }
+
+    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
+        exchange.catalog.endpoint(self.id).health(exchange)
+    }
+
+    /// What stands behind the name is not known yet when this is asked.
+    fn alters(&self) -> bool {
+        true
     }
 }
 

@@ -4,7 +4,7 @@ use super::around::{self, Properties};
 use super::states;
 use crate::expression::Dynamic;
 use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched};
-use crate::flow::health::{Health, Identity, NotReady, Place};
+use crate::flow::health::{Health, Identity, NotReady, Place, Rules};
 use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
 use crate::plan::{Element, Planner};
@@ -67,6 +67,45 @@ impl Leaf {
             identity,
             health: OnceLock::new(),
         })
+    }
+
+    /// A leaf that has nothing but a host: suspended for so long after any failure.
+    pub fn of_member(
+        endpoint: &Element,
+        member: &Element,
+        pause: Duration,
+        planner: &mut Planner<'_>,
+    ) -> Leaf {
+        let name = planner.endpoint_name(member, "member");
+        let rules = Rules {
+            initial: Some(pause),
+            ..Rules::default()
+        };
+        let identity = Identity {
+            name: Arc::clone(&name),
+            kind: "member",
+            definition: endpoint.fingerprint(),
+            rules,
+            bulkhead: None,
+            address: Arc::from(""),
+            per_authority: false,
+        };
+        Leaf {
+            name,
+            on_error: None,
+            properties: Properties::default(),
+            timeout: None,
+            discard: false,
+            // The message's `To` says the whole path.
+            delivery: Delivery {
+                bare: true,
+                ..Delivery::default()
+            },
+            retry: RetryRule::Any,
+            connect: None,
+            identity,
+            health: OnceLock::new(),
+        }
     }
 
     /// Where it goes, for those who look after it. With `per_authority` the state is kept for each host that it turns out to send to.

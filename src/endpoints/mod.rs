@@ -4,10 +4,15 @@ mod address;
 mod around;
 mod common;
 mod default;
+mod failover;
+mod group;
 mod http;
 mod key;
 mod key_expression;
 mod leaf;
+mod loadbalance;
+mod member;
+mod session;
 mod states;
 mod template;
 pub mod uri_template;
@@ -22,7 +27,12 @@ pub static ALL: &[&EndpointKind] = &[
     &address::KIND,
     &http::KIND,
     &default::KIND,
+    &failover::KIND,
+    &loadbalance::KIND,
 ];
+
+#[cfg(test)]
+mod group_tests;
 
 #[cfg(test)]
 mod tests {

@@ -154,6 +154,7 @@ pub async fn deliver_watched(
     let timeouts = exchange.worker.runtime.timeouts;
     let left = time_left(exchange)?;
     let within = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
+    let idempotent = method.is_idempotent();
     let request = ClientRequest {
         headers: outgoing.headers,
         body: outgoing.body,
@@ -185,7 +186,7 @@ pub async fn deliver_watched(
             Ok(answer)
         }
         Err(error) => {
-            let again = outgoing.kept.is_some();
+            let again = outgoing.kept.is_some().then_some(idempotent);
             if let Some(kept) = outgoing.kept {
                 exchange.message.payload = kept;
             }
@@ -201,11 +202,9 @@ pub fn time_left(exchange: &Exchange) -> Result<Option<Duration>, Fault> {
     };
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        let fault = Fault::backend(
-            fault::code::TIMED_OUT,
-            "the time for all attempts together is over",
-        );
-        return Err(fault);
+        // Nobody who was not asked is to blame.
+        let reason = "the time for all attempts together is over";
+        return Err(Fault::new(fault::code::TIMED_OUT, Origin::Gateway, reason));
     }
     Ok(Some(left))
 }
@@ -713,7 +712,14 @@ fn protocol_state(error: &SendError) -> i32 {
     }
 }
 
-fn failed(exchange: &mut Exchange, error: SendError, url: &Url, patience: Patience, again: bool) -> Fault {
+/// `again` says whether the message is still there to be sent again, and whether its method is idempotent.
+fn failed(
+    exchange: &mut Exchange,
+    error: SendError,
+    url: &Url,
+    patience: Patience,
+    again: Option<bool>,
+) -> Fault {
     let code = i32::try_from(error.code()).unwrap_or(fault::code::SENDER_IO_SENDING);
     let origin = match &error.kind {
         SendErrorKind::ClientBody(broken) => match broken.origin {
@@ -729,10 +735,12 @@ fn failed(exchange: &mut Exchange, error: SendError, url: &Url, patience: Patien
         SendErrorKind::Timeout => "Send timeout".to_owned(),
         _ => detail.clone(),
     };
-    let retry = match error.reached {
-        _ if !again || matches!(error.kind, SendErrorKind::ClientBody(_)) => Retry::No,
-        Reached::NothingSent => Retry::Safe,
-        Reached::Unknown | Reached::Sent => Retry::IfIdempotent,
+    let retry = match (error.reached, again) {
+        (_, None) => Retry::No,
+        _ if matches!(error.kind, SendErrorKind::ClientBody(_)) => Retry::No,
+        (Reached::NothingSent, _) => Retry::Safe,
+        (Reached::Unknown | Reached::Sent, Some(true)) => Retry::Idempotent,
+        (Reached::Unknown | Reached::Sent, Some(false)) => Retry::Unsafe,
     };
     let mut fault = Fault::new(code, origin, reason).detail(detail).retry(retry);
     if matches!(error.kind, SendErrorKind::ClientBody(_)) {
@@ -1048,21 +1056,21 @@ mod tests {
                 Reached::Unknown,
                 101_505,
                 "3",
-                Retry::IfIdempotent,
+                Retry::Idempotent,
             ),
             (
                 SendErrorKind::Protocol,
                 Reached::Sent,
                 101_506,
                 "4",
-                Retry::IfIdempotent,
+                Retry::Idempotent,
             ),
             (
                 SendErrorKind::Receive,
                 Reached::Sent,
                 101_501,
                 "4",
-                Retry::IfIdempotent,
+                Retry::Idempotent,
             ),
         ] {
             let sent = send("GET /", &[], &Delivery::default(), Scripted::fails(kind, reached));
@@ -1079,16 +1087,25 @@ mod tests {
                 Some(state)
             );
         }
-        // A stream that has begun to flow cannot be sent again.
-        let refused = Scripted::fails(SendErrorKind::Connect, Reached::NothingSent);
-        assert_eq!(
-            send(JSON, &[], &Delivery::default(), refused)
-                .outcome
-                .err()
-                .unwrap()
-                .retry,
-            Retry::No
-        );
+        // A stream that has begun to flow cannot be sent again, unless it is kept while it flows.
+        for (kept, retry) in [(false, Retry::No), (true, Retry::Safe)] {
+            let refused = Scripted::fails(SendErrorKind::Connect, Reached::NothingSent);
+            let mut exchange = exchange("POST /\n\nx", Catalog::default(), ScriptedBackend::new([refused]));
+            let pieces = futures_util::stream::iter([Ok(http_body::Frame::data(bytes::Bytes::from("x")))]);
+            let body = ByteStream::new(http_body_util::StreamBody::new(pieces));
+            exchange.message.payload = Payload::stream(None, Encoding::Identity, body);
+            if kept {
+                exchange.message.payload.make_replayable(Default::default());
+            }
+            let url = Url::parse("http://backend/a").unwrap();
+            let sent = wait(deliver(
+                &mut exchange,
+                url,
+                &Delivery::default(),
+                Patience::default(),
+            ));
+            assert_eq!(sent.err().unwrap().retry, retry);
+        }
     }
 
     #[test]

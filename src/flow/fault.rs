@@ -61,8 +61,10 @@ pub enum Retry {
     No,
     /// It certainly never reached the backend.
     Safe,
-    /// It may have reached the backend.
-    IfIdempotent,
+    /// It may have reached the backend, and its method is one that may be repeated (RFC 9110 section 9.2.2).
+    Idempotent,
+    /// It may have reached the backend, which may have acted on it: sent again only where the configuration says so.
+    Unsafe,
 }
 
 #[derive(Debug, Clone)]

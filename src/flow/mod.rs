@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod exchange;
 pub mod fault;
+pub mod group;
 pub mod health;
 pub mod mediator;
 pub mod runtime;

@@ -1,5 +1,6 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
+use super::group::Groups;
 use super::health::Registry;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
@@ -18,6 +19,8 @@ pub struct Runtime {
     pub health: Registry,
     /// For everything that one request asks of backends, over all attempts.
     pub total: Option<Duration>,
+    /// What groups of endpoints remember.
+    pub groups: Groups,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -55,6 +58,7 @@ impl Runtime {
             timeouts,
             health: Registry::default(),
             total: None,
+            groups: Groups::default(),
         }
     }
 

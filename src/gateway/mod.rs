@@ -150,6 +150,7 @@ impl Gateway {
     pub fn swap(&self, deployment: Arc<Deployment>) {
         self.shared.runtime.health.adopt(&deployment.catalog.watched);
         self.shared.current.store(deployment);
+        self.shared.runtime.groups.sweep();
     }
 
     pub fn reload_certificates(&self) -> Result<(), String> {

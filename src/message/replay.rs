@@ -346,10 +346,10 @@ mod tests {
             }
             let third = second.again().expect("nothing is lost");
             assert_eq!(whole(second).await, (expected.clone(), true));
-            assert!(
-                first.frame().await.expect("an error").is_err(),
-                "another reader took over"
-            );
+            if read_before > 0 {
+                let broken = first.frame().await.expect("an error").is_err();
+                assert!(broken, "another reader took over");
+            }
             assert_eq!(whole(third).await, (expected, true));
         });
     }

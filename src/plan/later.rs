@@ -105,8 +105,6 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "wsdl",
         "WSDL endpoints come in a later release; write the service's address in an `address` endpoint",
     ),
-    ("failover", "endpoint groups come in a later release"),
-    ("loadbalance", "endpoint groups come in a later release"),
     (
         "dynamicLoadbalance",
         "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members when it comes",

@@ -59,6 +59,10 @@ pub struct Planner<'a> {
     patterns: HashMap<String, fancy_regex::Regex>,
     /// What is planned just now, for the names of its branches.
     pub owner: Arc<str>,
+    /// The endpoint of the folder that is planned just now.
+    pub planning: Option<EndpointId>,
+    /// Which endpoint refers to which, and where.
+    pub endpoint_references: Vec<(EndpointId, EndpointId, Span)>,
     /// Endpoints whose state is kept.
     pub watched: Vec<Identity>,
     /// The names of those, which inline endpoints may share.
@@ -91,6 +95,8 @@ impl<'a> Planner<'a> {
             pending: Vec::new(),
             patterns: HashMap::new(),
             owner: Arc::from(""),
+            planning: None,
+            endpoint_references: Vec::new(),
             watched: Vec::new(),
             endpoint_names: HashSet::new(),
             endpoint_templates: HashMap::new(),
@@ -371,6 +377,14 @@ impl<'a> Planner<'a> {
     }
 
     pub fn endpoint_key(&mut self, key: &Placed) -> Option<EndpointId> {
+        let id = self.known_endpoint(key)?;
+        if let Some(from) = self.planning {
+            self.endpoint_references.push((from, id, key.span));
+        }
+        Some(id)
+    }
+
+    fn known_endpoint(&mut self, key: &Placed) -> Option<EndpointId> {
         let name = self.resolved(key)?;
         if let Some((id, _)) = self.names.endpoints.get(&name) {
             return Some(*id);

@@ -50,6 +50,7 @@ pub const ALL: &[Code] = &[
     code("E0404", "A file that is referred to cannot be read.", "Look at its name and rights."),
     code("E0405", "Two APIs would answer the same requests.", "Give one another context or version, or remove it."),
     code("E0406", "Two resources of an API would answer the same requests.", "Give one another path or method, or remove it."),
+    code("E0407", "Endpoints refer to each other in a circle.", "Let one of them name an address."),
     code("E0501", "A mediator of Synapse's that does not run here yet.", "The message tells what to do instead."),
     code("E0502", "A kind of endpoint that does not run here yet.", "The message tells what to do instead."),
     code("E0503", "An artifact that does not run here yet, or never will.", "The message tells what to do instead."),

@@ -1,0 +1,478 @@
+//! What groups do, message by message.
+
+use super::ALL;
+use crate::flow::testing::{Scripted, ScriptedBackend, exchange, wait};
+use crate::flow::{Catalog, Endpoint, Runtime, Worker};
+use crate::plan::{Kinds, testing};
+use crate::wire::client::{Reached, SendErrorKind};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A group that is asked again and again, and remembers.
+struct Trial {
+    group: Arc<dyn Endpoint>,
+    catalog: Arc<Catalog>,
+    runtime: RefCell<Option<Arc<Runtime>>>,
+}
+
+const REFUSED: &str = "refused";
+const BROKEN: &str = "broken";
+const SILENT: &str = "silent";
+
+fn trial(endpoint: &str) -> Trial {
+    let kinds = Kinds {
+        mediators: &[],
+        endpoints: ALL,
+    };
+    let planned = testing::endpoint(kinds, endpoint, "");
+    assert_eq!(planned.told(), Vec::<String>::new());
+    Trial {
+        group: planned.what.expect("it is sound"),
+        catalog: Arc::new(planned.catalog),
+        runtime: RefCell::default(),
+    }
+}
+
+impl Trial {
+    /// Sends a message to backends that behave as the words say (`refused`, `broken`, `silent`, or an answer). Gives what came of it, and the
+    /// paths and bodies that backends saw.
+    async fn ask(&self, request: &str, backends: &[&str]) -> (String, String) {
+        let script = backends.iter().map(|backend| match *backend {
+            REFUSED => Scripted::fails(SendErrorKind::Connect, Reached::NothingSent),
+            BROKEN => Scripted::fails(SendErrorKind::Closed, Reached::Unknown),
+            SILENT => Scripted::Silent,
+            answer => Scripted::parse(answer),
+        });
+        let backend = ScriptedBackend::new(script);
+        let mut exchange = exchange(request, Catalog::default(), Rc::clone(&backend));
+        exchange.catalog = Arc::clone(&self.catalog);
+        let runtime = Arc::clone(
+            self.runtime
+                .borrow_mut()
+                .get_or_insert_with(|| Arc::clone(&exchange.worker.runtime)),
+        );
+        exchange.worker = Rc::new(Worker {
+            client: backend.clone(),
+            runtime,
+        });
+        let outcome = match self.group.deliver(&mut exchange).await {
+            Ok(answer) => answer.status.as_u16().to_string(),
+            Err(fault) => match fault.retry_after {
+                Some(after) => format!("{} retry after {} ms", fault.code, after.as_millis()),
+                None => fault.code.to_string(),
+            },
+        };
+        let seen = backend.seen();
+        let seen = seen.iter().map(|seen| {
+            let path = seen.url.trim_start_matches("http://");
+            match seen.body.is_empty() {
+                true => path.to_owned(),
+                false => format!("{path}={}", String::from_utf8_lossy(&seen.body)),
+            }
+        });
+        (outcome, seen.collect::<Vec<_>>().join(" "))
+    }
+
+    async fn check(&self, request: &str, backends: &[&str], outcome: &str, seen: &str) {
+        let got = self.ask(request, backends).await;
+        assert_eq!(
+            got,
+            (outcome.to_owned(), seen.to_owned()),
+            "{request} {backends:?}"
+        );
+    }
+}
+
+fn group(open: &str, close: &str, inside: &str) -> String {
+    let child = |host: &str| {
+        format!(r#"<endpoint name="{host}"><address uri="http://{host}/">{inside}</address></endpoint>"#)
+    };
+    format!(
+        "<endpoint name=\"group\">{open}{}{}{}{close}</endpoint>",
+        child("a"),
+        child("b"),
+        child("c")
+    )
+}
+
+fn failover(attributes: &str, inside: &str) -> Trial {
+    trial(&group(&format!("<failover {attributes}>"), "</failover>", inside))
+}
+
+fn balance(attributes: &str, inside: &str) -> Trial {
+    trial(&group(
+        &format!("<loadbalance {attributes}>"),
+        "</loadbalance>",
+        inside,
+    ))
+}
+
+#[test]
+fn the_next_child_gets_the_whole_message_when_one_cannot_be_reached() {
+    wait(async {
+        let group = failover("", "");
+        group
+            .check("POST /\n\nseven", &[REFUSED, "200"], "200", "a/=seven b/=seven")
+            .await;
+        // The first one is suspended by now.
+        group.check("POST /\n\neight", &["200"], "200", "b/=eight").await;
+        tokio::time::advance(Duration::from_secs(30)).await;
+        group.check("POST /\n\nnine", &["200"], "200", "a/=nine").await;
+    });
+}
+
+#[test]
+fn no_child_is_asked_twice_for_one_message() {
+    wait(async {
+        let never = "<suspendOnFailure><errorCodes>-1</errorCodes></suspendOnFailure><markForSuspension><errorCodes>-1</errorCodes></markForSuspension>";
+        let group = failover("", never);
+        group.check("GET /", &[REFUSED], "303000", "a/ b/ c/").await;
+        group.check("GET /", &[REFUSED], "303000", "a/ b/ c/").await;
+    });
+}
+
+#[test]
+fn while_all_are_suspended_nothing_is_sent_and_the_fault_says_until_when() {
+    wait(async {
+        let group = failover(
+            "",
+            "<suspendOnFailure><initialDuration>1000</initialDuration></suspendOnFailure>",
+        );
+        group.check("GET /", &[REFUSED], "303000", "a/ b/ c/").await;
+        tokio::time::advance(Duration::from_millis(400)).await;
+        group
+            .check("GET /", &["200"], "303000 retry after 600 ms", "")
+            .await;
+        tokio::time::advance(Duration::from_millis(600)).await;
+        group.check("GET /", &["200"], "200", "a/").await;
+    });
+}
+
+#[test]
+fn a_post_that_may_have_been_acted_upon_is_not_sent_again() {
+    wait(async {
+        failover("", "")
+            .check("POST /\n\nx", &[BROKEN, "200"], "101505", "a/=x")
+            .await;
+        failover("", "")
+            .check("GET /", &[BROKEN, "200"], "200", "a/ b/")
+            .await;
+        failover("", "")
+            .check("POST /\n\nx", &[SILENT, "200"], "101504", "a/=x")
+            .await;
+        failover("", "")
+            .check("PUT /\n\nx", &[SILENT, "200"], "200", "a/=x b/=x")
+            .await;
+        let both = [BROKEN, "200"];
+        failover("retryOn='reset'", "")
+            .check("POST /\n\nx", &both, "200", "a/=x b/=x")
+            .await;
+        let enabled = "<retryConfig><enabledErrorCodes>101505</enabledErrorCodes></retryConfig>";
+        failover("", enabled)
+            .check("POST /\n\nx", &both, "200", "a/=x b/=x")
+            .await;
+    });
+}
+
+#[test]
+fn a_code_that_is_disabled_ends_the_search() {
+    wait(async {
+        let disabled = "<retryConfig><disabledErrorCodes>101503</disabledErrorCodes></retryConfig>";
+        failover("", disabled)
+            .check("GET /", &[REFUSED, "200"], "303000", "a/")
+            .await;
+        let enabled = "<retryConfig><enabledErrorCodes>101504</enabledErrorCodes></retryConfig>";
+        failover("", enabled)
+            .check("GET /", &[REFUSED, "200"], "303000", "a/")
+            .await;
+    });
+}
+
+#[test]
+fn statuses_are_answers_unless_they_are_listed() {
+    wait(async {
+        failover("", "").check("GET /", &["503"], "503", "a/").await;
+        let group = failover("retryOn='503 5xx'", "");
+        group
+            .check("POST /\n\nx", &["503", "200"], "200", "a/=x b/=x")
+            .await;
+        // The last one's answer is better than none.
+        group.check("GET /", &["500"], "500", "a/ b/ c/").await;
+    });
+}
+
+#[test]
+fn a_sticky_group_stays_with_the_child_that_works() {
+    wait(async {
+        let group = failover(
+            "dynamic='false'",
+            "<suspendOnFailure><initialDuration>1000</initialDuration></suspendOnFailure>",
+        );
+        group.check("GET /", &[REFUSED, "200"], "200", "a/ b/").await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        group.check("GET /", &["200"], "200", "b/").await;
+        group.check("GET /", &[REFUSED, "200"], "200", "b/ a/").await;
+        group.check("GET /", &["200"], "200", "a/").await;
+    });
+}
+
+#[test]
+fn backups_take_turns_behind_the_first_child() {
+    wait(async {
+        let group = failover("selection='round-robin'", "");
+        group.check("GET /", &[REFUSED, "200"], "200", "a/ b/").await;
+        group.check("GET /", &["200"], "200", "c/").await;
+        group.check("GET /", &["200"], "200", "b/").await;
+        tokio::time::advance(Duration::from_secs(30)).await;
+        group.check("GET /", &["200"], "200", "a/").await;
+    });
+}
+
+#[test]
+fn all_attempts_together_have_one_deadline() {
+    wait(async {
+        let slow = "<timeout><duration>700</duration></timeout>";
+        let began = tokio::time::Instant::now();
+        let group = failover("deadline='1000'", slow);
+        group.check("GET /", &[SILENT], "101504", "a/ b/").await;
+        assert_eq!(began.elapsed(), Duration::from_millis(1000));
+    });
+}
+
+#[test]
+fn groups_stand_in_groups() {
+    wait(async {
+        let inner = |one: &str, two: &str| {
+            let child =
+                |host: &str| format!(r#"<endpoint name="{host}"><address uri="http://{host}/"/></endpoint>"#);
+            format!(
+                "<endpoint><failover>{}{}</failover></endpoint>",
+                child(one),
+                child(two)
+            )
+        };
+        let outer = format!(
+            "<endpoint><loadbalance>{}{}</loadbalance></endpoint>",
+            inner("a", "b"),
+            inner("c", "d")
+        );
+        let group = trial(&outer);
+        group
+            .check(
+                "POST /\n\nx",
+                &[REFUSED, REFUSED, REFUSED, "200"],
+                "200",
+                "a/=x b/=x c/=x d/=x",
+            )
+            .await;
+        group.check("POST /\n\nx", &["200"], "200", "d/=x").await;
+    });
+}
+
+#[test]
+fn children_take_turns_and_those_that_are_not_ready_are_left_out() {
+    wait(async {
+        let group = balance("", "");
+        for host in ["a/", "b/", "c/", "a/"] {
+            group.check("GET /", &["200"], "200", host).await;
+        }
+        group.check("GET /", &[REFUSED, "200"], "200", "b/ c/").await;
+        for host in ["a/", "c/", "c/", "a/"] {
+            group.check("GET /", &["200"], "200", host).await;
+        }
+    });
+}
+
+#[test]
+fn without_failover_a_failure_is_the_answer() {
+    wait(async {
+        let group = balance("failover='false'", "");
+        group.check("GET /", &[REFUSED, "200"], "303000", "a/").await;
+        group.check("GET /", &["200"], "200", "b/").await;
+    });
+}
+
+#[test]
+fn weights_say_how_often_and_the_turns_are_spread() {
+    wait(async {
+        let child = |host: &str, weight: u32| {
+            format!(
+                r#"<endpoint name="{host}"><address uri="http://{host}/"/><property name="loadbalance.weight" value="{weight}"/></endpoint>"#
+            )
+        };
+        let children = [child("a", 5), child("b", 1), child("c", 1)].concat();
+        let group = trial(&format!(
+            "<endpoint><loadbalance algorithm='org.apache.synapse.endpoints.algorithms.WeightedRoundRobin'>{children}</loadbalance></endpoint>"
+        ));
+        let mut order = String::new();
+        for _ in 0..7 {
+            order.push_str(&group.ask("GET /", &["200"]).await.1);
+        }
+        assert_eq!(order, "a/a/b/a/c/a/a/");
+    });
+}
+
+#[test]
+fn the_same_value_goes_to_the_same_child() {
+    wait(async {
+        let group = balance("algorithm='hash' hashBy='header x-user'", "");
+        let mut children = std::collections::BTreeSet::new();
+        for user in 0..20 {
+            let request = format!("GET /\nx-user: {user}");
+            let (_, first) = group.ask(&request, &["200"]).await;
+            group.check(&request, &["200"], "200", &first).await;
+            children.insert(first);
+        }
+        assert_eq!(children.len(), 3);
+    });
+}
+
+#[test]
+fn every_algorithm_finds_the_child_that_is_left() {
+    wait(async {
+        for algorithm in [
+            "weighted-least-connections",
+            "least-request",
+            "random",
+            "hash",
+            "weighted-round-robin",
+        ] {
+            let group = balance(&format!("algorithm='{algorithm}'"), "");
+            let (outcome, seen) = group.ask("GET /", &[REFUSED, REFUSED, "200"]).await;
+            assert_eq!(
+                (outcome.as_str(), seen.split(' ').count()),
+                ("200", 3),
+                "{algorithm}"
+            );
+            let last = seen.split(' ').next_back().unwrap();
+            group.check("GET /", &["200"], "200", last).await;
+        }
+    });
+}
+
+#[test]
+fn a_session_stays_with_its_child_and_moves_when_that_dies() {
+    wait(async {
+        let open = "<session type='http'><sessionTimeout>5000</sessionTimeout></session><loadbalance>";
+        let group = trial(&group(open, "</loadbalance>", ""));
+        group
+            .check("GET /", &["200\nset-cookie: sid=7; Path=/"], "200", "a/")
+            .await;
+        for _ in 0..2 {
+            group
+                .check("GET /\ncookie: x=1; sid=7", &["200"], "200", "a/")
+                .await;
+        }
+        group.check("GET /", &["200"], "200", "b/").await;
+        group
+            .check("GET /\ncookie: sid=7", &[REFUSED, "200"], "200", "a/ c/")
+            .await;
+        group.check("GET /\ncookie: sid=7", &["200"], "200", "c/").await;
+        tokio::time::advance(Duration::from_secs(31)).await;
+        group.check("GET /\ncookie: sid=7", &["200"], "200", "a/").await;
+    });
+}
+
+#[test]
+fn without_failover_a_session_whose_child_dies_is_a_fault() {
+    wait(async {
+        let open = "<session type='http'/><loadbalance failover='false'>";
+        let group = trial(&group(open, "</loadbalance>", ""));
+        group
+            .check("GET /", &["200\nset-cookie: sid=7"], "200", "a/")
+            .await;
+        group
+            .check("GET /\ncookie: sid=7", &[REFUSED], "309003", "a/")
+            .await;
+        group
+            .check(
+                "GET /\ncookie: sid=7",
+                &["200"],
+                "309001 retry after 30000 ms",
+                "",
+            )
+            .await;
+    });
+}
+
+#[test]
+fn a_client_says_its_session_in_a_soap_header() {
+    wait(async {
+        let message = |id: &str| {
+            format!(
+                "POST /\ncontent-type: text/xml\nsoapaction: \"x\"\n\n<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Header>\
+                 <ClientID xmlns='http://ws.apache.org/ns/synapse'>{id}</ClientID></s:Header><s:Body/></s:Envelope>"
+            )
+        };
+        let group = trial(&group(
+            "<session type='simpleClientSession'/><loadbalance>",
+            "</loadbalance>",
+            "",
+        ));
+        let mut children = Vec::new();
+        for id in ["one", "two", "one", "two", "three"] {
+            let (_, seen) = group.ask(&message(id), &["200"]).await;
+            children.push(seen.split('/').next().unwrap().to_owned());
+        }
+        assert_eq!(children, ["a", "b", "a", "b", "c"]);
+    });
+}
+
+#[test]
+fn a_group_can_be_switched_off_as_a_whole() {
+    wait(async {
+        let group = failover("", "");
+        group.check("GET /", &["200"], "200", "a/").await;
+        let runtime = group.runtime.borrow().clone().expect("it was asked");
+        runtime.health.find("group").expect("it is watched").switch_off();
+        group.check("GET /", &["200"], "303000", "").await;
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_group_is_told_at_its_place() {
+    let kinds = Kinds {
+        mediators: &[],
+        endpoints: ALL,
+    };
+    let check = |endpoint: &str, expected: &[&str]| {
+        let beside = r#"<endpoint name="orders"><address uri="http://backend/orders"/></endpoint>"#;
+        assert_eq!(
+            testing::endpoint(kinds, endpoint, beside).told(),
+            expected,
+            "{endpoint}"
+        );
+    };
+    check(
+        r#"<endpoint><failover><endpoint key="orders"/><endpoint key="orders"/></failover></endpoint>"#,
+        &["E0403 2:60 the group has `orders` already"],
+    );
+    check(
+        r#"<endpoint><failover/></endpoint>"#,
+        &["E0208 2:12 a `<failover>` needs children to choose from"],
+    );
+    check(
+        r#"<endpoint><loadbalance algorithm="RoundRobbin" retryOn="sometimes"><endpoint key="orders"/></loadbalance></endpoint>"#,
+        &[
+            "E0203 2:35 there is no algorithm `RoundRobbin`",
+            "E0203 2:57 `sometimes` is nothing that another child could be asked on",
+        ],
+    );
+    check(
+        r#"<endpoint><loadbalance algorithm="hash" hashBy="mood"><endpoint key="orders"/></loadbalance></endpoint>"#,
+        &["E0203 2:49 `mood` is nothing that tells clients apart"],
+    );
+    check(
+        r#"<endpoint><loadbalance policy="roundRobin" algorithm="random"><endpoint key="orders"/></loadbalance></endpoint>"#,
+        &["E0210 2:24 `policy` and `algorithm` say the same thing"],
+    );
+    check(
+        r#"<endpoint><session type="http"><sessionTimeout>soon</sessionTimeout></session><loadbalance><member hostName="h"/></loadbalance></endpoint>"#,
+        &[
+            "E0203 2:48 `soon` is not a number of milliseconds",
+            "E0202 2:93 a `<member>` needs `httpPort`, `httpsPort` or both",
+        ],
+    );
+}
