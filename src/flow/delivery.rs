@@ -1,6 +1,6 @@
 //! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
 
-use super::{Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, fault};
+use super::{Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, fault, grpc};
 use crate::message::addressing::Addressing;
 use crate::message::body::{ByteStream, StreamOrigin};
 use crate::message::encoding::Encoding;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// How a leaf endpoint wants messages sent. The default is what `<send/>` without an endpoint does.
 #[derive(Debug, Clone, Default)]
@@ -139,7 +139,10 @@ pub async fn deliver_watched(
     let method = method(exchange, delivery)?;
     let rest = is_rest(exchange, &method, delivery.format);
     let mut url = address;
-    if !delivery.bare && (rest || delivery.format == Some(Format::Rest)) {
+    let grpc = delivery.format.is_none() && grpc::is_grpc(&exchange.message.headers);
+    if let Some(method) = grpc.then(|| called(exchange, &url, delivery)).flatten() {
+        url = replace_path(url, &method)?;
+    } else if !delivery.bare && (rest || delivery.format == Some(Format::Rest)) {
         url = with_suffix(exchange, url)?;
     }
     if delivery.format == Some(Format::Get) {
@@ -149,18 +152,28 @@ pub async fn deliver_watched(
         Box::pin(add_addressing(exchange, version, &url)).await?;
     }
     let out_only = exchange.properties.is_true("OUT_ONLY");
-    let outgoing = outgoing(exchange, &method, delivery, out_only).await?;
+    let mut outgoing = outgoing(exchange, &method, delivery, out_only).await?;
     let request_type = exchange.message.arrived_as.clone();
     let timeouts = exchange.worker.runtime.timeouts;
     let left = time_left(exchange)?;
     let within = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
     let idempotent = method.is_idempotent();
+    let mut response = patience.response.unwrap_or(timeouts.response);
+    if grpc {
+        let left = grpc::time_left(exchange)?;
+        grpc::prepare(&mut outgoing.headers, left);
+        if patience.response.is_none() && left.is_some() {
+            // The client has said how long it waits.
+            response = grpc::UNLIMITED;
+        }
+    }
     let request = ClientRequest {
         headers: outgoing.headers,
         body: outgoing.body,
-        http2: delivery.http2,
+        http2: delivery.http2 || grpc,
+        body_gap: grpc.then_some(grpc::UNLIMITED),
         connect_timeout: within(patience.connect.unwrap_or(timeouts.connect)),
-        response_timeout: within(patience.response.unwrap_or(timeouts.response)),
+        response_timeout: within(response),
         watch,
         ..ClientRequest::new(method, url.clone())
     };
@@ -177,7 +190,14 @@ pub async fn deliver_watched(
         });
     }
     let client = Rc::clone(&exchange.worker.client);
-    match client.send(request).await {
+    let sent = match exchange.request.deadline.filter(|_| grpc) {
+        None => client.send(request).await,
+        Some(deadline) => match timeout_at(deadline, client.send(request)).await {
+            Ok(sent) => sent,
+            Err(_) => return Err(grpc::over()),
+        },
+    };
+    match sent {
         Ok(response) => {
             let answer = answer(response, request_type, outgoing.rest);
             if exchange.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
@@ -250,6 +270,20 @@ fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool
         Some(Form::Soap11) => exchange.message.addressing.soap_action.is_none(),
         _ => true,
     }
+}
+
+/// The `/service/method` of a gRPC call, for an address that names a host alone and a path that no step has changed.
+fn called(exchange: &Exchange, url: &Url, delivery: &Delivery) -> Option<String> {
+    let own = !delivery.bare
+        && exchange
+            .properties
+            .axis2_values()
+            .get("REST_URL_POSTFIX")
+            .is_some();
+    if own || url.path_and_query != "/" {
+        return None;
+    }
+    grpc::method(exchange.request.path()).map(str::to_owned)
 }
 
 /// The address with `REST_URL_POSTFIX`: one slash between them, none in front of a query.
@@ -743,6 +777,9 @@ fn failed(
         (Reached::Unknown | Reached::Sent, Some(false)) => Retry::Unsafe,
     };
     let mut fault = Fault::new(code, origin, reason).detail(detail).retry(retry);
+    if let SendErrorKind::Reset(code) = error.kind {
+        fault.grpc_status = Some(grpc::of_reset(code));
+    }
     if matches!(error.kind, SendErrorKind::ClientBody(_)) {
         // Whoever uploads and breaks off hears of it; no endpoint is to blame.
         return fault.status(error.status().as_u16());

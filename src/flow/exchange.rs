@@ -54,6 +54,8 @@ pub struct Request {
     pub host: Arc<str>,
     pub remote: SocketAddr,
     pub local: SocketAddr,
+    /// When a gRPC client wants its call to be over.
+    pub deadline: Option<Instant>,
 }
 
 impl Request {

@@ -79,6 +79,8 @@ pub struct Fault {
     pub at: Option<(Span, &'static str)>,
     /// What the client gets if nobody else answers and the table of `gateway/answer.rs` should not decide.
     pub status: Option<u16>,
+    /// The status of a gRPC call, where it is known better than the code tells.
+    pub grpc_status: Option<u8>,
     /// When it may be worth while to ask again: `Retry-After`.
     pub retry_after: Option<Duration>,
     /// `responseAction` `discard`: the fault sequences are not asked.
@@ -97,6 +99,7 @@ impl Fault {
             retry: Retry::No,
             at: None,
             status: None,
+            grpc_status: None,
             retry_after: None,
             unhandled: false,
             handler: None,

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod fault;
 pub mod group;
+pub mod grpc;
 pub mod health;
 pub mod mediator;
 pub mod runtime;

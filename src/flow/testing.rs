@@ -231,6 +231,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
             host,
             remote: address,
             local: address,
+            deadline: None,
         }),
         catalog: Arc::new(catalog),
         worker: worker(backend),

@@ -2,6 +2,7 @@
 
 use super::route::{Client, Speech};
 use crate::flow::fault::code;
+use crate::flow::grpc::{self, Ending, GRPC_STATUS};
 use crate::flow::{Exchange, Fault, Origin};
 use crate::message::body::ByteStream;
 use crate::message::format::{Body, EnvelopeRule, Target, Written};
@@ -124,6 +125,9 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         headers,
         body,
     };
+    if client.grpc {
+        end_call(&mut reply, exchange);
+    }
     if exchange.request.method == Method::HEAD {
         // The length is told, the body is not sent.
         if let Some(length) = reply.body.exact_length().filter(|length| *length > 0) {
@@ -324,6 +328,67 @@ fn content_type(
     HeaderValue::from_str(&text).ok()
 }
 
+/// Gives the body of a gRPC answer its status, whatever becomes of it. Answers that are not gRPC are left for `to_grpc`.
+fn end_call(reply: &mut Reply, exchange: &Exchange) {
+    // Without a body the status is in the headers.
+    if reply.status != StatusCode::OK
+        || !grpc::is_grpc(&reply.headers)
+        || reply.body.exact_length() == Some(0)
+    {
+        return;
+    }
+    let made_here = reply.body.as_bytes().is_some() || exchange.properties.are_of_the_request();
+    let otherwise = if made_here {
+        Ending::of(&mut reply.headers)
+    } else {
+        Ending::missing()
+    };
+    let body = std::mem::replace(&mut reply.body, ByteStream::empty());
+    let limit = exchange.catalog.limits.grpc_message;
+    reply.body = grpc::answer(body, limit, exchange.request.deadline, otherwise);
+}
+
+/// Any answer as a gRPC client understands it: another status than 200, or another body than gRPC's, becomes a status of gRPC alone.
+pub fn to_grpc(mut reply: Reply) -> Reply {
+    let is_grpc = grpc::is_grpc(&reply.headers);
+    let told = reply.headers.contains_key(&GRPC_STATUS);
+    if is_grpc && reply.status == StatusCode::OK && (told || reply.body.exact_length() != Some(0)) {
+        return reply;
+    }
+    if !told {
+        let (status, message) = match (is_grpc, reply.status) {
+            // A backend that has said nothing at all.
+            (true, StatusCode::OK) => (
+                grpc::status::UNAVAILABLE,
+                "the service behind this one ended the call without a status".to_owned(),
+            ),
+            (_, status) => (grpc::of_http(status), said(&reply)),
+        };
+        grpc::set_status(&mut reply.headers, status, &message);
+    }
+    drop_body_headers(&mut reply.headers);
+    let content_type = HeaderValue::from_static("application/grpc");
+    reply.headers.insert(header::CONTENT_TYPE, content_type);
+    reply.status = StatusCode::OK;
+    reply.reason = None;
+    reply.body = ByteStream::empty();
+    reply
+}
+
+/// A short text that is at hand, or what the status means.
+fn said(reply: &Reply) -> String {
+    const LONGEST: usize = 1024;
+    let text = reply
+        .body
+        .as_bytes()
+        .filter(|bytes| !bytes.is_empty() && bytes.len() <= LONGEST)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok());
+    match text {
+        Some(text) => text.trim().to_owned(),
+        None => format!("the answer is HTTP status {}", reply.status.as_u16()),
+    }
+}
+
 /// How the client is told of a fault that no fault sequence answered.
 pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
     let status = status_of(fault);
@@ -339,6 +404,9 @@ pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
         reply
             .headers
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
+    }
+    if client.grpc {
+        grpc::set_status(&mut reply.headers, grpc::of_fault(fault, status), words(status));
     }
     if exchange.request.method == Method::HEAD {
         reply.body = ByteStream::empty();
@@ -357,6 +425,8 @@ pub fn plain(status: StatusCode, text: &str, client: Client) -> Reply {
             "application/soap+xml; charset=UTF-8",
             soap_fault(SoapVersion::Soap12, status, text),
         ),
+        // It becomes the message of a status.
+        Speech::Rest if client.grpc => ("text/plain; charset=UTF-8", text.to_owned()),
         Speech::Rest if client.json => {
             let body = serde_json::json!({ "error": { "status": status.as_u16(), "message": text } });
             ("application/json; charset=UTF-8", Json::to_string(&body))

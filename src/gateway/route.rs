@@ -26,6 +26,8 @@ pub struct Client {
     pub speech: Speech,
     /// It sent JSON, or asks for it.
     pub json: bool,
+    /// It makes a gRPC call.
+    pub grpc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,12 +319,14 @@ mod tests {
             host: Arc::from("gateway:8290"),
             remote: address,
             local: address,
+            deadline: None,
         };
         Facts {
             request: Rc::new(request),
             client: Client {
                 speech: Speech::Rest,
                 json: false,
+                grpc: false,
             },
             has_body: false,
             typed: false,

@@ -7,7 +7,7 @@ use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
 use crate::flow::exchange::Request;
 use crate::flow::fault::code;
-use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery};
+use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
 use crate::message::Message;
 use crate::message::encoding::Encoding;
 use crate::message::media_type::{Form, MediaType};
@@ -61,6 +61,7 @@ impl Server {
     pub fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> impl Future<Output = Reply> {
         let accepted = Rc::new(Cell::new(false));
         let counters = Arc::clone(&self.counters);
+        let grpc = grpc::is_grpc(&incoming.headers);
         let exchange = exchange(
             deployment,
             Rc::clone(&self.worker),
@@ -68,7 +69,7 @@ impl Server {
             Rc::clone(&accepted),
             counters,
         );
-        self.attend(Box::pin(exchange), accepted)
+        self.attend(Box::pin(exchange), accepted, grpc)
     }
 
     /// Follows an exchange to its answer, or until its client may have a 202.
@@ -76,13 +77,14 @@ impl Server {
         &self,
         mut exchange: Pin<Box<impl Future<Output = Reply> + 'static>>,
         accepted: Rc<Cell<bool>>,
+        grpc: bool,
     ) -> Reply {
         let reply = poll_fn(|context| match exchange.as_mut().poll(context) {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
             Poll::Pending if accepted.get() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        match reply.await {
+        let reply = match reply.await {
             Some(reply) => reply,
             None => {
                 let mut behind = self.behind.borrow_mut();
@@ -90,7 +92,8 @@ impl Server {
                 behind.push(tokio::task::spawn_local(async move { drop(exchange.await) }));
                 answer::accepted()
             }
-        }
+        };
+        if grpc { answer::to_grpc(reply) } else { reply }
     }
 
     /// Waits for what goes on behind answered clients.
@@ -162,6 +165,14 @@ async fn exchange(
             );
         }
     };
+    let deadline = if client.grpc {
+        grpc::deadline(&headers)
+    } else {
+        Ok(None)
+    };
+    let Ok(deadline) = deadline else {
+        return answer::plain(StatusCode::BAD_REQUEST, "The grpc-timeout is not valid.", client);
+    };
     let request = Rc::new(Request {
         method,
         target: Arc::from(&*clean),
@@ -169,6 +180,7 @@ async fn exchange(
         host: Arc::from(header_text(&headers, header::HOST).unwrap_or("")),
         remote,
         local,
+        deadline,
     });
     if &*request.target == "*" {
         return answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS");
@@ -257,6 +269,10 @@ async fn exchange(
         (true, _) => {
             let encoding =
                 header_text(&headers, header::CONTENT_ENCODING).map_or(Encoding::Identity, Encoding::parse);
+            let body = match client.grpc {
+                true => grpc::request(body, catalog.limits.grpc_message),
+                false => body,
+            };
             let mut payload = Payload::stream(media_type.clone(), encoding, body);
             payload.set_of_client();
             payload.set_rest(
@@ -618,7 +634,8 @@ fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool) -
     };
     let json = media_type.is_some_and(|media_type| media_type.form() == Form::Json)
         || header_text(headers, header::ACCEPT).is_some_and(|accept| accept.contains("json"));
-    Client { speech, json }
+    let grpc = grpc::is_grpc(headers);
+    Client { speech, json, grpc }
 }
 
 /// SOAP 1.1 says its action in a header, SOAP 1.2 in the media type.

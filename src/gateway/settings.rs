@@ -221,7 +221,7 @@ pub(super) struct LimitTables<'i> {
 }
 
 const LIMIT_TABLES: &[&str] = &["server", "client", "payload", "xml", "json"];
-const PAYLOAD_LIMITS: &[&str] = &["body", "tree", "form-fields"];
+const PAYLOAD_LIMITS: &[&str] = &["body", "tree", "form-fields", "grpc-message"];
 const XML_LIMITS: &[&str] = &["depth", "attributes", "namespaces", "nodes", "text", "name"];
 const JSON_LIMITS: &[&str] = &["depth", "size"];
 
@@ -233,6 +233,7 @@ impl LimitTables<'_> {
             ("payload", "body") => &mut payload.body,
             ("payload", "tree") => &mut payload.tree,
             ("payload", "form-fields") => &mut payload.form_fields,
+            ("payload", "grpc-message") => &mut payload.grpc_message,
             ("xml", "depth") => &mut payload.xml.depth,
             ("xml", "attributes") => &mut payload.xml.attributes,
             ("xml", "namespaces") => &mut payload.xml.namespaces,

@@ -113,6 +113,7 @@ mod tests {
             host: Arc::from("shop.example:8253"),
             remote: address,
             local: address,
+            deadline: None,
         };
         let reply = answer(proxy, &request)?;
         let (body, _) = wait(reply.body.collect(1 << 20)).expect("a body");

@@ -34,6 +34,8 @@ pub struct PayloadLimits {
     pub json: JsonLimits,
     /// Fields of a form or a query.
     pub form_fields: usize,
+    /// Bytes of one gRPC message that passes, in either direction; 0 is no limit.
+    pub grpc_message: usize,
 }
 
 impl Default for PayloadLimits {
@@ -44,6 +46,7 @@ impl Default for PayloadLimits {
             xml: XmlLimits::default(),
             json: JsonLimits::default(),
             form_fields: 1000,
+            grpc_message: 4 << 20,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
@@ -36,6 +36,7 @@ use super::limits::{ServerLimits, UnderscoreHeaders};
 use super::listen::Worker;
 use super::server::{Incoming, LocalExecutor, Reply, Scheme, Service};
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
+use crate::message::media_type::is_grpc;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -463,7 +464,11 @@ impl<S: Service> Peer<S> {
         let body = if body.is_end_stream() {
             ByteStream::empty()
         } else {
-            ByteStream::new(RequestBody2::new(body, Arc::clone(self.worker.limits())))
+            let is_call = parts
+                .headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|value| is_grpc(value.as_bytes()));
+            ByteStream::new(RequestBody2::new(body, Arc::clone(self.worker.limits()), is_call))
         };
         self.incoming(parts, body)
     }
@@ -717,14 +722,15 @@ struct RequestBody2 {
     incoming: HyperBody,
     limits: Arc<ServerLimits>,
     received: u64,
-    deadline: Instant,
+    /// A gRPC call has none: it lives as long as both sides want, and pings tell whether the client is there.
+    deadline: Option<Instant>,
     waiting_since: Option<Instant>,
     alarm: Alarm,
 }
 
 impl RequestBody2 {
-    fn new(incoming: HyperBody, limits: Arc<ServerLimits>) -> Self {
-        let deadline = Instant::now() + limits.whole_body;
+    fn new(incoming: HyperBody, limits: Arc<ServerLimits>, is_call: bool) -> Self {
+        let deadline = (!is_call).then(|| Instant::now() + limits.whole_body);
         Self {
             incoming,
             limits,
@@ -747,10 +753,13 @@ impl Body for RequestBody2 {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Pending => {
+                let Some(deadline) = this.deadline else {
+                    return Poll::Pending;
+                };
                 let since = *this.waiting_since.get_or_insert_with(Instant::now);
                 if this
                     .alarm
-                    .poll(context, this.deadline.min(since + this.limits.body_gap))
+                    .poll(context, deadline.min(since + this.limits.body_gap))
                     .is_pending()
                 {
                     return Poll::Pending;
