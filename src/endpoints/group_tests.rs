@@ -476,3 +476,37 @@ fn what_is_wrong_with_a_group_is_told_at_its_place() {
         ],
     );
 }
+
+#[test]
+fn a_copy_goes_to_everybody_and_the_first_answer_goes_on() {
+    wait(async {
+        let list = trial(&group("<recipientlist>", "</recipientlist>", ""));
+        list.check("POST /\n\nx", &["200", "201", "202"], "200", "a/=x b/=x c/=x")
+            .await;
+        list.check("POST /\n\nx", &[REFUSED, "201", "202"], "201", "a/=x b/=x c/=x")
+            .await;
+        list.check(
+            "POST /\n\nx",
+            &[REFUSED],
+            "303000 retry after 30000 ms",
+            "b/=x c/=x",
+        )
+        .await;
+        list.check("POST /\n\nx", &["200"], "303000 retry after 30000 ms", "")
+            .await;
+    });
+}
+
+#[test]
+fn addresses_are_computed_and_each_has_its_own_state() {
+    wait(async {
+        let list =
+            trial(r#"<endpoint><recipientlist><endpoints value="{$trp:to}"/></recipientlist></endpoint>"#);
+        let both = "GET /\nto: http://a/, http://b/,http://a/";
+        list.check(both, &[REFUSED, "200"], "200", "a/ b/").await;
+        list.check(both, &["200"], "200", "b/").await;
+        tokio::time::advance(Duration::from_millis(500)).await;
+        list.check("GET /\nto: http://a/", &["200"], "200", "a/").await;
+        list.check("GET /\nto: nowhere", &["200"], "0", "").await;
+    });
+}

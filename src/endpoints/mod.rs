@@ -12,6 +12,7 @@ mod key_expression;
 mod leaf;
 mod loadbalance;
 mod member;
+mod recipientlist;
 mod session;
 mod states;
 mod template;
@@ -29,6 +30,7 @@ pub static ALL: &[&EndpointKind] = &[
     &default::KIND,
     &failover::KIND,
     &loadbalance::KIND,
+    &recipientlist::KIND,
 ];
 
 #[cfg(test)]

@@ -217,6 +217,31 @@ impl Exchange {
             .expect("it was built a line above"))
     }
 
+    /// The same message for somebody else, if it can be copied. What becomes of it is the copy's own.
+    pub fn copy(&self) -> Option<Exchange> {
+        let message = Message {
+            headers: self.message.headers.clone(),
+            payload: self.message.payload.try_clone()?,
+            addressing: self.message.addressing.clone(),
+            response: self.message.response,
+            arrived_as: self.message.arrived_as.clone(),
+        };
+        Some(Exchange {
+            message,
+            properties: self.properties.clone(),
+            request: Rc::clone(&self.request),
+            catalog: Arc::clone(&self.catalog),
+            worker: Rc::clone(&self.worker),
+            served_by: Arc::clone(&self.served_by),
+            depth: self.depth,
+            receive: None,
+            fault: None,
+            reason: None,
+            accepted: Rc::clone(&self.accepted),
+            deadline: self.deadline,
+        })
+    }
+
     /// Runs a named sequence in place.
     pub async fn run(&mut self, sequence: SequenceId) -> Outcome {
         let sequence = self.catalog.sequence(sequence);

@@ -107,13 +107,12 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ),
     (
         "dynamicLoadbalance",
-        "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members when it comes",
+        "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members",
     ),
     (
         "serviceDynamicLoadbalance",
-        "membership comes from Axis2 clustering, which is not here",
+        "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members",
     ),
-    ("recipientlist", "recipient lists come in a later release"),
     ("dynamic", "dynamic endpoints come in a later release"),
     ("lambda", "AWS Lambda endpoints come in a later release"),
     (
