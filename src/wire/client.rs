@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+};
 use http::{Method, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
-use super::connect::{Connected, Names, connect};
+use super::connect::{Connected, Defaults, Names, connect};
 use super::hop;
 use super::http2::{Http2Connection, SendFailure, Slot};
 use super::limits::ClientLimits;
 use super::pool::{Backend, Connecting, Http1Body, Lane, Pool};
-use super::tls::ClientTls;
+use super::profile::Proxy;
+use super::tls::{ClientTls, Tls};
 use super::upload::{Outgoing, Upload};
 use super::url::Url;
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
@@ -29,7 +33,7 @@ pub(super) struct Inner {
     pub limits: ClientLimits,
     pub pool: Pool,
     names: Names,
-    tls: ClientTls,
+    defaults: Defaults,
 }
 
 /// What to send. Hop-by-hop headers and `Content-Length` are the client's own business and taken off; `Host` is the
@@ -188,9 +192,22 @@ impl Client {
                 limits,
                 pool,
                 names: Names::default(),
-                tls,
+                defaults: Defaults {
+                    tls,
+                    proxy: None,
+                    servers: Arc::default(),
+                },
             }),
         }
+    }
+
+    /// With a proxy between, and with TLS of its own for some servers (`host:port`, or `*`), where an endpoint says nothing else. For a client
+    /// that nobody has used yet.
+    pub fn with_defaults(mut self, proxy: Option<Arc<Proxy>>, servers: Arc<[(String, Arc<Tls>)]>) -> Self {
+        let inner = Rc::get_mut(&mut self.inner).expect("nobody has used it yet");
+        inner.defaults.proxy = proxy;
+        inner.defaults.servers = servers;
+        self
     }
 
     /// Sends a request and waits for the head of its answer. Must run inside a `LocalSet`.
@@ -208,6 +225,9 @@ impl Client {
         let url = request.url.clone();
         let (request, mut upload) = prepare(request);
         let mut request = for_http1(request);
+        if let Some(proxy) = inner.defaults.forwarding(&url.origin) {
+            request = forwarded(request, &url, proxy)?;
+        }
         if let Some(mut backend) = inner.pool.take(&url.origin) {
             let copy = copy_of(&request);
             let outcome = backend
@@ -260,7 +280,7 @@ impl Client {
             &url.origin,
             &inner.limits,
             &inner.names,
-            &inner.tls,
+            &inner.defaults,
             http2,
             within,
         )
@@ -377,10 +397,10 @@ fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration) -> Connecting {
             limits,
             pool,
             names,
-            tls,
+            defaults,
         } = &*inner;
         let outcome = async {
-            let connected = connect(&url.origin, limits, names, tls, true, within).await?;
+            let connected = connect(&url.origin, limits, names, defaults, true, within).await?;
             if connected.http2 {
                 return Http2Connection::handshake(connected.stream, limits, within)
                     .await
@@ -451,6 +471,26 @@ fn for_http1(mut request: WireRequest) -> WireRequest {
         }
     }
     request
+}
+
+/// For a proxy that is asked to pass it on: with its whole address.
+fn forwarded(mut request: WireRequest, url: &Url, proxy: &Proxy) -> Result<WireRequest, SendError> {
+    let uri = Uri::builder()
+        .scheme(url.origin.scheme.as_str())
+        .authority(url.origin.authority.as_bytes())
+        .path_and_query(url.path_and_query.clone())
+        .build();
+    *request.uri_mut() = uri.map_err(|error| SendError {
+        kind: SendErrorKind::Send,
+        message: format!("the address is not valid: {error}"),
+        reached: Reached::NothingSent,
+    })?;
+    if let Some(credentials) = proxy.credentials() {
+        request
+            .headers_mut()
+            .insert(PROXY_AUTHORIZATION, credentials.clone());
+    }
+    Ok(request)
 }
 
 fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, SendError> {

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -20,9 +21,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{Reached, SendError, SendErrorKind};
 use super::limits::ClientLimits;
+use super::profile::{Proxy, Route};
 use super::server::Scheme;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, Tls};
 use super::url::Origin;
+use super::verify::in_words;
 
 /// What came of a connect: the stream, and whether both sides agreed on HTTP/2.
 pub(super) struct Connected {
@@ -34,10 +37,15 @@ pub(super) async fn connect(
     origin: &Origin,
     limits: &ClientLimits,
     names: &Names,
-    tls: &ClientTls,
+    defaults: &Defaults,
     http2: bool,
     within: Duration,
 ) -> Result<Connected, SendError> {
+    let proxy = defaults.proxy(origin);
+    let (host, port) = match proxy {
+        Some(proxy) => (proxy.host.as_str(), proxy.port),
+        None => (origin.host.as_str(), origin.port),
+    };
     let deadline = Instant::now() + within;
     let late = || {
         failed(
@@ -45,28 +53,31 @@ pub(super) async fn connect(
             format!("no connection to {origin} within {} ms", within.as_millis()),
         )
     };
-    let addresses = match timeout_at(deadline, names.resolve(&origin.host, origin.port, limits)).await {
+    let addresses = match timeout_at(deadline, names.resolve(host, port, limits)).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => {
             return Err(failed(
                 SendErrorKind::Connect,
-                format!("cannot resolve {}: {error}", origin.host),
+                format!("cannot resolve {host}: {error}"),
             ));
         }
         Err(_) => {
             return Err(failed(
                 SendErrorKind::Connect,
-                format!("cannot resolve {} in time", origin.host),
+                format!("cannot resolve {host} in time"),
             ));
         }
     };
-    let stream = match timeout_at(deadline, first_to_answer(&addresses, limits)).await {
+    let mut stream = match timeout_at(deadline, first_to_answer(&addresses, limits)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(late()),
         Ok(Err(error)) => {
             return Err(failed(
                 SendErrorKind::Connect,
-                format!("cannot connect to {origin}: {error}"),
+                match proxy {
+                    Some(_) => format!("cannot connect to the proxy {host}:{port}: {error}"),
+                    None => format!("cannot connect to {origin}: {error}"),
+                },
             ));
         }
         Err(_) => return Err(late()),
@@ -84,21 +95,42 @@ pub(super) async fn connect(
             .set_tcp_keepalive(&probe)
             .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
     }
+    if let Some(proxy) = proxy
+        && (http2 || origin.scheme == Scheme::Https)
+    {
+        match timeout_at(deadline, tunnel(&mut stream, proxy, origin)).await {
+            Ok(Ok(())) => (),
+            Ok(Err(reason)) => {
+                let reason = format!("the proxy {host}:{port} does not lead to {origin}: {reason}");
+                return Err(failed(SendErrorKind::Connect, reason));
+            }
+            Err(_) => return Err(late()),
+        }
+    }
     if origin.scheme == Scheme::Http {
         return Ok(Connected {
             stream: Metered::new(BackendStream::Plain(stream)),
             http2,
         });
     }
-    let config = Arc::clone(if http2 { &tls.http1_or_2 } else { &tls.http1 });
-    let name = rustls_pki_types::ServerName::try_from(origin.host.clone())
-        .map_err(|error| failed(SendErrorKind::Connect, format!("{}: {error}", origin.host)))?;
+    let (tls, server_name) = defaults.tls(origin);
+    let config = if http2 { tls.http1_or_2 } else { tls.http1 };
+    let name = match server_name {
+        Some(name) => name,
+        None => ServerName::try_from(origin.host.clone())
+            .map_err(|error| failed(SendErrorKind::Connect, format!("{}: {error}", origin.host)))?,
+    };
     let secured = match timeout_at(deadline, TlsConnector::from(config).connect(name, stream)).await {
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
+            let inner = error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let reason = inner.map_or_else(|| error.to_string(), in_words);
+            tracing::warn!(backend = %origin, reason, "There is no TLS with a backend.");
             return Err(failed(
                 SendErrorKind::Connect,
-                format!("no TLS with {origin}: {error}"),
+                format!("no TLS with {origin}: {reason}"),
             ));
         }
         Err(_) => return Err(late()),
@@ -108,6 +140,95 @@ pub(super) async fn connect(
         stream: Metered::new(BackendStream::Tls(Box::new(secured))),
         http2,
     })
+}
+
+/// Asks a proxy for a way through.
+async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, origin: &Origin) -> Result<(), String> {
+    let host = match origin.host.contains(':') {
+        true => format!("[{}]:{}", origin.host, origin.port),
+        false => format!("{}:{}", origin.host, origin.port),
+    };
+    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    if let Some(credentials) = proxy.credentials() {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(credentials.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    stream
+        .write_all(&request)
+        .await
+        .map_err(|error| error.to_string())?;
+    // Byte by byte: what comes behind the head is the backend's.
+    let mut head = Vec::with_capacity(256);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == LONGEST_PROXY_HEAD {
+            return Err("its answer is too long".to_owned());
+        }
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(error) if head.is_empty() => return Err(error.to_string()),
+            Err(_) => return Err("its answer broke off".to_owned()),
+        }
+    }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.splitn(3, ' ');
+    let http = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
+    match words.next().and_then(|word| word.parse::<u16>().ok()) {
+        Some(200..=299) if http => Ok(()),
+        Some(status) if http => Err(format!("it answered {status}")),
+        _ => Err("its answer is no HTTP".to_owned()),
+    }
+}
+
+const LONGEST_PROXY_HEAD: usize = 8 << 10;
+
+/// How connections are made where an endpoint says nothing.
+#[derive(Clone)]
+pub(super) struct Defaults {
+    pub tls: ClientTls,
+    pub proxy: Option<Arc<Proxy>>,
+    /// By `host:port`, or `*`; the first that fits holds.
+    pub servers: Arc<[(String, Arc<Tls>)]>,
+}
+
+impl Defaults {
+    /// The proxy on the way to a backend, if there is one.
+    pub fn proxy<'a>(&'a self, origin: &'a Origin) -> Option<&'a Proxy> {
+        let own = origin.profile.as_ref().and_then(|profile| profile.route.as_ref());
+        let proxy = match own {
+            Some(Route::Direct) => None,
+            Some(Route::Proxy(proxy)) => Some(proxy),
+            None => self.proxy.as_ref(),
+        };
+        proxy
+            .map(|proxy| &**proxy)
+            .filter(|proxy| proxy.serves(&origin.host))
+    }
+
+    /// Where a request goes in plain text by way of a proxy, it has to name its whole address, and bring the proxy's credentials.
+    pub fn forwarding<'a>(&'a self, origin: &'a Origin) -> Option<&'a Proxy> {
+        match origin.scheme {
+            Scheme::Http => self.proxy(origin),
+            Scheme::Https => None,
+        }
+    }
+
+    fn tls(&self, origin: &Origin) -> (ClientTls, Option<ServerName<'static>>) {
+        let own = origin.profile.as_ref().and_then(|profile| profile.tls.as_ref());
+        let own = own.or_else(|| {
+            let address = format!("{}:{}", origin.host, origin.port);
+            let mut servers = self.servers.iter();
+            servers
+                .find(|(server, _)| server == "*" || *server == address)
+                .map(|(_, tls)| tls)
+        });
+        match own {
+            Some(tls) => (tls.current(), tls.options.server_name.clone()),
+            None => (self.tls.clone(), None),
+        }
+    }
 }
 
 fn failed(kind: SendErrorKind, message: String) -> SendError {

@@ -14,13 +14,16 @@ mod http2;
 pub mod limits;
 pub mod listen;
 mod pool;
+pub mod profile;
 mod serve;
 pub mod server;
 pub mod tls;
 mod upload;
 pub mod url;
+pub mod verify;
 
 pub use client::{Client, ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
 pub use limits::{ClientLimits, ServerLimits};
+pub use profile::{Profile, Proxy, Route};
 pub use server::{Incoming, Reply, Scheme, Service};
 pub use url::{Origin, Url};

@@ -32,6 +32,7 @@ use super::http2::{Http2Connection, Slot};
 use super::limits::ClientLimits;
 use super::upload::{Outgoing, Upload};
 use super::url::Origin;
+use super::verify::in_words;
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 
 pub(super) struct Pool {
@@ -280,6 +281,11 @@ impl Backend {
     }
 }
 
+/// The reason of TLS's that an error of the stream stands for.
+fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 pub(super) fn upload_error(error: StreamError, meter: &Meter) -> SendError {
     let message = format!("the body of the request broke off: {}", error.message);
     let kind = match error.origin {
@@ -315,6 +321,11 @@ fn send_error(error: &hyper::Error, meter: &Meter) -> SendError {
             SendErrorKind::Closed,
             "the backend closed the connection before its answer was whole".to_owned(),
         )
+    } else if let Some(alert) = find::<std::io::Error>(error).and_then(tls_error) {
+        // In TLS 1.3 a backend tells only now what it thinks of our certificate; it has looked at nothing else.
+        let message = format!("no TLS with the backend: {}", in_words(alert));
+        tracing::warn!(reason = message, "A backend ended TLS.");
+        (SendErrorKind::Connect, message)
     } else if let Some(io) = find::<std::io::Error>(error) {
         let kind = match (is_gone(io), meter.read.get() > 0) {
             (true, _) => SendErrorKind::Closed,

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::time::Instant;
+
+use super::verify::{Pin, Verifier, Verify};
 
 /// The certificate a listener shows. `reload` swaps it for new handshakes; a broken replacement changes nothing.
 #[derive(Clone)]
@@ -46,8 +49,7 @@ impl ServerTls {
 
 fn server_config(certificate: &Path, key: &Path, http2: bool) -> Result<ServerConfig, TlsError> {
     let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| TlsError::new(key, format!("no private key can be read: {error}")))?;
+    let private = private_key(key)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::new(certificate, error.to_string()))?
@@ -72,7 +74,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(chain)
 }
 
-/// What backends must prove.
+/// What backends must prove, ready for handshakes.
 #[derive(Clone)]
 pub struct ClientTls {
     pub(super) http1: Arc<ClientConfig>,
@@ -83,47 +85,209 @@ impl ClientTls {
     /// Trusts the machine's own roots and, if given, those of a PEM file. Roots that cannot be read are left out, as
     /// browsers do; a named file that cannot be read is an error.
     pub fn new(additional_roots: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = native_roots();
         if let Some(path) = additional_roots {
-            for certificate in certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| TlsError::new(path, error.to_string()))?;
-            }
+            add(&mut roots, &certificates(path)?, path)?;
         }
-        Self::with(|builder| {
-            builder
+        let builder = || {
+            Ok(client_builder()?
                 .with_root_certificates(roots.clone())
-                .with_no_client_auth()
+                .with_no_client_auth())
+        };
+        Self::with(builder)
+    }
+
+    /// The machine's own roots, held against by a rule of its own.
+    pub fn verifying(verify: Verify) -> Result<Self, TlsError> {
+        if verify == Verify::Full {
+            return Self::new(None);
+        }
+        Self::of(&TlsOptions {
+            verify,
+            ..TlsOptions::default()
         })
     }
 
     /// Accepts whatever a backend shows. For configurations that ask for it in so many words, and for nothing else.
     pub fn accept_any_certificate() -> Result<Self, TlsError> {
-        Self::with(|builder| {
-            builder
+        Self::verifying(Verify::Nothing)
+    }
+
+    fn of(options: &TlsOptions) -> Result<Self, TlsError> {
+        let (roots, known) = match &options.authority {
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                let known = certificates(path)?;
+                add(&mut roots, &known, path)?;
+                (roots, known)
+            }
+            None if options.verify == Verify::Nothing => (RootCertStore::empty(), Vec::new()),
+            None => (native_roots(), Vec::new()),
+        };
+        let verifier = Verifier::new(options.verify, options.pins.clone(), roots, known, provider())
+            .map_err(|reason| TlsError::new(Path::new(""), reason))?;
+        let verifier = Arc::new(verifier);
+        let identity = match &options.identity {
+            Some(identity) => Some((certificates(&identity.certificate)?, private_key(&identity.key)?)),
+            None => None,
+        };
+        Self::with(|| {
+            let builder = client_builder()?
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
-                .with_no_client_auth()
+                .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+            match (&identity, &options.identity) {
+                (Some((chain, key)), Some(files)) => builder
+                    .with_client_auth_cert(chain.clone(), key.clone_key())
+                    .map_err(|error| {
+                        let reason = format!("certificate and key do not fit: {error}");
+                        TlsError::new(&files.certificate, reason)
+                    }),
+                _ => Ok(builder.with_no_client_auth()),
+            }
         })
     }
 
-    fn with(
-        finish: impl Fn(rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>) -> ClientConfig,
-    ) -> Result<Self, TlsError> {
-        let make = |protocols: &[&[u8]]| -> Result<Arc<ClientConfig>, TlsError> {
-            let builder = ClientConfig::builder_with_provider(provider())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| TlsError::new(Path::new(""), error.to_string()))?;
-            let mut config = finish(builder);
+    fn with(make: impl Fn() -> Result<ClientConfig, TlsError>) -> Result<Self, TlsError> {
+        let with_protocols = |protocols: &[&[u8]]| -> Result<Arc<ClientConfig>, TlsError> {
+            let mut config = make()?;
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
         };
         Ok(Self {
-            http1: make(&[b"http/1.1"])?,
-            http1_or_2: make(&[b"h2", b"http/1.1"])?,
+            http1: with_protocols(&[b"http/1.1"])?,
+            http1_or_2: with_protocols(&[b"h2", b"http/1.1"])?,
         })
+    }
+}
+
+fn client_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::new(Path::new(""), error.to_string()))
+}
+
+fn native_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn add(
+    roots: &mut RootCertStore,
+    certificates: &[CertificateDer<'static>],
+    path: &Path,
+) -> Result<(), TlsError> {
+    for certificate in certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| TlsError::new(path, error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| TlsError::new(path, format!("no private key can be read: {error}")))
+}
+
+/// What the backends of one endpoint must prove, and what is shown to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Who is trusted, instead of the machine's own roots; PEM.
+    pub authority: Option<PathBuf>,
+    pub identity: Option<IdentityFiles>,
+    /// What the certificate must be for, and what the backend is asked for (SNI), where it is not the host of the address.
+    pub server_name: Option<ServerName<'static>>,
+    /// One of these public keys it must have.
+    pub pins: Vec<Pin>,
+    pub verify: Verify,
+}
+
+/// A client certificate: PEM files of the chain and of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// TLS of one endpoint. Its files are read again when they change, for connections that are made from then on.
+pub struct Tls {
+    pub options: TlsOptions,
+    state: Mutex<State>,
+}
+
+struct State {
+    current: ClientTls,
+    stamps: Vec<Stamp>,
+    looked: Instant,
+}
+
+type Stamp = Option<(SystemTime, u64)>;
+
+/// How often changed files are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Tls {
+    pub fn load(options: TlsOptions) -> Result<Tls, TlsError> {
+        let stamps = stamps(&options);
+        let state = State {
+            current: ClientTls::of(&options)?,
+            stamps,
+            looked: Instant::now(),
+        };
+        Ok(Tls {
+            options,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// What holds for the next handshake. A broken replacement changes nothing.
+    pub(super) fn current(&self) -> ClientTls {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked.elapsed() >= LOOK {
+            state.looked = Instant::now();
+            let now = stamps(&self.options);
+            if now != state.stamps {
+                state.stamps = now;
+                match ClientTls::of(&self.options) {
+                    Ok(fresh) => {
+                        tracing::info!("The certificates for a backend were read again.");
+                        state.current = fresh;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "Changed certificates for a backend cannot be read; those before stay in use.");
+                    }
+                }
+            }
+        }
+        state.current.clone()
+    }
+}
+
+fn stamps(options: &TlsOptions) -> Vec<Stamp> {
+    let identity = options.identity.iter();
+    identity
+        .flat_map(|identity| [&identity.certificate, &identity.key])
+        .chain(&options.authority)
+        .map(|path| {
+            let data = std::fs::metadata(path).ok()?;
+            Some((data.modified().ok()?, data.len()))
+        })
+        .collect()
+}
+
+/// The same files and rules are the same TLS, across reloads.
+impl PartialEq for Tls {
+    fn eq(&self, other: &Tls) -> bool {
+        self.options == other.options
+    }
+}
+
+impl Eq for Tls {}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.options).finish()
     }
 }
 
@@ -149,49 +313,11 @@ impl TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.file.as_os_str().is_empty() {
+            return f.write_str(&self.reason);
+        }
         write!(f, "{}: {}", self.file.display(), self.reason)
     }
 }
 
 impl std::error::Error for TlsError {}
-
-/// Checks that a handshake is signed with the certificate shown, and asks nothing about the certificate.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}

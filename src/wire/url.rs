@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
 
+use super::profile::Profile;
 use super::server::Scheme;
 
 /// A parsed address. Cloning is cheap, so a fixed address is parsed once.
@@ -24,9 +25,20 @@ pub struct Origin {
     pub port: u16,
     /// What belongs in `Host`.
     pub authority: HeaderValue,
+    /// How connections to it are made, where that is not the client's default. Connections are kept for each.
+    pub profile: Option<Arc<Profile>>,
 }
 
 impl Url {
+    /// The same address, called over connections of that profile.
+    pub fn with_profile(mut self, profile: &Arc<Profile>) -> Self {
+        let known = self.origin.profile.as_ref();
+        if !known.is_some_and(|known| Arc::ptr_eq(known, profile)) {
+            Arc::make_mut(&mut self.origin).profile = Some(Arc::clone(profile));
+        }
+        self
+    }
+
     /// Reads `http://host[:port][/path][?query]`, or `https`. A fragment is dropped, as clients do.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let invalid = |reason: &str| InvalidUrl {
@@ -98,11 +110,12 @@ impl Origin {
             host,
             port,
             authority: HeaderValue::try_from(authority).ok()?,
+            profile: None,
         })
     }
 }
 
-/// The authority follows from the rest, so there is no need to hash it as well.
+/// The authority follows from the rest, so there is no need to hash it as well; one host seldom has two profiles.
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.host.hash(state);
