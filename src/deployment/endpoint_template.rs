@@ -148,7 +148,7 @@ mod tests {
         check(
             r#"<template name="t"><endpoint template="t" name="$name"/></template>"#,
             r#"<endpoint template="t" name="a"/>"#,
-            &["E0401 2:40 the endpoint template `t` refers to itself, by way of others or at once"],
+            &["E0407 2:40 the endpoint template `t` refers to itself, by way of others or at once"],
         );
     }
 }

@@ -659,6 +659,7 @@ fn link(
         limits: options.limits.clone(),
         surroundings: surroundings(configs),
         watched: planner.watched,
+        described: planner.described,
     };
     Deployment::new(
         catalog,

@@ -150,10 +150,20 @@ impl Leaf {
 
     /// Sends the message to an address over HTTP.
     pub async fn send(&self, exchange: &mut Exchange, url: Url) -> Result<Answer, Fault> {
+        self.send_as(exchange, url, &self.delivery).await
+    }
+
+    /// The same for a leaf that finds out how to send when it knows where to.
+    pub async fn send_as(
+        &self,
+        exchange: &mut Exchange,
+        url: Url,
+        delivery: &Delivery,
+    ) -> Result<Answer, Fault> {
         let patience = self.patience(exchange).await?;
         let origin = Arc::clone(&url.origin);
         self.guarded(exchange, Some(&origin), async |exchange, place| {
-            deliver_watched(exchange, url, &self.delivery, patience, Some(Box::new(place))).await
+            deliver_watched(exchange, url, delivery, patience, Some(Box::new(place))).await
         })
         .await
     }

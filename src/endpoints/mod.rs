@@ -17,6 +17,7 @@ mod session;
 mod states;
 mod template;
 pub mod uri_template;
+mod wsdl;
 
 use crate::plan::EndpointKind;
 
@@ -27,6 +28,7 @@ pub static ALL: &[&EndpointKind] = &[
     &template::KIND,
     &address::KIND,
     &http::KIND,
+    &wsdl::KIND,
     &default::KIND,
     &failover::KIND,
     &loadbalance::KIND,

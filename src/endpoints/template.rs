@@ -75,7 +75,7 @@ fn build(endpoint: &Element, _: &Element, planner: &mut Planner<'_>) -> Option<A
     let given = given(endpoint, &template, planner);
     if planner.expanding.contains(&template.name) {
         planner.mistake(
-            "E0401",
+            "E0407",
             key.span,
             format!(
                 "the endpoint template `{}` refers to itself, by way of others or at once",

@@ -51,6 +51,8 @@ pub struct Catalog {
     pub surroundings: Surroundings,
     /// Endpoints whose state is kept.
     pub watched: Vec<Identity>,
+    /// The WSDLs that endpoints wait for.
+    pub described: Vec<Arc<str>>,
 }
 
 /// What configuration values and `get-property` read of the world around the gateway. Taken once per deployment.

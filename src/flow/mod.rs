@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod delivery;
+pub mod description;
 pub mod endpoint;
 pub mod exchange;
 pub mod fault;

@@ -1,5 +1,6 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
+use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
@@ -21,6 +22,8 @@ pub struct Runtime {
     pub total: Option<Duration>,
     /// What groups of endpoints remember.
     pub groups: Groups,
+    /// What services say of themselves.
+    pub descriptions: Descriptions,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -59,6 +62,7 @@ impl Runtime {
             health: Registry::default(),
             total: None,
             groups: Groups::default(),
+            descriptions: Descriptions::default(),
         }
     }
 
@@ -106,6 +110,13 @@ impl Backends for Client {
 pub struct Worker {
     pub client: Rc<dyn Backends>,
     pub runtime: Arc<Runtime>,
+}
+
+impl Worker {
+    /// Fetches the descriptions of services for all threads. One of them does so.
+    pub async fn keep_descriptions(&self) {
+        self.runtime.descriptions.keep(Rc::clone(&self.client)).await;
+    }
 }
 
 #[cfg(test)]

@@ -481,7 +481,7 @@ pub fn status_of(fault: &Fault) -> StatusCode {
             | code::NON_BLOCKING_CALL
             | code::SOAP_FAULT,
         ) => StatusCode::BAD_GATEWAY,
-        Some(code::NONE_READY | code::NOT_READY) => StatusCode::SERVICE_UNAVAILABLE,
+        Some(code::NONE_READY | code::NOT_READY | code::WSDL_NOT_READY) => StatusCode::SERVICE_UNAVAILABLE,
         Some(code::BAD_QUERY | code::RECEIVER_IO_SENDING | code::RECEIVER_IO_RECEIVING) => {
             StatusCode::BAD_REQUEST
         }

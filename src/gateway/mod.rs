@@ -97,6 +97,7 @@ impl Gateway {
             .within(endpoints.deadline);
         let runtime = Arc::new(runtime);
         runtime.health.adopt(&deployment.catalog.watched);
+        runtime.descriptions.adopt(&deployment.catalog.described);
         let door = Door::new(settings.server.clone(), workers);
         let shared = Arc::new(Shared {
             current: ArcSwap::new(deployment),
@@ -132,9 +133,14 @@ impl Gateway {
                 client: Rc::new(backends),
                 runtime: Arc::clone(&runtime),
             });
-            let server = Rc::new(Server::new(worker, Arc::clone(&shared.counters)));
+            let server = Rc::new(Server::new(Rc::clone(&worker), Arc::clone(&shared.counters)));
             let tls = server_tls.clone();
-            async move { work(sockets, tls, shared, server, grace).await }
+            async move {
+                if index == 0 {
+                    tokio::task::spawn_local(async move { worker.keep_descriptions().await });
+                }
+                work(sockets, tls, shared, server, grace).await
+            }
         })
         .map_err(|error| format!("threads cannot be started: {error}"))?;
         Ok(Gateway {
@@ -148,7 +154,9 @@ impl Gateway {
 
     /// Requests that start from now on see this deployment; those that are there keep theirs.
     pub fn swap(&self, deployment: Arc<Deployment>) {
-        self.shared.runtime.health.adopt(&deployment.catalog.watched);
+        let runtime = &self.shared.runtime;
+        runtime.health.adopt(&deployment.catalog.watched);
+        runtime.descriptions.adopt(&deployment.catalog.described);
         self.shared.current.store(deployment);
         self.shared.runtime.groups.sweep();
     }

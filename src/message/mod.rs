@@ -11,6 +11,7 @@ pub mod payload;
 pub mod properties;
 pub mod replay;
 pub mod soap;
+pub mod wsdl;
 pub mod xml;
 
 use self::addressing::Addressing;

@@ -183,6 +183,8 @@ pub struct Children {
     pub text: bool,
     /// Anything: a literal payload, or a shape that `build` checks itself.
     pub any: bool,
+    /// Elements of other namespaces beside those of Synapse, which `build` checks itself: what they are.
+    pub foreign: Option<&'static str>,
 }
 
 impl Children {
@@ -191,6 +193,7 @@ impl Children {
         steps: false,
         text: false,
         any: false,
+        foreign: None,
     };
     pub const STEPS: Children = Children {
         steps: true,
@@ -215,6 +218,13 @@ impl Children {
 
     pub const fn or_steps(self) -> Children {
         Children { steps: true, ..self }
+    }
+
+    pub const fn or_foreign(self, what: &'static str) -> Children {
+        Children {
+            foreign: Some(what),
+            ..self
+        }
     }
 
     pub const fn or_text(self) -> Children {

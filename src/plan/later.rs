@@ -102,10 +102,6 @@ pub const MEDIATORS: &[(&str, &str)] = &[
 /// Endpoints that come later.
 pub const ENDPOINTS: &[(&str, &str)] = &[
     (
-        "wsdl",
-        "WSDL endpoints come in a later release; write the service's address in an `address` endpoint",
-    ),
-    (
         "dynamicLoadbalance",
         "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members",
     ),

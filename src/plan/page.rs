@@ -96,7 +96,12 @@ fn table(page: &mut String, attributes: &[Attr], children: &Children) {
         page.push_str("\n## Attributes\n\n");
         attributes_list(page, attributes, "");
     }
-    if !children.elements.is_empty() || children.steps || children.text || children.any {
+    if !children.elements.is_empty()
+        || children.steps
+        || children.text
+        || children.any
+        || children.foreign.is_some()
+    {
         page.push_str("\n## Inside\n\n");
         inside(page, children, 0, &mut Vec::new());
     }
@@ -149,6 +154,9 @@ fn inside(page: &mut String, children: &Children, depth: usize, seen: &mut Vec<*
             .map(|child| format!("`<{}>`", child.element))
             .collect();
         page.push_str(&format!("{indent}* {} as above\n", names.join(", ")));
+    }
+    if let Some(foreign) = children.foreign {
+        page.push_str(&format!("{indent}* {foreign}\n"));
     }
     let else_inside = match (children.steps, children.any, children.text) {
         (true, ..) => "mediators",

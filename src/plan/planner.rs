@@ -65,6 +65,8 @@ pub struct Planner<'a> {
     pub endpoint_references: Vec<(EndpointId, EndpointId, Span)>,
     /// Endpoints whose state is kept.
     pub watched: Vec<Identity>,
+    /// WSDLs that are fetched while the gateway runs.
+    pub described: Vec<Arc<str>>,
     /// The names of those, which inline endpoints may share.
     endpoint_names: HashSet<Arc<str>>,
     /// What `<endpoint template="…">` is made from.
@@ -98,6 +100,7 @@ impl<'a> Planner<'a> {
             planning: None,
             endpoint_references: Vec::new(),
             watched: Vec::new(),
+            described: Vec::new(),
             endpoint_names: HashSet::new(),
             endpoint_templates: HashMap::new(),
             expanding: Vec::new(),

@@ -213,6 +213,7 @@ fn check_child(element: &Element, inner: &Element, children: &Children, planner:
         Some(child) if inner.is_synapse() => check_known_child(inner, child, planner),
         // Steps are checked one by one when they are planned.
         _ if children.steps => {}
+        _ if children.foreign.is_some() && !inner.is_synapse() => {}
         _ => {
             let names = children.elements.iter().map(|child| child.element);
             let mistake = Diagnostic::error(

@@ -51,6 +51,7 @@ pub const ALL: &[Code] = &[
     code("E0405", "Two APIs would answer the same requests.", "Give one another context or version, or remove it."),
     code("E0406", "Two resources of an API would answer the same requests.", "Give one another path or method, or remove it."),
     code("E0407", "Endpoints refer to each other in a circle.", "Let one of them name an address."),
+    code("E0410", "A WSDL cannot be read, or does not say where to send.", "Mend the WSDL, or name a service and a port that are in it."),
     code("E0501", "A mediator of Synapse's that does not run here yet.", "The message tells what to do instead."),
     code("E0502", "A kind of endpoint that does not run here yet.", "The message tells what to do instead."),
     code("E0503", "An artifact that does not run here yet, or never will.", "The message tells what to do instead."),
