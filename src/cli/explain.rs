@@ -1,5 +1,5 @@
 //! `myelin explain ELEMENT`: the page of an element, from the table that also checks and builds it. `myelin explain CODE`: what
-//! a mistake means.
+//! a mistake means. `myelin explain TOPIC`: what concerns more than one element.
 
 use super::{Exit, Streams};
 use crate::plan::page;
@@ -9,8 +9,8 @@ use std::io::Write;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The name of an element, such as `filter`, or the code of a mistake, such as `E0401`; all names and codes if none is given
-    #[arg(value_name = "ELEMENT|CODE")]
+    /// The name of an element, such as `filter`, a topic (`states`), or the code of a mistake, such as `E0401`; all of them if none is given
+    #[arg(value_name = "ELEMENT|TOPIC|CODE")]
     element: Option<String>,
 }
 
@@ -66,6 +66,13 @@ fn pages() -> Vec<Page> {
             format!("{} endpoint", kind.element),
             kind.summary,
             Box::new(|| page::endpoint(kind)),
+        ));
+    }
+    for topic in page::TOPICS {
+        pages.push((
+            topic.name.to_owned(),
+            topic.summary,
+            Box::new(|| page::topic(topic)),
         ));
     }
     pages

@@ -3,7 +3,7 @@
 use super::around::{self, Properties};
 use super::states;
 use crate::expression::Dynamic;
-use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched};
+use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched, time_left};
 use crate::flow::health::{Health, Identity, NotReady, Place, Rules};
 use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
@@ -184,6 +184,8 @@ impl Leaf {
         at: Option<&url::Origin>,
         send: impl AsyncFnOnce(&mut Exchange, Place) -> Result<Answer, Fault>,
     ) -> Result<Answer, Fault> {
+        // Nobody is asked any more, so nobody fails.
+        time_left(exchange)?;
         let own = self.health(exchange);
         let health = match at {
             Some(at) => own.of(at),

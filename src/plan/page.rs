@@ -2,6 +2,21 @@
 
 use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
 
+/// A page about more than one element.
+pub struct Topic {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub summary: &'static str,
+    text: &'static str,
+}
+
+pub const TOPICS: &[Topic] = &[Topic {
+    name: "states",
+    title: "States of endpoints",
+    summary: "When an endpoint is taken out of use, and what brings it back.",
+    text: include_str!("states.md"),
+}];
+
 /// All pages in one: `sequences/REFERENCE.md`.
 pub fn reference(
     artifacts: &[&ArtifactKind],
@@ -34,6 +49,10 @@ pub fn reference(
             page.push_str(&lowered(text));
         }
     }
+    for each in TOPICS {
+        page.push('\n');
+        page.push_str(&topic(each));
+    }
     page
 }
 
@@ -52,6 +71,10 @@ fn lowered(page: &str) -> String {
     out
 }
 
+pub fn topic(topic: &Topic) -> String {
+    format!("# {}\n\n{}", topic.title, topic.text)
+}
+
 pub fn mediator(kind: &MediatorKind) -> String {
     let mut page = head(&format!("<{}>", kind.element), kind.summary, kind.notes);
     table(&mut page, kind.attributes, &kind.children);
@@ -67,6 +90,10 @@ pub fn endpoint(kind: &EndpointKind) -> String {
         format!("<endpoint><{}>", kind.element)
     };
     let mut page = head(&title, kind.summary, kind.notes);
+    let inside = kind.children.elements;
+    if inside.iter().any(|child| child.element == "suspendOnFailure") {
+        page.push_str("\nWhen it is taken out of use, and what brings it back: [states of endpoints](#states-of-endpoints), `myelin explain states`.\n");
+    }
     table(&mut page, kind.attributes, &kind.children);
     differences(&mut page, kind.differences);
     examples(&mut page, kind.examples);

@@ -312,3 +312,39 @@ fn global_defaults_hold_where_an_endpoint_says_nothing() {
     let left = orders(&running)["retryAfterMs"].as_u64().unwrap();
     assert!((7_190_000..=7_200_000).contains(&left), "{left}");
 }
+
+#[test]
+fn a_request_has_no_more_than_its_total_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let port = silent.local_addr().unwrap().port();
+    std::fs::write(folder.path().join("a.xml"), artifacts(&address(port, ""))).unwrap();
+    let running = Running::with_env(folder, free_port(), &[("MYELIN_ENDPOINTS_DEADLINE", "200ms")]);
+    let began = std::time::Instant::now();
+    assert_eq!(running.ask("GET /a").status, 504);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn the_log_of_a_change_is_json_with_the_same_words() {
+    let running = gateway(
+        &artifacts(&address(free_port(), "")),
+        &["--log", "info", "--log-format", "json"],
+    );
+    running.ask("GET /a");
+    let told = running.told_after(0, "An endpoint changed its state.");
+    let line = told
+        .lines()
+        .find(|line| line.contains("changed its state"))
+        .unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    let shown = orders(&running);
+    assert_eq!(
+        (&line["endpoint"], &line["to"], &line["code"], &line["reason"]),
+        (&shown["name"], &shown["state"], &shown["code"], &shown["reason"])
+    );
+    assert_eq!(
+        (&line["attempts_left"], &line["retry_after_ms"]),
+        (&json!(0), &json!(30_000))
+    );
+}

@@ -43,7 +43,21 @@ impl Running {
         Running::with_admin(folder, port, 0, more)
     }
 
+    pub fn with_env(folder: tempfile::TempDir, port: u16, environment: &[(&str, &str)]) -> Running {
+        Running::start(folder, port, 0, &[], environment)
+    }
+
     pub fn with_admin(folder: tempfile::TempDir, port: u16, admin: u16, more: &[&str]) -> Running {
+        Running::start(folder, port, admin, more, &[])
+    }
+
+    fn start(
+        folder: tempfile::TempDir,
+        port: u16,
+        admin: u16,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Running {
         let runtime = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
             .args([
@@ -56,6 +70,7 @@ impl Running {
             // A flag in `more` beats it.
             .env("MYELIN_LOG", "off")
             .env("XDG_RUNTIME_DIR", runtime.path())
+            .envs(environment.iter().copied())
             .args(more)
             .arg(folder.path())
             .stdout(Stdio::piped())
