@@ -309,7 +309,7 @@ fn why(endpoint: &Value) -> String {
     match (endpoint["code"].as_i64(), endpoint["state"].as_str()) {
         (Some(code), _) => {
             let reason = text(endpoint, "reason");
-            let mut why = format!("{code} {reason}");
+            let mut why = format!("{code} {}", without_address(&reason, &text(endpoint, "address")));
             if why.chars().count() > WIDEST_REASON {
                 why = why.chars().take(WIDEST_REASON - 1).collect();
                 why.push('…');
@@ -318,6 +318,22 @@ fn why(endpoint: &Value) -> String {
         }
         (None, Some("OFF")) => "an operator".to_owned(),
         _ => "-".to_owned(),
+    }
+}
+
+/// A reason without the address, which has a column of its own.
+fn without_address(reason: &str, address: &str) -> String {
+    let reason = match reason.rsplit_once(" (http") {
+        Some((reason, _)) => reason,
+        None => reason,
+    };
+    let host = reason.split(" to ").skip(1).find_map(|rest| {
+        let host = rest.split([' ', ',']).next()?.trim_end_matches(':');
+        (host.contains("://") && address.starts_with(host)).then_some(host)
+    });
+    match host {
+        Some(host) => reason.replacen(&format!(" to {host}"), "", 1),
+        None => reason.to_owned(),
     }
 }
 
@@ -409,6 +425,24 @@ switched                http  OFF        an operator       -                    
 ";
         assert_eq!(table(&list, false), expected);
         assert!(table(&list, true).contains("\x1b[31mSUSPENDED\x1b[0m"));
+    }
+
+    #[test]
+    fn an_address_is_told_once() {
+        for (reason, expected) in [
+            (
+                "cannot connect to http://h:1: Connection refused (http://h:1/a)",
+                "cannot connect: Connection refused",
+            ),
+            ("no answer to http://h:1 in 30 s", "no answer in 30 s"),
+            (
+                "cannot connect to http://other: no such host (http://other/a)",
+                "cannot connect to http://other: no such host",
+            ),
+            ("came to nothing", "came to nothing"),
+        ] {
+            assert_eq!(without_address(reason, "http://h:1/a"), expected);
+        }
     }
 
     #[test]
