@@ -232,6 +232,13 @@ impl Leaf {
             .retry_after(refused.retry_after)
     }
 
+    /// Has the author said in so many words that this failure concerns the endpoint's state?
+    pub fn names(&self, fault: &Fault) -> bool {
+        let rules = &self.identity.rules;
+        let mut named = rules.suspend_codes.iter().chain(&rules.timeout_codes);
+        named.any(|code| fault.number() == Some(*code))
+    }
+
     /// A failure of this endpoint goes to its own `onError` sequence first.
     pub fn blame(&self, mut fault: Fault) -> Fault {
         if fault.handler.is_none() {

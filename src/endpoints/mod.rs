@@ -9,6 +9,7 @@ mod group;
 mod http;
 mod key;
 mod key_expression;
+mod lambda;
 mod leaf;
 mod loadbalance;
 mod member;
@@ -33,6 +34,7 @@ pub static ALL: &[&EndpointKind] = &[
     &failover::KIND,
     &loadbalance::KIND,
     &recipientlist::KIND,
+    &lambda::KIND,
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod built_path;
 pub mod dates;
-mod functions;
+pub mod functions;
 pub mod json_path;
 mod scope;
 pub mod synapse;

@@ -210,7 +210,8 @@ pub async fn deliver_watched(
             if let Some(kept) = outgoing.kept {
                 exchange.message.payload = kept;
             }
-            Err(failed(exchange, error, &url, patience, again))
+            let at = format!("{}{}", url.origin, url.path_and_query.path());
+            Err(failed(exchange, error, &at, patience, again))
         }
     }
 }
@@ -231,7 +232,7 @@ pub fn time_left(exchange: &Exchange) -> Result<Option<Duration>, Fault> {
 
 // The request line
 
-fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault> {
+pub fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault> {
     match delivery.format {
         Some(Format::Soap11 | Format::Soap12) => return Ok(Method::POST),
         Some(Format::Get) => return Ok(Method::GET),
@@ -360,16 +361,18 @@ async fn with_fields(exchange: &mut Exchange, url: Url) -> Result<Url, Fault> {
 
 // Headers and body
 
-struct Outgoing {
-    headers: HeaderMap,
-    body: ByteStream,
+/// What leaves of a message.
+pub struct Outgoing {
+    pub headers: HeaderMap,
+    pub body: ByteStream,
     /// The payload as it was, when it can be sent again.
     kept: Option<Payload>,
     /// Whether `text/xml` in the answer may be XML without an envelope.
     rest: bool,
 }
 
-async fn outgoing(
+/// Takes the payload out of the message, written as the endpoint wants it, with headers that fit it.
+pub async fn outgoing(
     exchange: &mut Exchange,
     method: &Method,
     delivery: &Delivery,
@@ -746,11 +749,12 @@ fn protocol_state(error: &SendError) -> i32 {
     }
 }
 
-/// `again` says whether the message is still there to be sent again, and whether its method is idempotent.
-fn failed(
+/// The fault of a request that got no answer. `at` is where it went. `again` says whether the message is still there to be sent again, and whether
+/// its method is idempotent.
+pub fn failed(
     exchange: &mut Exchange,
     error: SendError,
-    url: &Url,
+    at: &str,
     patience: Patience,
     again: Option<bool>,
 ) -> Fault {
@@ -763,8 +767,7 @@ fn failed(
         },
         _ => Origin::Backend,
     };
-    let path = url.path_and_query.path();
-    let detail = format!("{} ({}{path})", error.message, url.origin);
+    let detail = format!("{} ({at})", error.message);
     let reason = match error.kind {
         SendErrorKind::Timeout => "Send timeout".to_owned(),
         _ => detail.clone(),
