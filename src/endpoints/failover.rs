@@ -24,8 +24,8 @@ that the next child gets all of it.
 
 Whether another child may be asked depends on how far the request came. If it certainly never reached the backend: always. If it may have: for
 GET, HEAD, OPTIONS, PUT, DELETE and TRACE, and for other methods where the child's `retryConfig` enables the code or `retryOn` names it. So a
-POST is never delivered twice unless the configuration says so. At most a fifth of the messages under way in a group, and three at least, may be
-repeated at once.
+POST is never delivered twice unless the configuration says so. Repetitions are bounded: each message of a
+group saves up a fifth of one, 1000 at the most, and three may always be under way.
 
 When no child is left the fault is 303000, and nothing is sent while all are suspended: the client gets 503 with `Retry-After`."#,
     differences: r#"Synapse looks for the first ready child again after a failure, and may ask a dead one without end when its suspension is switched

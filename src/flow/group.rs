@@ -19,7 +19,8 @@ pub struct GroupState {
     turn: AtomicUsize,
     /// The child that a sticky group stays with.
     pub current: AtomicUsize,
-    active: AtomicUsize,
+    /// What may still be sent again, in fifths of a message.
+    savings: AtomicUsize,
     retries: AtomicUsize,
     sessions: Mutex<Sessions>,
     /// Weighted algorithms: what each child is still owed.
@@ -49,6 +50,9 @@ pub struct Underway<'a> {
 const SESSIONS: usize = 100_000;
 /// So many retries may always be under way.
 const FLOOR: usize = 3;
+/// Each message saves a fifth of a retry, up to this many whole ones: a child that dies with many messages under way may have all of them sent again,
+/// and one that goes on failing makes no more than a fifth of work on top.
+const SAVINGS: usize = 1000;
 
 impl Groups {
     pub fn attach(&self, name: &Arc<str>, definition: u64) -> Arc<GroupState> {
@@ -70,7 +74,10 @@ impl GroupState {
     }
 
     pub fn enter(&self) -> Underway<'_> {
-        self.active.fetch_add(1, Ordering::AcqRel);
+        let more = |saved| (saved < SAVINGS * 5).then_some(saved + 1);
+        self.savings
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok();
         Underway {
             state: self,
             retries: 0,
@@ -117,13 +124,19 @@ impl GroupState {
 }
 
 impl Underway<'_> {
-    /// May one more request be sent again just now? A fifth of what is under way may be retries, so that a failing backend is not asked several
-    /// times as much as a sound one.
+    /// May one more request be sent again just now?
     pub fn may_retry(&mut self) -> bool {
-        let most = (self.state.active.load(Ordering::Acquire) / 5).max(FLOOR);
-        let before = self.state.retries.fetch_add(1, Ordering::AcqRel);
-        if before >= most {
-            self.state.retries.fetch_sub(1, Ordering::AcqRel);
+        let spend = |saved: usize| saved.checked_sub(5);
+        let state = self.state;
+        if state
+            .savings
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
+            .is_ok()
+        {
+            return true;
+        }
+        if state.retries.fetch_add(1, Ordering::AcqRel) >= FLOOR {
+            state.retries.fetch_sub(1, Ordering::AcqRel);
             return false;
         }
         self.retries += 1;
@@ -134,7 +147,6 @@ impl Underway<'_> {
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
         self.state.retries.fetch_sub(self.retries, Ordering::AcqRel);
-        self.state.active.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -188,14 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn retries_are_a_fifth_of_what_is_under_way_and_three_at_least() {
+    fn retries_are_a_fifth_of_all_messages_and_three_at_once_at_least() {
         let state = GroupState::default();
         let mut under_way: Vec<_> = (0..20).map(|_| state.enter()).collect();
         let allowed = under_way
             .iter_mut()
-            .filter_map(|one| one.may_retry().then_some(()))
-            .count();
-        assert_eq!(allowed, 4);
+            .filter_map(|one| one.may_retry().then_some(()));
+        assert_eq!(allowed.count(), 4 + 3);
         drop(under_way);
         let mut only = state.enter();
         assert_eq!((0..5).filter(|_| only.may_retry()).count(), 3);

@@ -23,7 +23,7 @@ fn deploy(artifacts: &str, generation: u64) -> Arc<Deployment> {
     loaded.deployment.unwrap_or_else(|| panic!("{mistakes:?}"))
 }
 
-fn start(artifacts: &str) -> Gateway {
+pub fn start(artifacts: &str) -> Gateway {
     let folder = tempfile::tempdir().unwrap();
     let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let layer = Layer {
@@ -36,17 +36,17 @@ fn start(artifacts: &str) -> Gateway {
 }
 
 /// `drain` waits for the threads, so it must not hold up the clients of a test.
-async fn drain(gateway: Gateway) -> usize {
+pub async fn drain(gateway: Gateway) -> usize {
     tokio::task::spawn_blocking(move || gateway.drain())
         .await
         .unwrap()
 }
 
-async fn connect(gateway: &Gateway) -> Reader<TcpStream> {
+pub async fn connect(gateway: &Gateway) -> Reader<TcpStream> {
     Reader::new(TcpStream::connect(gateway.http).await.unwrap())
 }
 
-async fn ask(client: &mut Reader<TcpStream>, head: &str, body: &[u8]) -> Raw {
+pub async fn ask(client: &mut Reader<TcpStream>, head: &str, body: &[u8]) -> Raw {
     let (first, headers) = head.split_once('\n').unwrap_or((head, ""));
     let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
     let length = if body.is_empty() {

@@ -13,6 +13,7 @@ mod endpoints;
 mod floors;
 mod garbled;
 mod gateway;
+mod groups;
 mod injection;
 mod json_suite;
 mod management;
