@@ -12,7 +12,8 @@ pub const KIND: EndpointKind = EndpointKind {
     element: "default",
     by_attribute: false,
     summary: "Sends to the message's own `To`.",
-    notes: r#"A step in front sets `To`, most often `<header name="To" expression="…"/>`. What comes behind the API's context in the client's request
+    notes: r#"A `To` that stands only in the WS-Addressing header of a SOAP message is no destination, as for `<send/>`.
+A step in front sets `To`, most often `<header name="To" expression="…"/>`. What comes behind the API's context in the client's request
 (axis2 `REST_URL_POSTFIX`) is appended, as for `address`; remove the property where `To` says everything. Properties and formats are those of `address`."#,
     differences: "A message whose `To` is no address of http or https is a fault that says so. Otherwise as `address`.",
     attributes: &[common::FORMAT, common::OPTIMIZE, common::ENCODING, common::STATISTICS, common::TRACE],
@@ -65,7 +66,7 @@ fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Op
 impl DefaultEndpoint {
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
-        let url = delivery::target(exchange)?;
+        let url = delivery::find_target(exchange).await?;
         self.leaf.send(exchange, url).await
     }
 }

@@ -12,6 +12,7 @@ pub use scope::{Scope, World};
 
 use self::json_path::JsonPath;
 use self::xpath::{XPath, XPathValue};
+use crate::message::addressing::Field;
 use crate::message::payload::PayloadError;
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{Namespaces, NodeId};
@@ -24,6 +25,8 @@ use std::sync::Arc;
 pub struct Expression {
     language: Language,
     source: Placed,
+    /// It reads `To`, `Action` and the like, which may stand in the header of a SOAP message.
+    addressing: bool,
 }
 
 #[derive(Debug)]
@@ -105,10 +108,12 @@ impl Expression {
         } else {
             (Language::XPath(compile_xpath(&trimmed, namespaces)?), Vec::new())
         };
+        let addressing = reads_addressing(&trimmed.text);
         Ok((
             Expression {
                 language,
                 source: trimmed,
+                addressing,
             },
             hints,
         ))
@@ -120,6 +125,7 @@ impl Expression {
         Ok(Expression {
             language: compile_json_path(&trimmed, &Namespaces::new())?,
             source: trimmed,
+            addressing: false,
         })
     }
 
@@ -139,6 +145,11 @@ impl Expression {
             Language::BuiltPath(_) => true,
             Language::Synapse(expression) => expression.needs_payload(),
         }
+    }
+
+    /// It reads `To`, `Action` and the like, which may stand in the header of a SOAP message.
+    pub fn asks_addressing(&self) -> bool {
+        self.addressing
     }
 
     pub fn is_json_path(&self) -> bool {
@@ -244,6 +255,13 @@ impl Expression {
             Language::Synapse(expression) => Ok(expression.evaluate(scope).into_value()),
         }
     }
+}
+
+/// Whether `get-property` is asked for one of the names that WS-Addressing gives a value. Names that are computed are not seen.
+fn reads_addressing(text: &str) -> bool {
+    let mut names = Field::NAMES.iter().chain(&["MessageID"]);
+    text.contains("get-property")
+        && names.any(|name| text.contains(&format!("'{name}'")) || text.contains(&format!("\"{name}\"")))
 }
 
 /// Where the path starts, when the text is `json-eval(…`.

@@ -103,6 +103,7 @@ impl Scope<'_> {
             .payload
             .shared_envelope(&context)
             .map_err(ExpressionError::Payload)?;
+        self.message.read_addressing();
         let focus = Focus {
             tree: Some(&envelope.tree),
             context: envelope.root(),

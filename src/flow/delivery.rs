@@ -1,7 +1,7 @@
 //! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
 
 use super::{Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, fault, grpc};
-use crate::message::addressing::Addressing;
+use crate::message::addressing::{self, Addressing, By};
 use crate::message::body::{ByteStream, StreamOrigin};
 use crate::message::encoding::Encoding;
 use crate::message::format::{Body, EnvelopeRule, Target, Written};
@@ -68,7 +68,7 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
     exchange.before_backend().await?;
     let answer = match endpoint {
         Some(endpoint) => endpoint.deliver(exchange).await,
-        None => match target(exchange) {
+        None => match find_target(exchange).await {
             // Boxed, as everything rare on this way: room for it would be made and moved for every message.
             Ok(url) => {
                 let (delivery, patience) = (Delivery::default(), Patience::default());
@@ -107,6 +107,14 @@ pub async fn send(
     Ok(Flow::Turn)
 }
 
+/// The message's `To` as an address, after a look into a SOAP message whose `To` no step has set.
+pub async fn find_target(exchange: &mut Exchange) -> Result<Url, Fault> {
+    if !exchange.message.addressing.has_target() {
+        Box::pin(exchange.read_addressing()).await?;
+    }
+    target(exchange)
+}
+
 /// The message's `To` as an address.
 pub fn target(exchange: &Exchange) -> Result<Url, Fault> {
     let Some(to) = exchange.message.addressing.to.as_deref() else {
@@ -114,8 +122,18 @@ pub fn target(exchange: &Exchange) -> Result<Url, Fault> {
             "there is no address to send to: the message has no `To`",
         ));
     };
-    Url::parse(to)
-        .map_err(|invalid| Fault::mediation(format!("the message cannot be sent to its `To`: {invalid}")))
+    let refused = |reason: &str| {
+        Err(Fault::new(0, Origin::Client, format!("nothing is sent to `{to}`: {reason}")).status(403))
+    };
+    match exchange.message.addressing.to_by {
+        By::Sender if !exchange.worker.runtime.sends_where_senders_say => refused(
+            "the message itself names it, in its WS-Addressing header; ws-addressing-to = \"send\" in [endpoints] allows that",
+        ),
+        By::SenderForAnswers => refused("it is where the message's sender wants its answer"),
+        _ => Url::parse(to).map_err(|invalid| {
+            Fault::mediation(format!("the message cannot be sent to its `To`: {invalid}"))
+        }),
+    }
 }
 
 /// Sends the exchange's message and waits for the head of the answer. With `OUT_ONLY` it waits for nothing, and the answer is an empty 202.
@@ -607,6 +625,7 @@ fn action(addressing: &Addressing) -> Option<&str> {
     addressing
         .soap_action
         .as_deref()
+        .filter(|action| !action.is_empty())
         .or(addressing.action.as_deref())
         .filter(|action| !action.is_empty())
 }
@@ -626,9 +645,6 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), 
 
 // WS-Addressing
 
-const ADDRESSING_FINAL: &str = "http://www.w3.org/2005/08/addressing";
-const ADDRESSING_SUBMISSION: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
-
 /// Writes the addressing headers of this hop; those of the last one go.
 async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url: &Url) -> Result<(), Fault> {
     let action = action(&exchange.message.addressing).unwrap_or("").to_owned();
@@ -639,8 +655,8 @@ async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url
         .as_deref()
         .map_or_else(|| exchange.worker.runtime.message_id(), str::to_owned);
     let namespace = match version {
-        AddressingVersion::Final => ADDRESSING_FINAL,
-        AddressingVersion::Submission => ADDRESSING_SUBMISSION,
+        AddressingVersion::Final => addressing::FINAL,
+        AddressingVersion::Submission => addressing::SUBMISSION,
     };
     let preserved = exchange.properties.is_true("PRESERVE_WS_ADDRESSING");
     let envelope = exchange.envelope_mut().await?;
@@ -648,7 +664,7 @@ async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url
     let tree = &mut envelope.tree;
     let present: Vec<_> = tree
         .child_elements(header)
-        .filter(|block| [ADDRESSING_FINAL, ADDRESSING_SUBMISSION].contains(&tree.namespace(*block)))
+        .filter(|block| [addressing::FINAL, addressing::SUBMISSION].contains(&tree.namespace(*block)))
         .collect();
     if preserved && !present.is_empty() {
         return Ok(());
@@ -1276,5 +1292,107 @@ mod tests {
         assert_eq!(backend.only().body, "abcd");
         // What was kept serves another attempt.
         assert_eq!(body_text(&mut exchange), "");
+    }
+
+    /// A SOAP message with WS-Addressing headers, an expression over it before it is sent to its `To`, and what came of that.
+    fn addressed(blocks: &str, allowed: bool, before: impl FnOnce(&mut Exchange)) -> Result<String, String> {
+        let request = SOAP11.replace(
+            "<e:Body>",
+            &format!(
+                "<e:Header xmlns:w=\"{}\">{blocks}</e:Header><e:Body>",
+                addressing::FINAL
+            ),
+        );
+        let backend = ScriptedBackend::answering("200");
+        let mut exchange = exchange(&request, Catalog::default(), backend.clone());
+        let timeouts = exchange.worker.runtime.timeouts;
+        let runtime = crate::flow::Runtime::new(crate::flow::runtime::Clock::System, 7, timeouts);
+        exchange.worker = Rc::new(crate::flow::Worker {
+            client: backend.clone(),
+            runtime: Arc::new(runtime.sending_where_senders_say(allowed)),
+        });
+        before(&mut exchange);
+        match wait(through(&mut exchange, None)) {
+            Ok(_) => {
+                let seen = backend.only();
+                assert_eq!(
+                    seen.body,
+                    request.split_once("\n\n").expect("a body").1,
+                    "it goes as it came"
+                );
+                Ok(seen.url)
+            }
+            Err(fault) => Err(format!("{:?} {}", fault.status, fault.reason)),
+        }
+    }
+
+    #[test]
+    fn a_message_goes_where_its_own_header_says_only_if_that_is_allowed() {
+        let to = "<w:To>http://inner/a</w:To>";
+        assert_eq!(addressed(to, true, |_| ()), Ok("http://inner/a".to_owned()));
+        let refused = addressed(to, false, |_| ()).expect_err("it is refused");
+        assert!(
+            refused.starts_with("Some(403) nothing is sent to `http://inner/a`"),
+            "{refused}"
+        );
+        let own = |exchange: &mut Exchange| {
+            exchange
+                .message
+                .addressing
+                .set(addressing::Field::To, Some("http://own/".into()));
+        };
+        assert_eq!(addressed(to, false, own), Ok("http://own/".to_owned()));
+        assert!(
+            addressed("", true, |_| ())
+                .is_err_and(|reason| reason.contains("cannot be sent to its `To`: `/`"))
+        );
+    }
+
+    #[test]
+    fn nothing_is_sent_where_a_sender_wants_its_answer() {
+        let reply = "<w:ReplyTo><w:Address>http://inner/</w:Address></w:ReplyTo>";
+        let turned = |exchange: &mut Exchange| {
+            wait(exchange.read_addressing()).expect("it can be read");
+            exchange.message.addressing.turn_to_sender(true);
+        };
+        let refused = addressed(reply, true, turned).expect_err("it is refused");
+        assert!(
+            refused.contains("it is where the message's sender wants its answer"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn whoever_asks_for_an_address_hears_what_the_message_says() {
+        let text = |request: &str, expression: &str| {
+            let mut exchange = exchange(request, Catalog::default(), ScriptedBackend::answering("200"));
+            let placed = crate::text::Placed::verbatim(
+                expression,
+                crate::text::Span::new(crate::text::FileId(0), 0..0),
+            );
+            let (expression, _) =
+                crate::expression::Expression::compile(&placed, &Default::default()).expect("an expression");
+            let said = wait(exchange.text(&expression))
+                .expect("it has a value")
+                .unwrap_or_default();
+            (said, exchange.message.payload.is_loaded())
+        };
+        let soap = SOAP11.replace(
+            "<e:Body>",
+            &format!("<e:Header xmlns:w=\"{}\"><w:To>http://inner/a</w:To><w:Action>urn:b</w:Action></e:Header><e:Body>", addressing::FINAL),
+        );
+        assert_eq!(
+            text(&soap, "get-property('To')"),
+            ("http://inner/a".to_owned(), true)
+        );
+        assert_eq!(
+            text(&soap, "concat(get-property(\"Action\"), '!')"),
+            ("urn:b!".to_owned(), true)
+        );
+        // Nobody parses a body for other properties, nor one that is no SOAP.
+        assert_eq!(text(&soap, "get-property('x')"), (String::new(), false));
+        assert_eq!(text(JSON, "get-property('To')"), ("/".to_owned(), false));
+        // A body that is not what it says is heard of by whoever needs the body.
+        assert_eq!(text(&soap.replace("</e:Body>", ""), "get-property('To')").0, "/");
     }
 }

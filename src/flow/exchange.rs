@@ -183,6 +183,7 @@ impl Exchange {
         if let Err(error) = self.message.payload.envelope(&context) {
             return Err(self.not_parsed(error));
         }
+        self.message.read_addressing();
         let context = self.catalog.build_context();
         Ok(self
             .message
@@ -360,9 +361,26 @@ impl Exchange {
     async fn load_for(&mut self, expression: &Expression) -> Result<(), Fault> {
         if expression.needs_payload() {
             self.load().await
+        } else if expression.asks_addressing() {
+            self.read_addressing().await
         } else {
             Ok(())
         }
+    }
+
+    /// For whoever wants to know where a message goes or what it is about: a SOAP message may say so in its header.
+    pub async fn read_addressing(&mut self) -> Result<(), Fault> {
+        if !self.message.may_be_addressed() || self.message.payload.is_empty() {
+            return Ok(());
+        }
+        self.load().await?;
+        let context = self.catalog.build_context();
+        // A body that is no SOAP says nothing of addresses; whoever needs the body itself hears what is wrong with it.
+        if self.message.payload.envelope(&context).is_ok() {
+            self.message.read_addressing();
+        }
+        self.message.addressing.looked_at = true;
+        Ok(())
     }
 
     fn evaluate<'a, T>(

@@ -22,6 +22,8 @@ pub struct Runtime {
     pub total: Option<Duration>,
     /// What groups of endpoints remember.
     pub groups: Groups,
+    /// A message may go where its own WS-Addressing header says.
+    pub sends_where_senders_say: bool,
     /// What services say of themselves.
     pub descriptions: Descriptions,
 }
@@ -61,6 +63,7 @@ impl Runtime {
             timeouts,
             health: Registry::default(),
             total: None,
+            sends_where_senders_say: false,
             groups: Groups::default(),
             descriptions: Descriptions::default(),
         }
@@ -74,6 +77,14 @@ impl Runtime {
     /// With a limit to the time of all attempts together.
     pub fn within(self, total: Option<Duration>) -> Runtime {
         Runtime { total, ..self }
+    }
+
+    /// With messages that may go where their own WS-Addressing header says.
+    pub fn sending_where_senders_say(self, sends_where_senders_say: bool) -> Runtime {
+        Runtime {
+            sends_where_senders_say,
+            ..self
+        }
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).

@@ -12,6 +12,7 @@ pub const KEYS: &[&str] = &[
     "in-flight",
     "queue",
     "deadline",
+    "ws-addressing-to",
 ];
 
 /// `None` where nobody said anything.
@@ -24,6 +25,8 @@ pub struct EndpointSettings {
     pub queue: Option<usize>,
     /// For everything that one request asks of backends, over all attempts.
     pub deadline: Option<Duration>,
+    /// `ws-addressing-to = "send"`: a message may go where its own WS-Addressing header says.
+    pub sends_where_senders_say: bool,
 }
 
 impl EndpointSettings {
@@ -54,6 +57,17 @@ impl EndpointSettings {
                     return Err("nothing could be sent".to_owned());
                 }
                 self.in_flight = Some(count);
+            }
+            "ws-addressing-to" => {
+                self.sends_where_senders_say =
+                    match text {
+                        "send" => true,
+                        "read" => false,
+                        _ => return Err(
+                            "this is `send`, which lets clients choose where their messages go, or `read`"
+                                .to_owned(),
+                        ),
+                    };
             }
             "queue" => self.queue = Some(count(text)?),
             _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
@@ -97,7 +111,7 @@ mod tests {
     fn every_key_can_be_set_and_what_is_not_said_is_built_in() {
         let mut settings = EndpointSettings::default();
         assert_eq!(settings.defaults(), Defaults::default());
-        for (key, value) in KEYS.iter().zip(["5s", "2.5", "60000", "7", "0", "9s"]) {
+        for (key, value) in KEYS.iter().zip(["5s", "2.5", "60000", "7", "0", "9s", "send"]) {
             settings.set(key, value).unwrap();
         }
         let defaults = settings.defaults();

@@ -94,7 +94,8 @@ impl Gateway {
         let endpoints = &settings.endpoints;
         let runtime = Runtime::new(Clock::System, fastrand::u64(..), timeouts)
             .with_health(Registry::new(endpoints.defaults()))
-            .within(endpoints.deadline);
+            .within(endpoints.deadline)
+            .sending_where_senders_say(endpoints.sends_where_senders_say);
         let runtime = Arc::new(runtime);
         runtime.health.adopt(&deployment.catalog.watched);
         runtime.descriptions.adopt(&deployment.catalog.described);

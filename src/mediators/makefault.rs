@@ -376,7 +376,7 @@ impl MakeFault {
     fn marked(&self, exchange: &mut Exchange) -> Flow {
         if self.response {
             exchange.message.response = true;
-            exchange.message.addressing.to = exchange.message.addressing.reply_to.clone();
+            exchange.message.addressing.turn_to_sender(false);
         }
         Flow::Continue
     }
@@ -415,10 +415,7 @@ impl MakeFault {
         exchange.message.payload = Payload::xml(envelope);
         exchange.message.payload.set_rest(rest);
         let addressing = &mut exchange.message.addressing;
-        addressing.to = addressing
-            .fault_to
-            .clone()
-            .or_else(|| addressing.reply_to.clone());
+        addressing.turn_to_sender(true);
         if let Some(id) = &addressing.message_id {
             addressing.relates_to = Some(id.clone());
         }

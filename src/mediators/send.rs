@@ -15,8 +15,12 @@ pub static KIND: MediatorKind = MediatorKind {
         Properties of the default scope and variables go on into the answer; headers, axis2 properties and the body are the backend's. \
         The answer runs through the out sequence, or the sequence that `receive` names. A status of 4xx or 5xx is an answer like any other. \
         The property `RESPONSE` set to `true` makes the message an answer, as fault sequences do before `send`.\n\n\
-        With the property `OUT_ONLY` nobody waits for an answer, and the client gets 202.",
-    differences: "A `receive` sequence that is written out is looked up at load.",
+        With the property `OUT_ONLY` nobody waits for an answer, and the client gets 202.\n\n\
+        A SOAP message may name its own target in its WS-Addressing header. `get-property('To')` reads it, and so can a `filter` or a \
+        `switch`; it is not sent there, unless `ws-addressing-to = \"send\"` stands in `[endpoints]` of `myelin.toml`: whoever may send \
+        messages could make the gateway call any host. Never is anything sent to its `ReplyTo` or `FaultTo`.",
+    differences: "A `receive` sequence that is written out is looked up at load. Synapse sends a message without an endpoint where its WS-Addressing \
+        header says.",
     attributes: &[
         Attr::optional("receive", Shape::DynamicSequence, "The sequence that gets the answer instead of the out sequence."),
         Attr::optional("buildmessage", Shape::Boolean, "Reads the whole message before it is sent, and fails if it is not what it says.")
@@ -42,6 +46,15 @@ pub static KIND: MediatorKind = MediatorKind {
             r#"<sequence name="answered"><respond/></sequence><endpoint name="orders"><address uri="http://backend/orders"/></endpoint>"#,
         )
         .backend("200"),
+        Example::new(
+            "A message that says itself where it wants to go",
+            "<send/>",
+            "POST /\nContent-Type: text/xml\nSOAPAction: \"urn:getQuote\"\n\n\
+             <e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Header>\
+             <a:To xmlns:a=\"http://www.w3.org/2005/08/addressing\">http://inner/</a:To></e:Header><e:Body/></e:Envelope>",
+            "fails 0 nothing is sent to `http://inner/`: the message itself names it, in its WS-Addressing header; \
+             ws-addressing-to = \"send\" in [endpoints] allows that",
+        ),
         Example::new(
             "One way",
             r#"<property name="OUT_ONLY" value="true"/><send><endpoint><address uri="http://backend/events"/></endpoint></send>"#,

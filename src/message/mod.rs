@@ -15,6 +15,7 @@ pub mod wsdl;
 pub mod xml;
 
 use self::addressing::Addressing;
+use self::media_type::Form;
 use self::payload::Payload;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -42,6 +43,24 @@ impl Message {
             addressing: Addressing::default(),
             response: false,
             arrived_as,
+        }
+    }
+
+    /// Whether its WS-Addressing headers may say something that nobody has read yet.
+    pub fn may_be_addressed(&self) -> bool {
+        let soap = || {
+            let arrived = self.arrived_as.as_deref().map(Form::of);
+            arrived.is_some_and(|form| form.is_soap() || form == Form::Multipart)
+        };
+        !self.addressing.looked_at && soap()
+    }
+
+    /// Reads them, if the envelope has been built. Nobody parses a body for them alone.
+    pub fn read_addressing(&mut self) {
+        if self.may_be_addressed()
+            && let Some(envelope) = self.payload.built_envelope()
+        {
+            self.addressing.read(envelope);
         }
     }
 
