@@ -59,6 +59,18 @@ fn cases() -> Vec<Case> {
         case("bare_respond", "<respond/>", "", String::new()),
         case("json_respond", "<respond/>", "application/json", json.clone()),
         case("pass_through", CALL, "", String::new()),
+        case(
+            "failover_of_two",
+            &group("<failover>", "</failover>"),
+            "",
+            String::new(),
+        ),
+        case(
+            "turns_of_two",
+            &group("<loadbalance>", "</loadbalance>"),
+            "",
+            String::new(),
+        ),
         case("three_mediators", &format!("{THREE}{CALL}"), "", String::new()),
         case("json_to_xml", TO_XML, "application/json", json),
         case(
@@ -68,6 +80,14 @@ fn cases() -> Vec<Case> {
             soap_message(),
         ),
     ]
+}
+
+/// The backend of the other cases, twice in a group: what the group adds is the difference to `pass_through`.
+fn group(open: &str, close: &str) -> String {
+    let (before, rest) = CALL.split_once("<endpoint").expect("it names an endpoint");
+    let (leaf, after) = rest.split_once("</endpoint>").expect("it ends");
+    let leaf = format!("<endpoint{leaf}</endpoint>");
+    format!("{before}<endpoint>{open}{leaf}{leaf}{close}</endpoint>{after}")
 }
 
 /// 10 KiB in 150 lines.
@@ -205,7 +225,7 @@ fn profile(wanted: &str) {
     }
 }
 
-#[divan::bench(args = ["bare_respond", "json_respond", "pass_through", "three_mediators", "json_to_xml", "xpath_routing"])]
+#[divan::bench(args = ["bare_respond", "json_respond", "pass_through", "failover_of_two", "turns_of_two", "three_mediators", "json_to_xml", "xpath_routing"])]
 fn exchange(bencher: Bencher<'_, '_>, name: &str) {
     let case = cases()
         .into_iter()
