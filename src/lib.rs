@@ -5,6 +5,7 @@ pub mod text;
 pub mod message;
 
 pub mod expression;
+pub mod script;
 pub mod wire;
 
 pub mod flow;

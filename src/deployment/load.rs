@@ -7,7 +7,7 @@ use super::resources::Resources;
 use super::walk::Stamp;
 use super::{Deployment, api, configs, endpoint_template, local_entry, proxy, sequence, template};
 use crate::flow::catalog::{Surroundings, Template};
-use crate::flow::{Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
+use crate::flow::{AllowList, Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::PayloadLimits;
 use crate::plan::compat::Compat;
@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub lenient: bool,
     pub conversion: ConversionSettings,
     pub limits: PayloadLimits,
+    /// Where messages may go that say themselves where.
+    pub allow: Option<Arc<AllowList>>,
     pub generation: u64,
     /// Tell also what is right and may surprise. Said when somebody asks, not at every start.
     pub hints: bool,
@@ -83,6 +85,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     };
     let mut planner = Planner::new(KINDS, &lookup, sources);
     planner.mistakes = mistakes;
+    planner.allow = options.allow.clone();
 
     let mut roots = Vec::new();
     // What lies in the registry is no artifact by itself; it is read when a key names it.
@@ -660,6 +663,7 @@ fn link(
         surroundings: surroundings(configs),
         watched: planner.watched,
         described: planner.described,
+        allow: options.allow.clone(),
     };
     Deployment::new(
         catalog,

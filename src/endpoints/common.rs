@@ -1,9 +1,11 @@
 //! What all leaf endpoints share: the tables of their attributes and children, and how an address is read.
 
+use crate::flow::AllowList;
 use crate::message::properties::Scope;
-use crate::plan::{Attr, Child, Children, Planner, Shape, Support};
+use crate::plan::{Attr, Child, Children, Element, Planner, Shape, Support};
 use crate::text::{Diagnostic, Placed, Span};
 use crate::wire::url::Url;
+use std::sync::Arc;
 
 // The tables
 
@@ -106,6 +108,21 @@ pub const ENABLE_RELIABLE: Child = Child::optional("enableRM", &[], Children::AN
     .support(Support::Refused("there is no WS-ReliableMessaging here"));
 
 // Addresses
+
+/// `allow`, for endpoints whose address follows from the message. `None` where it is wrong, `Some(None)` where it is absent.
+pub fn allow_list(element: &Element, planner: &mut Planner<'_>) -> Option<Option<Arc<AllowList>>> {
+    let Some(attribute) = element.attribute("allow") else {
+        return Some(None);
+    };
+    let text = resolved(&attribute.value, planner)?;
+    match AllowList::parse(&text) {
+        Ok(list) => Some(Some(Arc::new(list))),
+        Err(mistakes) => {
+            mistakes.into_iter().for_each(|mistake| planner.tell(mistake));
+            None
+        }
+    }
+}
 
 /// Checks an address that is known at load.
 pub fn address(text: &str, span: Span, planner: &mut Planner<'_>) -> Option<Url> {

@@ -3,7 +3,9 @@
 use super::around::{self, Properties};
 use super::states;
 use crate::expression::Dynamic;
-use crate::flow::delivery::{AddressingVersion, Delivery, Format, Patience, deliver_watched, time_left};
+use crate::flow::delivery::{
+    AddressingVersion, Chosen, Delivery, Format, Patience, deliver_watched, time_left,
+};
 use crate::flow::health::{Health, Identity, NotReady, Place, Rules};
 use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
@@ -108,10 +110,14 @@ impl Leaf {
         }
     }
 
-    /// Where it goes, for those who look after it. With `per_authority` the state is kept for each host that it turns out to send to.
+    /// Where it goes, for those who look after it. With `per_authority` the host follows from the message: the state is kept for each that it turns out
+    /// to send to, and the gateway's allow list decides which these may be.
     pub fn at(mut self, address: &str, per_authority: bool, planner: &mut Planner<'_>) -> Leaf {
         self.identity.address = Arc::from(address);
         self.identity.per_authority = per_authority;
+        if per_authority && matches!(self.delivery.chosen, Chosen::ByAuthor) {
+            self.delivery.chosen = Chosen::ByMessage(None);
+        }
         planner.watched.push(self.identity.clone());
         self
     }

@@ -4,6 +4,7 @@ mod address;
 mod around;
 mod common;
 mod default;
+mod dynamic;
 mod failover;
 mod group;
 mod http;
@@ -31,6 +32,7 @@ pub static ALL: &[&EndpointKind] = &[
     &http::KIND,
     &wsdl::KIND,
     &default::KIND,
+    &dynamic::KIND,
     &failover::KIND,
     &loadbalance::KIND,
     &recipientlist::KIND,

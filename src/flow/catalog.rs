@@ -1,7 +1,7 @@
 //! What an exchange reaches by id: sequences, endpoints, templates, entries. Immutable once deployed.
 
 use super::health::Identity;
-use super::{Endpoint, Sequence};
+use super::{AllowList, Endpoint, Sequence};
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::{BuildContext, PayloadLimits};
 use crate::message::properties::Value;
@@ -53,6 +53,8 @@ pub struct Catalog {
     pub watched: Vec<Identity>,
     /// The WSDLs that endpoints wait for.
     pub described: Vec<Arc<str>>,
+    /// Where messages may go that say themselves where, if an endpoint has no list of its own.
+    pub allow: Option<Arc<AllowList>>,
 }
 
 /// What configuration values and `get-property` read of the world around the gateway. Taken once per deployment.

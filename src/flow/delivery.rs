@@ -1,6 +1,9 @@
 //! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
 
-use super::{Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, fault, grpc};
+use super::{
+    AllowList, Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, allow, fault,
+    grpc,
+};
 use crate::message::addressing::{self, Addressing, By};
 use crate::message::body::{ByteStream, StreamOrigin};
 use crate::message::encoding::Encoding;
@@ -9,7 +12,7 @@ use crate::message::media_type::{Charset, Form, MediaType};
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::message::soap::{Envelope, SoapVersion};
-use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind, Watch};
+use crate::wire::client::{ClientRequest, ClientResponse, Gate, Reached, SendError, SendErrorKind, Watch};
 use crate::wire::url::Url;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, SERVER};
 use http::uri::PathAndQuery;
@@ -33,6 +36,16 @@ pub struct Delivery {
     pub addressing: Option<AddressingVersion>,
     /// `REST_URL_POSTFIX` is not appended.
     pub bare: bool,
+    pub chosen: Chosen,
+}
+
+/// Who chose the host that a message goes to.
+#[derive(Debug, Clone, Default)]
+pub enum Chosen {
+    #[default]
+    ByAuthor,
+    /// Something in the message did, within this list or the gateway's; without either it goes anywhere but to addresses that nobody means.
+    ByMessage(Option<Arc<AllowList>>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +84,11 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
         None => match find_target(exchange).await {
             // Boxed, as everything rare on this way: room for it would be made and moved for every message.
             Ok(url) => {
-                let (delivery, patience) = (Delivery::default(), Patience::default());
+                let delivery = Delivery {
+                    chosen: Chosen::ByMessage(None),
+                    ..Delivery::default()
+                };
+                let patience = Patience::default();
                 Box::pin(deliver(exchange, url, &delivery, patience)).await
             }
             Err(fault) => Err(fault),
@@ -154,6 +171,7 @@ pub async fn deliver_watched(
     patience: Patience,
     watch: Option<Box<dyn Watch>>,
 ) -> Result<Answer, Fault> {
+    let gate = gate(exchange, &address, &delivery.chosen)?;
     let method = method(exchange, delivery)?;
     let rest = is_rest(exchange, &method, delivery.format);
     let mut url = address;
@@ -193,6 +211,7 @@ pub async fn deliver_watched(
         connect_timeout: within(patience.connect.unwrap_or(timeouts.connect)),
         response_timeout: within(response),
         watch,
+        gate,
         ..ClientRequest::new(method, url.clone())
     };
     if out_only {
@@ -232,6 +251,23 @@ pub async fn deliver_watched(
             Err(failed(exchange, error, &at, patience, again))
         }
     }
+}
+
+/// Which addresses the host may have. A host that the list does not allow is a fault before anything is asked of the network.
+fn gate(exchange: &Exchange, address: &Url, chosen: &Chosen) -> Result<Option<Arc<dyn Gate>>, Fault> {
+    let Chosen::ByMessage(own) = chosen else {
+        return Ok(None);
+    };
+    match own.as_ref().or(exchange.catalog.allow.as_ref()) {
+        Some(list) => list.admit(&address.origin).map(Some).map_err(not_allowed),
+        None => Ok(Some(allow::unlisted())),
+    }
+}
+
+/// 305403, and 403 for the client.
+pub fn not_allowed(reason: String) -> Fault {
+    let reason = format!("the message may not go where it asks for: {reason}");
+    Fault::client(fault::code::NOT_ALLOWED, reason).status(403)
 }
 
 /// What is left of the time for all attempts together.
@@ -783,6 +819,9 @@ pub fn failed(
         },
         _ => Origin::Backend,
     };
+    if error.kind == SendErrorKind::Refused {
+        return not_allowed(error.message);
+    }
     let detail = format!("{} ({at})", error.message);
     let reason = match error.kind {
         SendErrorKind::Timeout => "Send timeout".to_owned(),

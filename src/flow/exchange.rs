@@ -243,6 +243,13 @@ impl Exchange {
         })
     }
 
+    /// The same, shared: a later change of the message copies it first.
+    pub async fn shared_json(&mut self) -> Result<Arc<Json>, Fault> {
+        self.load().await?;
+        let shared = self.message.payload.shared_json(&self.catalog.build_context());
+        shared.map_err(|error| self.not_parsed(error))
+    }
+
     /// Runs a named sequence in place.
     pub async fn run(&mut self, sequence: SequenceId) -> Outcome {
         let sequence = self.catalog.sequence(sequence);

@@ -26,6 +26,8 @@ pub mod code {
     pub const WSDL_NOT_READY: i32 = 303_002;
     pub const AUTHENTICATION: i32 = 303_003;
     pub const ENDPOINT_NOT_FOUND: i32 = 305_100;
+    /// Not Synapse's: the address that a message asked for is not allowed.
+    pub const NOT_ALLOWED: i32 = 305_403;
     pub const SESSION_NOT_READY: i32 = 309_001;
     pub const SESSION_PATH: i32 = 309_002;
     pub const SESSION_FAILED: i32 = 309_003;

@@ -1,5 +1,6 @@
 //! How a message moves: exchanges, steps, faults.
 
+pub mod allow;
 pub mod catalog;
 pub mod delivery;
 pub mod description;
@@ -15,6 +16,7 @@ pub mod sequence;
 #[cfg(test)]
 pub mod testing;
 
+pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
 pub use endpoint::{Answer, Endpoint, RetryRule};
 pub use exchange::Exchange;

@@ -4,11 +4,12 @@ use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
 use crate::deployment::LoadOptions;
 use crate::deployment::folder::{self, ReadOptions};
+use crate::flow::AllowList;
 use crate::flow::runtime::Timeouts;
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::PayloadLimits;
 use crate::text::suggest::did_you_mean;
-use crate::text::{Diagnostic, FileId, Mistakes, Severity, Sources, Span};
+use crate::text::{Diagnostic, FileId, Mistakes, Placed, Severity, Sources, Span};
 use crate::wire::limits::{parse_duration, parse_size};
 use crate::wire::{ClientLimits, ServerLimits};
 use serde::de::value::MapDeserializer;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -75,6 +77,8 @@ pub struct Settings {
     pub global_timeout: Option<Duration>,
     /// What holds where an endpoint says nothing of its own.
     pub endpoints: EndpointSettings,
+    /// Where messages may go that say themselves where.
+    pub allow: Option<Arc<AllowList>>,
 }
 
 /// A text that no log shows.
@@ -178,6 +182,7 @@ pub fn load(
         conversion: ConversionSettings::default(),
         global_timeout: None,
         endpoints: EndpointSettings::default(),
+        allow: None,
     };
     let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
         deployment_toml::read(*file, text, &mut reading)
@@ -211,6 +216,7 @@ pub(super) struct Reading<'i> {
     pub conversion: ConversionSettings,
     pub global_timeout: Option<Duration>,
     pub endpoints: EndpointSettings,
+    pub allow: Option<Arc<AllowList>>,
 }
 
 #[derive(Default)]
@@ -327,8 +333,12 @@ impl<'i> Reading<'i> {
             return self.bad(Span::new(file, value.span()), "`endpoints` is a table");
         };
         for (key, value) in entries {
+            if key.get_ref() == "allow" {
+                self.allow_list(Span::new(file, value.span()), value.get_ref().as_str());
+                continue;
+            }
             if !endpoint_settings::KEYS.contains(&key.get_ref().as_ref()) {
-                let known = endpoint_settings::KEYS.iter().copied();
+                let known = endpoint_settings::KEYS.iter().copied().chain(["allow"]);
                 self.unknown(Span::new(file, key.span()), key.get_ref(), known);
                 continue;
             }
@@ -342,6 +352,18 @@ impl<'i> Reading<'i> {
             if place.read(|text| endpoints.set(key.get_ref(), text)).is_some() {
                 self.endpoints = endpoints;
             }
+        }
+    }
+
+    fn allow_list(&mut self, span: Span, text: Option<&str>) {
+        let Some(text) = text else {
+            return self.bad(span, "`allow` is a text in quotes");
+        };
+        match AllowList::parse(&inside_quotes(text, span)) {
+            Ok(list) => self.allow = Some(Arc::new(list)),
+            Err(mistakes) => mistakes
+                .into_iter()
+                .for_each(|mistake| self.mistakes.push(mistake)),
         }
     }
 
@@ -466,6 +488,7 @@ impl<'i> Reading<'i> {
             conversion: self.conversion.clone(),
             global_timeout: self.global_timeout,
             endpoints: self.endpoints,
+            allow: self.allow.clone(),
         }
     }
 
@@ -504,6 +527,7 @@ impl Settings {
             lenient: self.lenient,
             conversion: self.conversion.clone(),
             limits: self.payload.clone(),
+            allow: self.allow.clone(),
             ..LoadOptions::default()
         }
     }
@@ -682,6 +706,17 @@ impl<'a> Place<'a, '_> {
             .label(reason),
         );
     }
+}
+
+/// A text with its places, where it stands as it is between its quotes.
+fn inside_quotes(text: &str, span: Span) -> Placed {
+    let quotes = (span.range().len().saturating_sub(text.len())) / 2;
+    let range = span.range();
+    let inside = Span::new(
+        span.file,
+        range.start + quotes..range.end.saturating_sub(quotes).max(range.start + quotes),
+    );
+    Placed::verbatim(text, inside)
 }
 
 pub(super) fn text_value(text: &str) -> Spanned<DeValue<'static>> {

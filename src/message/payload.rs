@@ -428,6 +428,12 @@ impl Payload {
         Ok(self.json.as_deref().expect("it was built a line above"))
     }
 
+    /// The same, shared: a later change of the message copies it first.
+    pub fn shared_json(&mut self, context: &BuildContext<'_>) -> Result<Arc<Json>, PayloadError> {
+        self.build_json(context)?;
+        Ok(self.json.clone().expect("it was built a line above"))
+    }
+
     /// The JSON to be changed. From now on the JSON is the truth; SOAP headers stay for the day it becomes XML again.
     pub fn json_mut(&mut self, context: &BuildContext<'_>) -> Result<&mut Json, PayloadError> {
         self.build_json(context)?;

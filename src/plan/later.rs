@@ -109,7 +109,6 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "serviceDynamicLoadbalance",
         "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members",
     ),
-    ("dynamic", "dynamic endpoints come in a later release"),
     (
         "keytype",
         "production and sandbox endpoints come in a later release",

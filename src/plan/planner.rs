@@ -5,7 +5,7 @@ use super::kind::{Child, EndpointKind, MediatorKind, Support};
 use super::{Element, Names, later, table};
 use crate::expression::{Dynamic, Expression};
 use crate::flow::health::Identity;
-use crate::flow::{Endpoint, EndpointId, Mediator, Sequence, SequenceId, Step, TemplateId};
+use crate::flow::{AllowList, Endpoint, EndpointId, Mediator, Sequence, SequenceId, Step, TemplateId};
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
 use crate::text::{Diagnostic, Mistakes, Placed, Sources, Span, suggest};
@@ -63,6 +63,8 @@ pub struct Planner<'a> {
     pub planning: Option<EndpointId>,
     /// Which endpoint refers to which, and where.
     pub endpoint_references: Vec<(EndpointId, EndpointId, Span)>,
+    /// The allow list of the whole gateway.
+    pub allow: Option<Arc<AllowList>>,
     /// Endpoints whose state is kept.
     pub watched: Vec<Identity>,
     /// WSDLs that are fetched while the gateway runs.
@@ -101,6 +103,7 @@ impl<'a> Planner<'a> {
             endpoint_references: Vec::new(),
             watched: Vec::new(),
             described: Vec::new(),
+            allow: None,
             endpoint_names: HashSet::new(),
             endpoint_templates: HashMap::new(),
             expanding: Vec::new(),

@@ -1,6 +1,7 @@
 //! Calling a backend: one request out, one answer back, and an exact name for whatever goes wrong between.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,15 @@ pub struct ClientRequest {
     pub body_gap: Option<Duration>,
     /// Kept until the answer is whole, and told when it breaks off.
     pub watch: Option<Box<dyn Watch>>,
+    /// Which addresses the host may have; all where absent.
+    pub gate: Option<Arc<dyn Gate>>,
+}
+
+/// Says which addresses a request may go to. Asked when the host is resolved: the connection goes to an address that was asked about, and
+/// one that is kept is taken only if it goes to such an address.
+pub trait Gate: fmt::Debug + Send + Sync {
+    /// Why not.
+    fn refuses(&self, address: IpAddr) -> Option<String>;
 }
 
 /// Somebody who wants to know how long an answer takes to be whole, and whether it ever is. Dropped when the answer has ended.
@@ -79,6 +89,7 @@ impl ClientRequest {
             response_timeout: None,
             body_gap: None,
             watch: None,
+            gate: None,
         }
     }
 }
@@ -106,6 +117,8 @@ pub struct SendError {
 pub enum SendErrorKind {
     /// Refused, unreachable, unknown, or TLS not agreed on.
     Connect,
+    /// The host has no address that the request may go to.
+    Refused,
     ConnectTimeout,
     /// No answer in time.
     Timeout,
@@ -136,6 +149,7 @@ impl SendErrorKind {
     pub(super) fn code(&self) -> u32 {
         match self {
             SendErrorKind::Connect => 101503,
+            SendErrorKind::Refused => 305403,
             SendErrorKind::ConnectTimeout => 101508,
             SendErrorKind::Timeout => 101504,
             SendErrorKind::Closed | SendErrorKind::Reset(_) => 101505,
@@ -157,6 +171,7 @@ impl SendError {
     pub fn status(&self) -> StatusCode {
         match &self.kind {
             SendErrorKind::Timeout | SendErrorKind::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+            SendErrorKind::Refused => StatusCode::FORBIDDEN,
             SendErrorKind::ClientBody(broken) => match broken.kind {
                 StreamErrorKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
                 StreamErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -223,12 +238,14 @@ impl Client {
             return Box::pin(self.send_by_http2(request, times, watch)).await;
         }
         let url = request.url.clone();
+        let gate = request.gate.clone();
+        let gate = gate.as_deref();
         let (request, mut upload) = prepare(request);
         let mut request = for_http1(request);
         if let Some(proxy) = inner.defaults.forwarding(&url.origin) {
             request = forwarded(request, &url, proxy)?;
         }
-        if let Some(mut backend) = inner.pool.take(&url.origin) {
+        if let Some(mut backend) = inner.pool.take(&url.origin, gate) {
             let copy = copy_of(&request);
             let outcome = backend
                 .exchange(request, upload.as_deref(), &times, &inner.limits)
@@ -254,7 +271,7 @@ impl Client {
             }
         }
         // Boxed, so that a request over a kept connection need not make room for it.
-        Box::pin(self.send_by_fresh(request, upload, times, url, watch)).await
+        Box::pin(self.send_by_fresh(request, upload, times, url, watch, gate)).await
     }
 
     async fn send_by_fresh(
@@ -264,9 +281,10 @@ impl Client {
         times: Times,
         url: Url,
         watch: Option<Box<dyn Watch>>,
+        gate: Option<&dyn Gate>,
     ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
-        let connected = self.connect(&url, false, times.connect).await?;
+        let connected = self.connect(&url, false, times.connect, gate).await?;
         let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
         let response = backend
             .exchange(request, upload.as_deref(), &times, &inner.limits)
@@ -274,7 +292,13 @@ impl Client {
         self.answer(backend, response, upload, times, &url, watch)
     }
 
-    async fn connect(&self, url: &Url, http2: bool, within: Duration) -> Result<Connected, SendError> {
+    async fn connect(
+        &self,
+        url: &Url,
+        http2: bool,
+        within: Duration,
+        gate: Option<&dyn Gate>,
+    ) -> Result<Connected, SendError> {
         let inner = &self.inner;
         connect(
             &url.origin,
@@ -283,6 +307,7 @@ impl Client {
             &inner.defaults,
             http2,
             within,
+            gate,
         )
         .await
     }
@@ -323,7 +348,9 @@ impl Client {
     ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
         let url = request.url.clone();
-        let Some((mut connection, mut slot)) = self.lane(&url, times.connect).await? else {
+        let gate = request.gate.clone();
+        let lane = self.lane(&url, times.connect, gate.as_ref()).await?;
+        let Some((mut connection, mut slot)) = lane else {
             request.http2 = false;
             request.watch = watch;
             return Box::pin(self.send(request)).await;
@@ -356,7 +383,7 @@ impl Client {
             inner.pool.forget_http2(&url.origin, &connection);
             let (body, next) = Outgoing::new(body);
             (request, upload) = (copy.map(|_| body), next);
-            match self.lane(&url, times.connect).await? {
+            match self.lane(&url, times.connect, gate.as_ref()).await? {
                 Some(lane) => (connection, slot) = lane,
                 None => return Err(error),
             }
@@ -378,20 +405,33 @@ impl Client {
         &self,
         url: &Url,
         within: Duration,
+        gate: Option<&Arc<dyn Gate>>,
     ) -> Result<Option<(Rc<Http2Connection>, Slot)>, SendError> {
         loop {
-            let connecting = || connect_http2(Rc::clone(&self.inner), url.clone(), within);
-            match self.inner.pool.lane(&url.origin, connecting) {
+            let mut own = false;
+            let connecting = || {
+                own = true;
+                connect_http2(Rc::clone(&self.inner), url.clone(), within, gate.cloned())
+            };
+            match self
+                .inner
+                .pool
+                .lane(&url.origin, gate.map(|gate| &**gate), connecting)
+            {
                 Lane::Http2(connection, slot) => return Ok(Some((connection, slot))),
                 Lane::Http1 => return Ok(None),
-                Lane::Wait(connecting) => connecting.await?,
+                Lane::Wait(connecting) => match connecting.await {
+                    // Somebody else may not go there; that says nothing of this request.
+                    Err(error) if error.kind == SendErrorKind::Refused && !own => {}
+                    connected => connected?,
+                },
             }
         }
     }
 }
 
 /// Makes a connection for HTTP/2, and leaves it in the pool.
-fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration) -> Connecting {
+fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration, gate: Option<Arc<dyn Gate>>) -> Connecting {
     Box::pin(async move {
         let Inner {
             limits,
@@ -400,7 +440,16 @@ fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration) -> Connecting {
             defaults,
         } = &*inner;
         let outcome = async {
-            let connected = connect(&url.origin, limits, names, defaults, true, within).await?;
+            let connected = connect(
+                &url.origin,
+                limits,
+                names,
+                defaults,
+                true,
+                within,
+                gate.as_deref(),
+            )
+            .await?;
             if connected.http2 {
                 return Http2Connection::handshake(connected.stream, limits, within)
                     .await

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::client::{Reached, SendError, SendErrorKind};
+use super::client::{Gate, Reached, SendError, SendErrorKind};
 use super::limits::ClientLimits;
 use super::profile::{Proxy, Route};
 use super::server::Scheme;
@@ -40,6 +40,7 @@ pub(super) async fn connect(
     defaults: &Defaults,
     http2: bool,
     within: Duration,
+    gate: Option<&dyn Gate>,
 ) -> Result<Connected, SendError> {
     let proxy = defaults.proxy(origin);
     let (host, port) = match proxy {
@@ -68,6 +69,14 @@ pub(super) async fn connect(
             ));
         }
     };
+    // What a proxy makes of a name is the proxy's to judge; what is known of it here is judged here all the same.
+    let addresses = match proxy {
+        None => passing(addresses, gate),
+        Some(_) => judged(origin, names, limits, gate, deadline)
+            .await
+            .map(|()| addresses),
+    };
+    let addresses = addresses.map_err(|reason| failed(SendErrorKind::Refused, reason))?;
     let mut stream = match timeout_at(deadline, first_to_answer(&addresses, limits)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(late()),
@@ -109,7 +118,7 @@ pub(super) async fn connect(
     }
     if origin.scheme == Scheme::Http {
         return Ok(Connected {
-            stream: Metered::new(BackendStream::Plain(stream)),
+            stream: Metered::new(BackendStream::Plain(stream), proxy.is_some()),
             http2,
         });
     }
@@ -137,7 +146,7 @@ pub(super) async fn connect(
     };
     let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected {
-        stream: Metered::new(BackendStream::Tls(Box::new(secured))),
+        stream: Metered::new(BackendStream::Tls(Box::new(secured)), proxy.is_some()),
         http2,
     })
 }
@@ -228,6 +237,40 @@ impl Defaults {
             Some(tls) => (tls.current(), tls.options.server_name.clone()),
             None => (self.tls.clone(), None),
         }
+    }
+}
+
+/// Whether a host behind a proxy is known here to be one that the request may not go to.
+async fn judged(
+    origin: &Origin,
+    names: &Names,
+    limits: &ClientLimits,
+    gate: Option<&dyn Gate>,
+    deadline: Instant,
+) -> Result<(), String> {
+    if gate.is_none() {
+        return Ok(());
+    }
+    match timeout_at(deadline, names.resolve(&origin.host, origin.port, limits)).await {
+        Ok(Ok(addresses)) => passing(addresses, gate).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The addresses that the request may go to; what it connects to is one of these and nothing that is looked up again.
+fn passing(mut addresses: Vec<SocketAddr>, gate: Option<&dyn Gate>) -> Result<Vec<SocketAddr>, String> {
+    let Some(gate) = gate else { return Ok(addresses) };
+    let mut refused = None;
+    addresses.retain(|address| match gate.refuses(address.ip()) {
+        None => true,
+        Some(reason) => {
+            refused = Some(reason);
+            false
+        }
+    });
+    match refused {
+        Some(reason) if addresses.is_empty() => Err(reason),
+        _ => Ok(addresses),
     }
 }
 
@@ -384,6 +427,26 @@ fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     }
 }
 
+/// Whom a connection goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    At(IpAddr),
+    /// A proxy chose the address.
+    BehindProxy,
+    Gone,
+}
+
+impl Peer {
+    /// Somebody else may have made the connection, whom nothing kept from going there.
+    pub fn passes(self, gate: Option<&dyn Gate>) -> bool {
+        match (gate, self) {
+            (None, _) | (_, Peer::BehindProxy) => true,
+            (Some(gate), Peer::At(address)) => gate.refuses(address).is_none(),
+            (Some(_), Peer::Gone) => false,
+        }
+    }
+}
+
 enum BackendStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -408,13 +471,24 @@ impl Meter {
 /// A backend's stream that counts, and outlives a broken sending side so that an early answer can be read.
 pub(super) struct Metered {
     stream: BackendStream,
+    pub peer: Peer,
     pub meter: Rc<Meter>,
 }
 
 impl Metered {
-    fn new(stream: BackendStream) -> Self {
+    fn new(stream: BackendStream, proxied: bool) -> Self {
+        let tcp = match &stream {
+            BackendStream::Plain(stream) => stream,
+            BackendStream::Tls(stream) => stream.get_ref().0,
+        };
+        let peer = match tcp.peer_addr() {
+            _ if proxied => Peer::BehindProxy,
+            Ok(address) => Peer::At(address.ip()),
+            Err(_) => Peer::Gone,
+        };
         Self {
             stream,
+            peer,
             meter: Rc::default(),
         }
     }

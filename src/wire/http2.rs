@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
 use super::client::{Reached, SendError, SendErrorKind, Times, Watch};
-use super::connect::{Meter, Metered};
+use super::connect::{Meter, Metered, Peer};
 use super::hop;
 use super::limits::ClientLimits;
 use super::pool::{stalled, tell, upload_error};
@@ -30,6 +30,8 @@ use crate::message::body::{StreamError, StreamErrorKind, StreamOrigin};
 pub(super) struct Http2Connection {
     requests: SendRequest<Bytes>,
     state: Rc<State>,
+    /// Whom it goes to.
+    pub peer: Peer,
 }
 
 /// What requests and the connection's task tell each other.
@@ -84,7 +86,7 @@ impl Http2Connection {
         limits: &ClientLimits,
         within: Duration,
     ) -> Result<Self, SendError> {
-        let meter = Rc::clone(&stream.meter);
+        let (meter, peer) = (Rc::clone(&stream.meter), stream.peer);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -125,7 +127,11 @@ impl Http2Connection {
             ping: limits.http2_ping,
         };
         tokio::task::spawn_local(drive(connection, meter, Rc::clone(&state), clocks));
-        Ok(Self { requests, state })
+        Ok(Self {
+            requests,
+            state,
+            peer,
+        })
     }
 
     /// Whether it takes requests at all.

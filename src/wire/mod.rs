@@ -22,7 +22,7 @@ mod upload;
 pub mod url;
 pub mod verify;
 
-pub use client::{Client, ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
+pub use client::{Client, ClientRequest, ClientResponse, Gate, Reached, SendError, SendErrorKind};
 pub use limits::{ClientLimits, ServerLimits};
 pub use profile::{Profile, Proxy, Route};
 pub use server::{Incoming, Reply, Scheme, Service};

@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::cause::find;
-use super::client::{Inner, Reached, SendError, SendErrorKind, Times, Watch};
-use super::connect::{Meter, Metered, is_gone};
+use super::client::{Gate, Inner, Reached, SendError, SendErrorKind, Times, Watch};
+use super::connect::{Meter, Metered, Peer, is_gone};
 use super::hop;
 use super::http2::{Http2Connection, Slot};
 use super::limits::ClientLimits;
@@ -85,10 +85,14 @@ impl Pool {
     }
 
     /// The connection used last, if one is alive. Those that are too old are closed on the way.
-    pub fn take(&self, origin: &Origin) -> Option<Box<Backend>> {
+    pub fn take(&self, origin: &Origin, gate: Option<&dyn Gate>) -> Option<Box<Backend>> {
         let mut all = self.http1.borrow_mut();
         let kept = all.get_mut(origin)?;
-        while let Some(mut newest) = kept.pop() {
+        while let Some(newest) = kept.last() {
+            if !newest.backend.peer.passes(gate) {
+                return None;
+            }
+            let mut newest = kept.pop()?;
             if newest.since.elapsed() > self.idle {
                 // The rest is older still.
                 kept.clear();
@@ -125,7 +129,12 @@ impl Pool {
     }
 
     /// A connection with room for one request more. `connect` makes the next one.
-    pub fn lane(&self, origin: &Arc<Origin>, connect: impl FnOnce() -> Connecting) -> Lane {
+    pub fn lane(
+        &self,
+        origin: &Arc<Origin>,
+        gate: Option<&dyn Gate>,
+        connect: impl FnOnce() -> Connecting,
+    ) -> Lane {
         let mut all = self.http2.borrow_mut();
         if !all.contains_key(origin) {
             // A new host is the moment to forget hosts that are called no more.
@@ -136,11 +145,14 @@ impl Pool {
         }
         let lanes = all.entry(Arc::clone(origin)).or_default();
         lanes.connections.retain(|connection| connection.is_alive());
-        let with_room = lanes.connections.iter().find(|connection| connection.room() > 0);
-        let least = lanes
-            .connections
-            .iter()
-            .min_by_key(|connection| connection.load());
+        let open = || {
+            lanes
+                .connections
+                .iter()
+                .filter(|connection| connection.peer.passes(gate))
+        };
+        let with_room = open().find(|connection| connection.room() > 0);
+        let least = open().min_by_key(|connection| connection.load());
         let full = lanes.connections.len() >= MOST_CONNECTIONS;
         if let Some(connection) = with_room.or(least.filter(|_| full)) {
             return Lane::Http2(Rc::clone(connection), connection.slot());
@@ -189,12 +201,13 @@ pub(super) struct Backend {
     requests: http1::SendRequest<Outgoing>,
     connection: http1::Connection<TokioIo<Metered>, Outgoing>,
     meter: Rc<Meter>,
+    peer: Peer,
     alarm: Alarm,
 }
 
 impl Backend {
     pub async fn handshake(stream: Metered, limits: &ClientLimits) -> Result<Box<Self>, SendError> {
-        let meter = Rc::clone(&stream.meter);
+        let (meter, peer) = (Rc::clone(&stream.meter), stream.peer);
         let (requests, connection) = http1::Builder::new()
             .max_buf_size(limits.response_head.max(8192))
             .handshake(TokioIo::new(stream))
@@ -208,6 +221,7 @@ impl Backend {
             requests,
             connection,
             meter,
+            peer,
             alarm: Alarm::default(),
         }))
     }

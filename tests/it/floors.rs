@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["text"],
     &["message"],
-    &["expression", "wire"],
+    &["expression", "script", "wire"],
     &["flow"],
     &["plan"],
     &["mediators", "endpoints"],
@@ -25,6 +25,7 @@ const OWNED: &[(&str, &str)] = &[
     ("rustls", "wire"),
     ("tokio_rustls", "wire"),
     ("quick_xml", "message"),
+    ("rhai", "script"),
     ("notify", "deployment"),
     ("clap", "cli"),
 ];
