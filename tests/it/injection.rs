@@ -171,7 +171,7 @@ fn a_value_in_a_header_makes_no_second_header() {
     });
 }
 
-const PATHS: &[&str] = &[
+pub const PATHS: &[&str] = &[
     "/open/a",
     "/open/./a",
     "/open/../closed/a",

@@ -23,6 +23,7 @@ mod payload_attacks;
 mod readme;
 mod reference;
 mod reload_under_load;
+mod ssrf;
 mod stories;
 mod talk;
 mod wire_backends;
