@@ -63,6 +63,7 @@ impl Script {
     pub fn compile(text: &Placed, time: Duration) -> Result<Script, Box<Diagnostic>> {
         check_length(text)?;
         let syntax = compile_with(text, &Name::ALL).map_err(|error| mistake(text, &error))?;
+        check_functions(text, &syntax)?;
         let reads = Name::ALL
             .into_iter()
             .filter(|name| {
@@ -267,6 +268,30 @@ fn compile_with(text: &Placed, names: &[Name]) -> Result<AST, ParseError> {
         scope.push_dynamic(name.word(), Dynamic::UNIT);
     }
     ENGINE.compile_with_scope(&scope, &text.text)
+}
+
+/// Functions see their parameters and nothing else; rhai itself finds out only when they run.
+fn check_functions(text: &Placed, syntax: &AST) -> Result<(), Box<Diagnostic>> {
+    let mut found = None;
+    syntax.clone_functions_only().walk(&mut |path: &[ASTNode<'_>]| {
+        if let Some(ASTNode::Expr(Expr::Variable(variable, None, at))) = path.last()
+            && variable.0.is_none()
+            && let Some(name) = Name::of(&variable.1)
+        {
+            found.get_or_insert((name.word(), *at));
+        }
+        found.is_none()
+    });
+    match found {
+        None => Ok(()),
+        Some((name, at)) => {
+            let message = format!("rhai: a function does not see `{name}`");
+            let mistake = Diagnostic::error("E0306", span_at(text, at), message);
+            Err(Box::new(mistake.help(format!(
+                "give it a parameter `{name}`, and hand it over in the call"
+            ))))
+        }
+    }
 }
 
 fn check_length(text: &Placed) -> Result<(), Box<Diagnostic>> {
@@ -504,9 +529,9 @@ mod tests {
         refused(" ", "E0306 1:1 a script is expected here, and there is none");
         refused(
             "fn f() { payload } f()",
-            "E0306 1:10 rhai: there is nothing called `payload`",
+            "E0306 1:10 rhai: a function does not see `payload`",
         );
-        check("1;\n  headers + 1", "there is no function + (headers, i64) @5..6");
+        check("1;\n  headers + 1", "there is no function + (headers, i64) @13..14");
         check("throw \"no luck\"", "no luck @0..1");
         check("headers", "its answer holds all of `headers` @0..7");
         check("|x| x", "its answer holds a value of the type Fn @0..5");
@@ -544,7 +569,7 @@ mod tests {
                 "let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }",
                 "too large",
             ),
-            ("for i in 0..9223372036854775807 { }", "more than"),
+            ("let n = 0; for i in 0..9223372036854775807 { n += 1; }", "more than"),
             ("fn f(n) { f(n + 1) + f(n + 2) } f(0)", "deep"),
             ("sleep(5)", "cannot sleep"),
             ("sleep(5.0)", "cannot sleep"),

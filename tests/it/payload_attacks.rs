@@ -124,7 +124,10 @@ fn no_bomb_in_json_goes_off() {
         let before = warm(&gateway).await;
         let json = "Content-Type: application/json";
         for (name, text) in [
-            ("depth 100,000", "[".repeat(100_000) + "]".repeat(100_000).as_str()),
+            (
+                "depth 100,000",
+                "[".repeat(100_000) + "]".repeat(100_000).as_str(),
+            ),
             ("depth without an end", "[".repeat(1_000_000)),
             ("objects without an end", "{\"a\":".repeat(300_000)),
             (
