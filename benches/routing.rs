@@ -27,6 +27,7 @@ fn api(number: usize) -> Api {
         out_sequence: None,
         fault_sequence: None,
         span,
+        scopes: Vec::new(),
     };
     Api {
         name: Arc::from(format!("api{number}")),
@@ -42,6 +43,7 @@ fn api(number: usize) -> Api {
         ],
         span,
         broken: None,
+        guard: None,
     }
 }
 

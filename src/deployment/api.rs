@@ -1,6 +1,7 @@
 //! `<api>`: resources below a context.
 
 use super::SequenceRef;
+use super::guard::{self, Guard};
 use super::uri_template::{self, UriTemplate, UrlMapping};
 use crate::plan::kind::ArtifactKind;
 use crate::plan::{Attr, Child, Children, Element, Planner, Shape, Support, table};
@@ -21,7 +22,11 @@ pub static KIND: ArtifactKind = ArtifactKind {
         here the longer context wins, and `check` tells. 405 carries `Allow`.",
     attributes: &[
         Attr::required("name", Shape::Text, "the name of the API"),
-        Attr::required("context", Shape::Text, "what its paths begin with; begins with a slash; `{version}` stands for the version"),
+        Attr::required(
+            "context",
+            Shape::Text,
+            "what its paths begin with; begins with a slash; `{version}` stands for the version",
+        ),
         Attr::optional("version", Shape::Text, "the version; needs `version-type`"),
         Attr::optional(
             "version-type",
@@ -29,28 +34,48 @@ pub static KIND: ArtifactKind = ArtifactKind {
             "`url`: the path segment after the context is the version; `context`: it stands in the context",
         ),
         Attr::ignored("version-param", "Synapse reads it and uses it for nothing"),
-        Attr::optional("hostname", Shape::Text, "only for requests to this host (Host header)"),
-        Attr::optional("port", Shape::Integer, "only for requests to this port (Host header)"),
-        Attr::optional("transports", Shape::Choice(&["http", "https", ""]), "only over this transport").default("both"),
-        Attr::optional("binds-to", Shape::Text, "names of inbound endpoints; `default` is the main port").default("default"),
-        Attr::not_yet("publishSwagger", "publishing a given OpenAPI file comes in a later release"),
-        Attr::not_yet("validateSchema", "validation against OpenAPI comes in a later release: messages are let through unchecked"),
+        Attr::optional(
+            "hostname",
+            Shape::Text,
+            "only for requests to this host (Host header)",
+        ),
+        Attr::optional(
+            "port",
+            Shape::Integer,
+            "only for requests to this port (Host header)",
+        ),
+        Attr::optional(
+            "transports",
+            Shape::Choice(&["http", "https", ""]),
+            "only over this transport",
+        )
+        .default("both"),
+        Attr::optional(
+            "binds-to",
+            Shape::Text,
+            "names of inbound endpoints; `default` is the main port",
+        )
+        .default("default"),
+        Attr::not_yet(
+            "publishSwagger",
+            "publishing a given OpenAPI file comes in a later release",
+        ),
+        Attr::not_yet(
+            "validateSchema",
+            "validation against OpenAPI comes in a later release: messages are let through unchecked",
+        ),
         Attr::ignored("statistics", "statistics are not switched on by artifact here"),
         Attr::ignored("trace", "tracing is not switched on by artifact here"),
     ],
     children: Children::of(&[
-        Child::required("resource", RESOURCE, RESOURCE_CHILDREN, "what is served below the context").many(),
-        Child::optional(
-            "handlers",
-            &[],
-            Children::of(&[Child::optional("handler", &[], Children::ANY, "a Java class around every request").many().support(
-                Support::Refused(
-                    "handlers are Java classes, and there is no JVM here; see what each one did (log-in, throttling) before you remove it",
-                ),
-            )]),
-            "Java handlers",
+        Child::required(
+            "resource",
+            RESOURCE,
+            RESOURCE_CHILDREN,
+            "what is served below the context",
         )
         .many(),
+        guard::HANDLERS,
     ]),
     examples: &[
         r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Orders" context="/orders">
@@ -61,6 +86,14 @@ pub static KIND: ArtifactKind = ArtifactKind {
 </api>"#,
         r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Prices" context="/prices/{version}" version="2" version-type="context">
   <resource methods="GET POST" url-mapping="/all/*"><inSequence/><outSequence/></resource>
+</api>"#,
+        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Guarded" context="/guarded">
+  <resource methods="GET" url-mapping="/*"><inSequence/></resource>
+  <handlers>
+    <handler class="org.wso2.carbon.apimgt.gateway.handlers.security.APIAuthenticationHandler">
+      <property name="APISecurity" value="oauth2,api_key"/>
+    </handler>
+  </handlers>
 </api>"#,
     ],
 };
@@ -164,6 +197,8 @@ pub struct Api {
     pub span: Span,
     /// With `--lenient`: why it answers 503.
     pub broken: Option<Arc<str>>,
+    /// Its callers have to present a token.
+    pub guard: Option<Guard>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +229,8 @@ pub struct Resource {
     pub out_sequence: Option<SequenceRef>,
     pub fault_sequence: Option<SequenceRef>,
     pub span: Span,
+    /// The caller's token needs one of these, if there are any.
+    pub scopes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -381,6 +418,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         );
         check_resources(&resources, planner);
     }
+    let guard = guard::of_handlers(element, planner);
     if planner.mistakes.errors() > before {
         resources.clear();
     }
@@ -395,6 +433,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         resources,
         span: element.span,
         broken: None,
+        guard,
     })
 }
 
@@ -563,6 +602,7 @@ fn resource(element: &Element, api: &str, planner: &mut Planner<'_>) -> Option<R
         out_sequence,
         fault_sequence,
         span: element.span,
+        scopes: Vec::new(),
     })
 }
 
@@ -901,7 +941,7 @@ mod tests {
             &format!(
                 r#"<api name="A" context="/a">{resource}<handlers><handler class="org.Cors"/></handlers></api>"#
             ),
-            &["E0505 a.xml:1:113 `<handler>` is not supported"],
+            &["E0505 a.xml:1:128 there is no handler `org.Cors`"],
         );
     }
 

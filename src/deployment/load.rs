@@ -2,6 +2,7 @@
 
 use super::broken::{BrokenEndpoint, broken_sequence};
 use super::folder::{self, Collected, ReadOptions};
+use super::guard::TokenRules;
 use super::layout::Layout;
 use super::resources::Resources;
 use super::walk::Stamp;
@@ -37,6 +38,8 @@ pub struct LoadOptions {
     /// Where messages may go that say themselves where.
     pub allow: Option<Arc<AllowList>>,
     pub generation: u64,
+    /// Who has to present a token.
+    pub tokens: TokenRules,
     /// Tell also what is right and may surprise. Said when somebody asks, not at every start.
     pub hints: bool,
 }
@@ -109,7 +112,9 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
 
     artifacts.name_all(&mut planner);
     artifacts.read_entries(&resources, &mut planner);
-    let plans = artifacts.plan_all(&mut planner);
+    let mut plans = artifacts.plan_all(&mut planner);
+    let proxies: Vec<&str> = plans.proxies.iter().map(|proxy| &*proxy.name).collect();
+    options.tokens.apply(&mut plans.apis, &proxies, &mut planner);
     let counts = Counts {
         apis: plans.apis.len(),
         proxies: plans.proxies.len(),
@@ -665,7 +670,7 @@ fn link(
         described: planner.described,
         allow: options.allow.clone(),
     };
-    Deployment::new(
+    let deployment = Deployment::new(
         catalog,
         plans.apis,
         plans.proxies,
@@ -676,7 +681,11 @@ fn link(
             method_not_allowed: not_allowed,
         },
         options.generation,
-    )
+    );
+    Deployment {
+        tokens: options.tokens.clone(),
+        ..deployment
+    }
 }
 
 fn surroundings(configs: &configs::Configs) -> Surroundings {

@@ -10,6 +10,7 @@ pub mod endpoint_template;
 #[cfg(test)]
 mod examples;
 pub mod folder;
+pub mod guard;
 pub mod layout;
 pub mod load;
 pub mod local_entry;
@@ -45,6 +46,8 @@ pub struct Deployment {
     pub routes: routes::Routes,
     pub handlers: Handlers,
     pub generation: u64,
+    /// Who has to present a token, by the settings.
+    pub tokens: guard::TokenRules,
 }
 
 /// Sequences whose names have a meaning.
@@ -75,6 +78,7 @@ impl Deployment {
             proxies,
             handlers,
             generation,
+            tokens: guard::TokenRules::default(),
         }
     }
 }

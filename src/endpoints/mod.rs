@@ -10,6 +10,7 @@ mod group;
 mod http;
 mod key;
 mod key_expression;
+mod keytype;
 mod lambda;
 mod leaf;
 mod loadbalance;
@@ -28,6 +29,7 @@ pub static ALL: &[&EndpointKind] = &[
     &key::KIND,
     &key_expression::KIND,
     &template::KIND,
+    &keytype::KIND,
     &address::KIND,
     &http::KIND,
     &wsdl::KIND,

@@ -1,5 +1,6 @@
 //! An exchange: one client request and everything that happens to it until its answer.
 
+use super::token::{Caller, Claims, KeyType};
 use super::{Answer, Catalog, Code, Fault, Flow, Origin, Outcome, SequenceId, Worker, fault};
 use crate::expression::json_path::JsonPath;
 use crate::expression::{Dynamic, Expression, ExpressionError, Scope, World};
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub accepted: Rc<Cell<bool>>,
     /// When everything that is asked of backends must have come to an end: a total over all attempts.
     pub deadline: Option<Instant>,
+    /// What the request presents, where anybody's tokens are taken.
+    pub caller: Option<Rc<Caller>>,
 }
 
 /// What the client asked for. Never changes.
@@ -126,6 +129,19 @@ impl World for Around<'_> {
 }
 
 impl Exchange {
+    /// What the caller's token says, if there is a good one. It is looked at once.
+    pub fn token(&self) -> Option<&Claims> {
+        self.caller.as_ref()?.claims()
+    }
+
+    /// Which endpoints the caller may be sent to: `AM_KEY_TYPE` if a step has set it, else the token's; production without any.
+    pub fn key_type(&self) -> KeyType {
+        match self.properties.get("AM_KEY_TYPE") {
+            Some(set) => KeyType::named(&set.to_text()),
+            None => self.token().map_or(KeyType::Production, |claims| claims.key_type),
+        }
+    }
+
     /// Reads the payload into memory, if it still streams. Whatever looks inside does this first.
     pub async fn load(&mut self) -> Result<(), Fault> {
         if self.message.payload.is_loaded() {
@@ -240,6 +256,7 @@ impl Exchange {
             reason: None,
             accepted: Rc::clone(&self.accepted),
             deadline: self.deadline,
+            caller: self.caller.clone(),
         })
     }
 

@@ -15,6 +15,7 @@ pub mod runtime;
 pub mod sequence;
 #[cfg(test)]
 pub mod testing;
+pub mod token;
 
 pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};

@@ -3,6 +3,7 @@
 use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
+use super::token::Tokens;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
 use std::rc::Rc;
@@ -15,6 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Runtime {
     pub clock: Clock,
     ids: AtomicU64,
+    /// Whose tokens are taken.
+    pub tokens: Tokens,
     pub timeouts: Timeouts,
     /// How the endpoints are.
     pub health: Registry,
@@ -60,6 +63,7 @@ impl Runtime {
         Runtime {
             clock,
             ids: AtomicU64::new(seed),
+            tokens: Tokens::default(),
             timeouts,
             health: Registry::default(),
             total: None,
@@ -85,6 +89,10 @@ impl Runtime {
             sends_where_senders_say,
             ..self
         }
+    }
+
+    pub fn with_tokens(self, tokens: Tokens) -> Runtime {
+        Runtime { tokens, ..self }
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).

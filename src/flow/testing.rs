@@ -242,6 +242,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         reason: None,
         accepted: Rc::default(),
         deadline: None,
+        caller: None,
     }
 }
 

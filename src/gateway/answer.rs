@@ -1,9 +1,10 @@
 //! From a message to what the client gets: status, headers, body. And the last word on a fault that nobody answered.
 
+use super::admission;
 use super::route::{Client, Speech};
 use crate::flow::fault::code;
 use crate::flow::grpc::{self, Ending, GRPC_STATUS};
-use crate::flow::{Exchange, Fault, Origin};
+use crate::flow::{Exchange, Fault, Origin, token};
 use crate::message::body::ByteStream;
 use crate::message::format::{Body, EnvelopeRule, Target, Written};
 use crate::message::json::Json;
@@ -392,7 +393,14 @@ fn said(reply: &Reply) -> String {
 /// How the client is told of a fault that no fault sequence answered.
 pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
     let status = status_of(fault);
-    let mut reply = plain(status, words(status), client);
+    // What is wrong with a caller's token has a shape of its own.
+    let of_token = fault
+        .number()
+        .filter(|number| token::code::title(*number).is_some());
+    let mut reply = match of_token {
+        Some(number) => admission::answer(status, number, &fault.reason, client),
+        None => plain(status, words(status), client),
+    };
     if matches!(
         status,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS

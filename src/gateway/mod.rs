@@ -1,5 +1,6 @@
 //! Serving: which resource a request belongs to, its in, out and fault side, the answer.
 
+mod admission;
 mod answer;
 pub mod deployment_toml;
 pub mod endpoint_settings;
@@ -9,12 +10,14 @@ mod route;
 pub mod serve;
 pub mod settings;
 mod target;
+pub mod tokens;
 mod wsdl;
 
 use self::mark::Marking;
 use self::reload::Status;
 use self::serve::{Counters, Server};
 use self::settings::Settings;
+use self::tokens::Keepers;
 use crate::deployment::Deployment;
 use crate::flow::Worker;
 use crate::flow::health::Registry;
@@ -37,6 +40,7 @@ pub struct Gateway {
     pub https: Option<SocketAddr>,
     shared: Arc<Shared>,
     tls: Option<ServerTls>,
+    keepers: Keepers,
     workers: Mutex<Vec<JoinHandle<Drained>>>,
 }
 
@@ -96,7 +100,9 @@ impl Gateway {
             .with_health(Registry::new(endpoints.defaults()))
             .within(endpoints.deadline)
             .sending_where_senders_say(endpoints.sends_where_senders_say);
-        let runtime = Arc::new(runtime);
+        let opened = tokens::open(&settings.issuers)?;
+        opened.keepers.start(&settings.client)?;
+        let runtime = Arc::new(runtime.with_tokens(opened.tokens));
         runtime.health.adopt(&deployment.catalog.watched);
         runtime.descriptions.adopt(&deployment.catalog.described);
         let door = Door::new(settings.server.clone(), workers);
@@ -149,6 +155,7 @@ impl Gateway {
             https,
             shared,
             tls,
+            keepers: opened.keepers,
             workers: Mutex::new(threads),
         })
     }
@@ -162,10 +169,13 @@ impl Gateway {
         self.shared.runtime.groups.sweep();
     }
 
+    /// Reads certificates and keys anew; what cannot be read stays as it was.
     pub fn reload_certificates(&self) -> Result<(), String> {
-        self.tls
+        let certificates = self
+            .tls
             .as_ref()
-            .map_or(Ok(()), |tls| tls.reload().map_err(|error| error.to_string()))
+            .map_or(Ok(()), |tls| tls.reload().map_err(|error| error.to_string()));
+        certificates.and(self.keepers.reload())
     }
 
     pub fn shared(&self) -> Arc<Shared> {

@@ -88,6 +88,7 @@ impl Reload {
         if let Some(tls) = &self.settings.tls {
             files.extend([tls.certificate.clone(), tls.key.clone()]);
         }
+        files.extend(self.settings.key_files());
         files.extend(self.settings_files.iter().cloned());
         files
     }
@@ -137,7 +138,8 @@ struct Acting<T> {
 impl<T: Target> Acting<T> {
     fn act(&mut self, change: &Change) -> Answer {
         self.look_at_settings();
-        if self.reload.settings.tls.is_some()
+        let settings = &self.reload.settings;
+        if (settings.tls.is_some() || !settings.key_files().is_empty())
             && let Err(reason) = self.target.reload_certificates()
         {
             self.target.tell(Outcome::CertificateKept(reason));

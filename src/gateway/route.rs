@@ -4,6 +4,7 @@ use crate::deployment::api::{Api, Mapping, Resource, Version, full_name, version
 use crate::deployment::routes::sub_path;
 use crate::deployment::uri_template::{Variables, decode};
 use crate::flow::exchange::Request;
+use crate::flow::token::{Caller, Claims, KeyType};
 use crate::message::properties::{Known, Value};
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,6 +19,8 @@ pub struct Facts {
     /// Set when the request has a Content-Type.
     pub typed: bool,
     pub place: Place,
+    /// What the request presents, where anybody's tokens are taken.
+    pub caller: Option<Rc<Caller>>,
 }
 
 /// How the client spoke: it is answered in the same way.
@@ -166,8 +169,12 @@ impl Known for Facts {
             }
             "TRANSPORT_IN_NAME" => return Some(Value::text(self.request.scheme)),
             "IS_CLIENT_DOING_REST" => return Some(Value::Boolean(self.client.speech == Speech::Rest)),
+            "AM_KEY_TYPE" => return self.key_type().map(|key_type| Value::text(key_type.name())),
             "IS_CLIENT_DOING_SOAP11" => return Some(Value::Boolean(self.client.speech != Speech::Soap12)),
             _ => {}
+        }
+        if name.starts_with("TOKEN") || name.starts_with("api.ut.") {
+            return self.claims()?.property(name);
         }
         match &self.place {
             Place::Api(api) => api.property(name, &self.request),
@@ -200,11 +207,27 @@ impl Known for Facts {
             Place::Proxy { .. } => names.push("proxy.name".to_owned()),
             Place::Main => names.push("REST_FULL_REQUEST_PATH".to_owned()),
         }
+        if let Some(claims) = self.claims() {
+            names.push("AM_KEY_TYPE".to_owned());
+            let known = Claims::PROPERTIES.iter();
+            let known = known.filter(|name| claims.property(name).is_some());
+            names.extend(known.map(|name| (*name).to_owned()));
+        }
         names
     }
 }
 
 impl Facts {
+    fn claims(&self) -> Option<&Claims> {
+        self.caller.as_ref()?.claims()
+    }
+
+    /// Of an API it is always known: without a token it is production, as for API Manager's resources that need none.
+    fn key_type(&self) -> Option<KeyType> {
+        let of_token = self.claims().map(|claims| claims.key_type);
+        of_token.or(matches!(self.place, Place::Api(_)).then_some(KeyType::Production))
+    }
+
     /// What address endpoints append to their address (`NhttpUtil.getRestUrlPostfix`, `API.process`).
     fn postfix(&self) -> &str {
         let target: &str = &self.request.target;
@@ -331,6 +354,7 @@ mod tests {
             has_body: false,
             typed: false,
             place,
+            caller: None,
         }
     }
 

@@ -1,12 +1,15 @@
 //! One request: where it goes, its in side, its out side, its faults, and its answer.
 
+use super::admission;
 use super::answer;
 use super::route::{ApiFacts, Client, Facts, Place, Speech, has_bad_escape};
 use super::{target, wsdl};
+use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
 use crate::flow::exchange::Request;
 use crate::flow::fault::code;
+use crate::flow::token::{Caller, Headers};
 use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
 use crate::message::Message;
 use crate::message::encoding::Encoding;
@@ -143,7 +146,7 @@ async fn exchange(
         scheme,
         remote,
         local,
-        headers,
+        mut headers,
         body,
         ..
     } = incoming;
@@ -201,10 +204,14 @@ async fn exchange(
     let handlers = &deployment.handlers;
     let catalog = &deployment.catalog;
     let named = |id: Option<crate::flow::SequenceId>| id.map(|id| catalog.sequence(id));
+    let mut guard = None;
+    let mut of_resource = None;
     let (place, sides, served_by) = match route {
         Route::Resource(matched) => {
             let api = &deployment.apis[matched.api];
             let resource = &api.resources[matched.resource];
+            guard = api.guard.as_ref();
+            of_resource = Some(resource);
             let place = Place::Api(ApiFacts::new(
                 api,
                 matched.below,
@@ -246,6 +253,7 @@ async fn exchange(
         }
         Route::Proxy { proxy, below } => {
             let proxy = &deployment.proxies[proxy];
+            guard = deployment.tokens.demand(&[&*proxy.name]).then_some(&Guard::ANY);
             if let Some(reply) = wsdl::answer(proxy, &request) {
                 return reply;
             }
@@ -260,10 +268,22 @@ async fn exchange(
             )
         }
         Route::Elsewhere => match named(handlers.main) {
-            Some(main) => (Place::Main, Sides::of_main(main), Arc::from("main")),
+            Some(main) => {
+                guard = deployment.tokens.demand(&["main"]).then_some(&Guard::ANY);
+                (Place::Main, Sides::of_main(main), Arc::from("main"))
+            }
             None => return answer::plain(StatusCode::NOT_FOUND, "There is nothing here.", client),
         },
     };
+    let names = guard.map_or_else(Headers::default, |guard| guard.headers.clone());
+    let caller = Caller::of(&headers, names, &worker.runtime).map(Rc::new);
+    if let Some(guard) = guard {
+        let admitted = admission::admit(caller.as_deref(), guard, of_resource, &mut headers);
+        if let Err(refusal) = Box::pin(admitted).await {
+            tracing::debug!(%served_by, code = refusal.code(), reason = %refusal, "A caller was not let in.");
+            return admission::refused(&refusal, client);
+        }
+    }
     let bad_query = matches!(place, Place::Api(_)) && request.query().is_some_and(has_bad_escape);
     let payload = match (has_body, request.query()) {
         (true, _) => {
@@ -296,6 +316,7 @@ async fn exchange(
         has_body,
         typed: media_type.is_some(),
         place,
+        caller: caller.clone(),
     }));
     let total = worker.runtime.total;
     let mut exchange = Exchange {
@@ -311,6 +332,7 @@ async fn exchange(
         reason: None,
         accepted,
         deadline: total.map(|total| Instant::now() + total),
+        caller,
     };
     let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
     let verdict = match mediation {

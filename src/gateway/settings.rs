@@ -2,10 +2,13 @@
 
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
+use super::tokens::{self, IssuerSettings, KeysFrom};
 use crate::deployment::LoadOptions;
 use crate::deployment::folder::{self, ReadOptions};
+use crate::deployment::guard::TokenRules;
 use crate::flow::AllowList;
 use crate::flow::runtime::Timeouts;
+use crate::flow::token::Kind;
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::PayloadLimits;
 use crate::text::suggest::did_you_mean;
@@ -45,6 +48,11 @@ const KEYS: &[&str] = &[
     "workers",
     "limits",
     "endpoints",
+    "token",
+    "api-key",
+    "token-required",
+    "token-exempt",
+    "scopes",
 ];
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
@@ -79,6 +87,10 @@ pub struct Settings {
     pub endpoints: EndpointSettings,
     /// Where messages may go that say themselves where.
     pub allow: Option<Arc<AllowList>>,
+    /// Whose tokens are taken.
+    pub issuers: Vec<IssuerSettings>,
+    /// Who has to present one.
+    pub tokens: TokenRules,
 }
 
 /// A text that no log shows.
@@ -183,6 +195,8 @@ pub fn load(
         global_timeout: None,
         endpoints: EndpointSettings::default(),
         allow: None,
+        issuers: Vec::new(),
+        tokens: TokenRules::default(),
     };
     let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
         deployment_toml::read(*file, text, &mut reading)
@@ -217,6 +231,8 @@ pub(super) struct Reading<'i> {
     pub global_timeout: Option<Duration>,
     pub endpoints: EndpointSettings,
     pub allow: Option<Arc<AllowList>>,
+    pub issuers: Vec<IssuerSettings>,
+    pub tokens: TokenRules,
 }
 
 #[derive(Default)]
@@ -282,10 +298,42 @@ impl<'i> Reading<'i> {
                 "workers" => layer.workers = place.read(read_workers),
                 "limits" => self.limit_tables(file, value),
                 "endpoints" => self.endpoints_table(file, value),
+                name @ ("token" | "api-key") => {
+                    let kind = if name == "token" {
+                        Kind::AccessToken
+                    } else {
+                        Kind::ApiKey
+                    };
+                    let read = tokens::read(kind, file, value, folder, &mut self.mistakes);
+                    self.issuers.extend(read);
+                }
+                "token-required" => self.tokens.required = place.boolean().unwrap_or(true),
+                "token-exempt" => self.tokens.exempt = place.texts(),
+                "scopes" => self.scopes(file, value),
                 unknown => self.unknown(Span::new(file, key.span()), unknown, KEYS.iter().copied()),
             }
         }
         layer
+    }
+
+    /// `[scopes.Orders]`, and below it `"GET /{id}" = ["orders.read"]`.
+    fn scopes(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(apis) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`scopes` is a table of APIs");
+        };
+        for (api, resources) in apis {
+            let Some(table) = resources.get_ref().as_table() else {
+                let span = Span::new(file, resources.span());
+                self.bad(span, "this is a table: resources, and the scopes of each");
+                continue;
+            };
+            for (resource, scopes) in table {
+                let mut place = Place::new(file, resource.get_ref(), scopes, &mut self.mistakes);
+                let scopes = place.texts();
+                let rules = self.tokens.scopes.entry(api.get_ref().to_string()).or_default();
+                rules.insert(resource.get_ref().to_string(), scopes);
+            }
+        }
     }
 
     pub fn parse(&mut self, file: FileId, text: &'i str) -> DeTable<'i> {
@@ -489,6 +537,11 @@ impl<'i> Reading<'i> {
             global_timeout: self.global_timeout,
             endpoints: self.endpoints,
             allow: self.allow.clone(),
+            tokens: TokenRules {
+                taken: !self.issuers.is_empty(),
+                ..self.tokens.clone()
+            },
+            issuers: self.issuers.clone(),
         }
     }
 
@@ -528,8 +581,18 @@ impl Settings {
             conversion: self.conversion.clone(),
             limits: self.payload.clone(),
             allow: self.allow.clone(),
+            tokens: self.tokens.clone(),
             ..LoadOptions::default()
         }
+    }
+
+    /// Files of keys, which are read anew when they change.
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let file = |issuer: &IssuerSettings| match &issuer.keys {
+            KeysFrom::Jwks(path) | KeysFrom::Certificate(path) => Some(path.clone()),
+            KeysFrom::Url(_) => None,
+        };
+        self.issuers.iter().filter_map(file).collect()
     }
 
     /// What an endpoint that says nothing waits for.
@@ -648,16 +711,48 @@ pub fn read_workers(text: &str) -> Result<usize, String> {
 }
 
 /// One key of `myelin.toml` and its value.
-struct Place<'a, 'i> {
+pub(super) struct Place<'a, 'i> {
     file: FileId,
     key: &'a str,
     value: &'a Spanned<DeValue<'i>>,
     mistakes: &'a mut Mistakes,
 }
 
-impl<'a> Place<'a, '_> {
+impl<'a, 'i> Place<'a, 'i> {
+    pub fn new(
+        file: FileId,
+        key: &'a str,
+        value: &'a Spanned<DeValue<'i>>,
+        mistakes: &'a mut Mistakes,
+    ) -> Place<'a, 'i> {
+        Place {
+            file,
+            key,
+            value,
+            mistakes,
+        }
+    }
+
+    /// A text, or a list of texts.
+    pub fn texts(&mut self) -> Vec<String> {
+        let one = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+        let list: Option<Vec<String>> = match self.value.get_ref() {
+            DeValue::Array(list) => list.iter().map(one).collect(),
+            _ => one(self.value).map(|text| vec![text]),
+        };
+        if list.is_none() {
+            self.tell("this is a text in quotes, or a list of them");
+        }
+        list.unwrap_or_default()
+    }
+
+    /// What was read of it, unless that failed.
+    pub fn take<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|reason| self.tell(&reason)).ok()
+    }
+
     /// A text, or a number as it is written.
-    fn read<T>(&mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub fn read<T>(&mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let read = match self.value.get_ref() {
             DeValue::String(text) => parse(text),
             DeValue::Integer(number) => parse(number.as_str()),
@@ -667,7 +762,7 @@ impl<'a> Place<'a, '_> {
         read.map_err(|reason| self.tell(&reason)).ok()
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub fn text(&mut self) -> Option<&'a str> {
         let text = self.value.get_ref().as_str();
         if text.is_none() {
             self.tell("this is a text in quotes");
@@ -688,7 +783,7 @@ impl<'a> Place<'a, '_> {
         words.map(names)
     }
 
-    fn boolean(&mut self) -> Option<bool> {
+    pub fn boolean(&mut self) -> Option<bool> {
         let value = self.value.get_ref().as_bool();
         if value.is_none() {
             self.tell("this is true or false");
@@ -696,7 +791,7 @@ impl<'a> Place<'a, '_> {
         value
     }
 
-    fn tell(&mut self, reason: &str) {
+    pub fn tell(&mut self, reason: &str) {
         self.mistakes.push(
             Diagnostic::error(
                 "E0110",

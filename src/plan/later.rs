@@ -109,10 +109,6 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "serviceDynamicLoadbalance",
         "membership comes from Axis2 clustering, which is not here; use `loadbalance` with members",
     ),
-    (
-        "keytype",
-        "production and sandbox endpoints come in a later release",
-    ),
     ("class", "Java class endpoints need a JVM"),
 ];
 

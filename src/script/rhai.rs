@@ -531,7 +531,10 @@ mod tests {
             "fn f() { payload } f()",
             "E0306 1:10 rhai: a function does not see `payload`",
         );
-        check("1;\n  headers + 1", "there is no function + (headers, i64) @13..14");
+        check(
+            "1;\n  headers + 1",
+            "there is no function + (headers, i64) @13..14",
+        );
         check("throw \"no luck\"", "no luck @0..1");
         check("headers", "its answer holds all of `headers` @0..7");
         check("|x| x", "its answer holds a value of the type Fn @0..5");
@@ -569,7 +572,10 @@ mod tests {
                 "let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }",
                 "too large",
             ),
-            ("let n = 0; for i in 0..9223372036854775807 { n += 1; }", "more than"),
+            (
+                "let n = 0; for i in 0..9223372036854775807 { n += 1; }",
+                "more than",
+            ),
             ("fn f(n) { f(n + 1) + f(n + 2) } f(0)", "deep"),
             ("sleep(5)", "cannot sleep"),
             ("sleep(5.0)", "cannot sleep"),

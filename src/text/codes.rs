@@ -55,6 +55,7 @@ pub const ALL: &[Code] = &[
     code("E0406", "Two resources of an API would answer the same requests.", "Give one another path or method, or remove it."),
     code("E0407", "Endpoints refer to each other in a circle.", "Let one of them name an address."),
     code("E0410", "A WSDL cannot be read, or does not say where to send.", "Mend the WSDL, or name a service and a port that are in it."),
+    code("E0411", "A name in the settings that no API, proxy or resource has.", "Correct the name: a guard that is spelled wrongly guards nothing."),
     code("E0501", "A mediator of Synapse's that does not run here yet.", "The message tells what to do instead."),
     code("E0502", "A kind of endpoint that does not run here yet.", "The message tells what to do instead."),
     code("E0503", "An artifact that does not run here yet, or never will.", "The message tells what to do instead."),
@@ -87,6 +88,7 @@ pub const ALL: &[Code] = &[
     code("W0402", "A resource that another one always hides.", "Remove it, or make the other one narrower."),
     code("W0403", "Requests that go to another API here than in Synapse.", "Rename one context if you mean the other one."),
     code("W0404", "A file that is referred to is not there; things go on without it.", "Correct its name, or add it."),
+    code("W0405", "An API demands tokens, and the settings name nobody whose tokens are taken.", "Name an issuer in `myelin.toml`: `[[token]]` with `issuer`, `jwks` and `algorithms`."),
     code("W0504", "Something that is understood and not in effect yet.", "Do without it for the time being."),
 ];
 
