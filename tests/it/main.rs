@@ -16,6 +16,7 @@ mod gateway;
 mod groups;
 mod injection;
 mod json_suite;
+mod lambda;
 mod management;
 mod mistakes;
 mod no_client_trouble;

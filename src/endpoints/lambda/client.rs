@@ -164,6 +164,11 @@ async fn ask(
         .set_qualifier(call.qualifier.map(str::to_owned))
         .invocation_type(kind)
         .payload(Blob::new(call.payload.as_slice()))
+        .customize()
+        // The SDK would say that it is any bytes; whoever plays Lambda in a test wants to read it.
+        .mutate_request(|request| {
+            request.headers_mut().insert("content-type", "application/json");
+        })
         .send()
         .await;
     match sent {
@@ -487,8 +492,14 @@ fn failure(error: &SdkError<InvokeError, HttpResponse>) -> Failure {
 
 fn refusal(error: &InvokeError, response: &HttpResponse) -> Failure {
     let status = response.status().as_u16();
-    let code = error.code().unwrap_or_default().to_owned();
-    let message = error.message().unwrap_or_default().to_owned();
+    let mut code = error.code().unwrap_or_default().to_owned();
+    let mut message = error.message().unwrap_or_default().to_owned();
+    if code.is_empty() {
+        // What stands in front of Lambda may refuse in XML, as other services of AWS do.
+        let text = String::from_utf8_lossy(response.body().bytes().unwrap_or_default());
+        code = inside(&text, "<Code>", "</Code>").to_owned();
+        message = inside(&text, "<Message>", "</Message>").to_owned();
+    }
     // What AWS says of keys it does not know, of signatures that do not fit, and of sessions that are over.
     let of_credentials = [
         "UnrecognizedClientException",
@@ -522,6 +533,11 @@ fn refusal(error: &InvokeError, response: &HttpResponse) -> Failure {
         reason,
         retry_after,
     })
+}
+
+fn inside<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let rest = text.split_once(start).map_or("", |(_, rest)| rest);
+    rest.split_once(end).map_or("", |(inner, _)| inner)
 }
 
 /// The first error of that kind among the causes.

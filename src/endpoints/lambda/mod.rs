@@ -6,6 +6,8 @@ mod failure;
 mod function;
 mod reply;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use super::leaf::Leaf;
 use super::{common, states};
