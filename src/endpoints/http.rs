@@ -369,7 +369,7 @@ mod tests {
         }
         let called = match wait(endpoint.deliver(&mut exchange)) {
             Ok(_) => backend.only().url,
-            Err(fault) => fault.reason,
+            Err(fault) => fault.reason.into(),
         };
         assert_eq!(called, expected, "for {template}");
     }

@@ -1281,10 +1281,7 @@ mod tests {
             .err()
         };
         let fault = fault_of(true).unwrap();
-        assert_eq!(
-            (fault.number(), fault.reason.as_str()),
-            (Some(500_000), "no stock")
-        );
+        assert_eq!((fault.number(), &*fault.reason), (Some(500_000), "no stock"));
         assert!(fault_of(false).is_none());
     }
 

@@ -427,12 +427,15 @@ impl Exchange {
             Err(ExpressionError::Payload(error)) => Err(self.not_parsed(error)),
             Err(ExpressionError::Failed(reason)) => {
                 let mut fault = Fault::mediation(reason);
-                fault.detail = Some(format!(
-                    "{} (in `{}` at {})",
-                    fault.reason,
-                    expression.source(),
-                    self.catalog.place(expression.span())
-                ));
+                fault.detail = Some(
+                    format!(
+                        "{} (in `{}` at {})",
+                        fault.reason,
+                        expression.source(),
+                        self.catalog.place(expression.span())
+                    )
+                    .into_boxed_str(),
+                );
                 Err(fault)
             }
         }

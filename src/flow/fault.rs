@@ -43,7 +43,7 @@ pub mod code {
 pub enum Code {
     Number(i32),
     /// `throwError` puts its type where others put a number.
-    Named(String),
+    Named(Box<str>),
 }
 
 /// Whose fault it is.
@@ -72,9 +72,9 @@ pub enum Retry {
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub code: Code,
-    pub reason: String,
+    pub reason: Box<str>,
     /// More for the author: ERROR_DETAIL.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
     pub origin: Origin,
     pub retry: Retry,
     /// The step that failed; stamped by the loop.
@@ -95,7 +95,7 @@ impl Fault {
     pub fn new(code: i32, origin: Origin, reason: impl Into<String>) -> Fault {
         Fault {
             code: Code::Number(code),
-            reason: reason.into(),
+            reason: reason.into().into_boxed_str(),
             detail: None,
             origin,
             retry: Retry::No,
@@ -122,7 +122,7 @@ impl Fault {
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Fault {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into_boxed_str());
         self
     }
 
@@ -169,7 +169,7 @@ impl Fault {
                 return place_in(properties, place);
             }
             let detail = self.detail.clone().unwrap_or_else(|| match place {
-                Some(place) => format!("{} (at {place})", self.reason),
+                Some(place) => format!("{} (at {place})", self.reason).into_boxed_str(),
                 None => self.reason.clone(),
             });
             properties.set("ERROR_DETAIL", Value::text(detail));

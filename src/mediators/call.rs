@@ -456,7 +456,7 @@ mod tests {
             run(r#"<call blocking="true">ENDPOINT</call>"#, JSON, answer.clone());
         let fault = outcome.unwrap_err();
         assert_eq!(
-            (fault.number(), fault.reason.as_str()),
+            (fault.number(), &*fault.reason),
             (Some(401_002), "Transport error: 404 Error: Not Found")
         );
         assert_eq!(body_text(&mut exchange), "none");
@@ -522,10 +522,7 @@ mod tests {
     fn a_fault_of_the_endpoint_is_the_calls_fault() {
         let (outcome, mut exchange, _) = run("<call>ENDPOINT</call>", JSON, Scripted::Silent);
         let fault = outcome.unwrap_err();
-        assert_eq!(
-            (fault.number(), fault.reason.as_str()),
-            (Some(101_504), "Send timeout")
-        );
+        assert_eq!((fault.number(), &*fault.reason), (Some(101_504), "Send timeout"));
         assert!(fault.at.is_some());
         // After a timeout fault sequences see an empty envelope.
         assert_eq!(

@@ -56,7 +56,7 @@ impl Mediator for ThrowError {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         let message = exchange.dynamic(&self.message).await?.into_owned();
         Err(Fault {
-            code: Code::Named(self.kind.clone()),
+            code: Code::Named(self.kind.as_str().into()),
             ..Fault::mediation(message)
         })
     }
