@@ -240,10 +240,7 @@ impl Group {
         let mut tried: Tried = smallvec![false; self.children.len()];
         let mut last: Option<Failed> = None;
         let mut refused: Option<NotReady> = None;
-        loop {
-            let Some(index) = pick(exchange, &tried) else {
-                break;
-            };
+        while let Some(index) = pick(exchange, &tried) {
             let child = &self.children[index];
             tried[index] = true;
             let more = tried.iter().any(|tried| !tried);

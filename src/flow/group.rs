@@ -10,8 +10,11 @@ use tokio::time::Instant;
 /// All groups, by name and definition.
 #[derive(Debug, Default)]
 pub struct Groups {
-    known: Mutex<HashMap<(Arc<str>, u64), Arc<GroupState>>>,
+    known: Mutex<HashMap<Key, Arc<GroupState>>>,
 }
+
+/// Its name, and a hash of its definition.
+type Key = (Arc<str>, u64);
 
 /// One group's memory, shared by all threads.
 #[derive(Debug, Default)]
