@@ -42,7 +42,16 @@ Which properties have an effect on what is sent (axis2 scope unless said):
 | `FORCE_POST_PUT_NOBODY`, `RETRY_ON_SOAPFAULT` | none, here as in Synapse |
 
 After a failure `PROTOCOL_STATE_ON_FAILURE` (default scope) tells how far the request came, from 0 (not sent) to 4 (an answer had begun).
-Hop-by-hop headers, `Content-Length`, `Date` and `Server` are never passed on."#,
+Hop-by-hop headers, `Content-Length`, `Date` and `Server` are never passed on.
+
+gRPC (a Content-Type of `application/grpc`) goes over HTTP/2 by itself: h2c on `http`, by agreement on `https`. An address that names a host alone
+gets the call's `/service/method`, whatever the API's context is. Messages flow both ways at once and are never kept unless a step reads the body,
+which is binary then; one of more than 4 MiB (`limits.payload.grpc-message`, 0 is no limit) ends the call with RESOURCE_EXHAUSTED.
+`grpc-timeout` is the call's deadline, and what is left of it is told to the backend; a client's deadline blames no endpoint. Without it, the endpoint's
+timeout counts until the answer's head. From there a stream may live and be silent for as long as both sides want: a backend that says nothing for 310 s
+(`limits.client.http2-ping`) is asked by a ping. The gateway's own errors become `grpc-status`: no answer in time 4, not reached or not ready 14, too
+large or throttled 8, nothing here 12, 401 and 403 16 and 7, its own mistakes 13; so does an HTTP answer that a step makes, with its text as the
+message. A backend that ends without a status is 14; a reset is the status that gRPC gives it."#,
     differences: r#"Timeouts are noticed at once, not within 15 s. `ERROR_CODE` is the base code; Synapse adds the state of the connection to it. Without
 `responseAction` a timeout is a fault; Synapse forgets the call and the client hangs. `discard` concerns timeouts alone, and the client gets 504.
 A client that breaks off its own upload gets 400 or 408, and no endpoint is blamed. A `${name}` without a value is a fault that names it; Synapse

@@ -14,6 +14,7 @@ mod floors;
 mod garbled;
 mod gateway;
 mod groups;
+mod grpc;
 mod injection;
 mod json_suite;
 mod lambda;
