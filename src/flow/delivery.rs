@@ -20,6 +20,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::borrow::Cow;
+use std::num::NonZeroU8;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -836,7 +837,7 @@ pub fn failed(
     };
     let mut fault = Fault::new(code, origin, reason).detail(detail).retry(retry);
     if let SendErrorKind::Reset(code) = error.kind {
-        fault.grpc_status = Some(grpc::of_reset(code));
+        fault.grpc_status = NonZeroU8::new(grpc::of_reset(code));
     }
     if matches!(error.kind, SendErrorKind::ClientBody(_)) {
         // Whoever uploads and breaks off hears of it; no endpoint is to blame.

@@ -4,6 +4,7 @@ use super::SequenceId;
 use crate::message::properties::{Properties, Value};
 use crate::text::Span;
 use std::fmt;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// Synapse's error codes (`SynapseConstants`, the pass-through transport's `ErrorCodes`).
@@ -82,7 +83,7 @@ pub struct Fault {
     /// What the client gets if nobody else answers and the table of `gateway/answer.rs` should not decide.
     pub status: Option<u16>,
     /// The status of a gRPC call, where it is known better than the code tells.
-    pub grpc_status: Option<u8>,
+    pub grpc_status: Option<NonZeroU8>,
     /// When it may be worth while to ask again: `Retry-After`.
     pub retry_after: Option<Duration>,
     /// `responseAction` `discard`: the fault sequences are not asked.

@@ -140,7 +140,7 @@ pub fn of_http(status: StatusCode) -> u8 {
 /// The status of a fault that nobody answered; `by_status` is the HTTP status that any other client would get.
 pub fn of_fault(fault: &Fault, by_status: StatusCode) -> u8 {
     if let Some(status) = fault.grpc_status {
-        return status;
+        return status.get();
     }
     match fault.number() {
         _ if fault.status.is_some() => of_http(by_status),
