@@ -44,12 +44,16 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 // Deadlines
 
-/// When the call must be over: `grpc-timeout`, up to eight digits and a unit. An error: it is written otherwise.
-pub fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, ()> {
+/// A `grpc-timeout` that is not up to eight digits and a unit.
+#[derive(Debug)]
+pub struct BadTimeout;
+
+/// When the call must be over: `grpc-timeout`.
+pub fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, BadTimeout> {
     match headers.get(&GRPC_TIMEOUT) {
         None => Ok(None),
         Some(value) => {
-            let timeout = value.to_str().ok().and_then(parse_timeout).ok_or(())?;
+            let timeout = value.to_str().ok().and_then(parse_timeout).ok_or(BadTimeout)?;
             Ok(Some(Instant::now() + timeout.min(UNLIMITED)))
         }
     }
