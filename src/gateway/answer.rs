@@ -276,6 +276,10 @@ fn clients_envelope(exchange: &Exchange, client: Client) -> Option<Form> {
         .arrived_as
         .as_deref()
         .map_or(Form::Unknown, Form::of);
+    // What has attachments is an envelope of its own kind, and stays as it came.
+    if arrived == Form::Multipart {
+        return None;
+    }
     let now = exchange.message.header("content-type").map_or(arrived, Form::of);
     let other = now.is_soap() && now != wanted;
     (!arrived.is_soap() || other).then_some(wanted)

@@ -647,7 +647,12 @@ fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool) -
             // SOAP with attachments names its root part's type.
             Form::Multipart => match media_type.parameter("type") {
                 Some("text/xml") => Speech::Soap11,
-                Some("application/soap+xml" | "application/xop+xml") => Speech::Soap12,
+                Some("application/soap+xml") => Speech::Soap12,
+                // MTOM names it behind another one.
+                Some("application/xop+xml") => match media_type.parameter("start-info") {
+                    Some(info) if info.starts_with("application/soap+xml") => Speech::Soap12,
+                    _ => Speech::Soap11,
+                },
                 _ => Speech::Rest,
             },
             _ => Speech::Rest,
@@ -1166,6 +1171,30 @@ mod tests {
             "{}",
             answered.body
         );
+    }
+
+    #[test]
+    fn attachments_go_back_as_they_came() {
+        let proxy = r#"<proxy name="P"><target><endpoint><address uri="http://backend/x"/></endpoint></target></proxy>"#;
+        let body = "--b\nContent-Type: application/xop+xml; type=\"text/xml\"\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\">\
+            <e:Body><a/></e:Body></e:Envelope>\n--b\nContent-ID: <1>\n\nbytes\n--b--\n";
+        for kind in ["application/xop+xml\"; start-info=\"text/xml", "text/xml"] {
+            let content_type = format!("multipart/related; boundary=\"b\"; type=\"{kind}\"");
+            let request =
+                format!("POST /services/P\ncontent-type: {content_type}\nsoapaction: \"urn:a\"\n\n{body}");
+            let answered = ask(
+                proxy,
+                &request,
+                &format!("200\ncontent-type: {content_type}\n\n{body}"),
+            );
+            assert_eq!(
+                (
+                    answered.headers.get("content-type").map(HeaderValue::as_bytes),
+                    &*answered.body
+                ),
+                (Some(content_type.as_bytes()), body)
+            );
+        }
     }
 
     #[test]
