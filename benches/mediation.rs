@@ -26,6 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CALL: &str =
     r#"<call><endpoint><http uri-template="http://backend.example/x"/></endpoint></call><respond/>"#;
+const DYNAMIC: &str = r#"<call><endpoint><dynamic expression='if headers.tier == "gold" { "http://gold.example/x" } else { "http://backend.example/x" }'/></endpoint></call><respond/>"#;
 const THREE: &str = r#"<filter source="$trp:X-None" regex="x"><then><drop/></then></filter>
     <property name="p" value="1"/><header name="X-P" value="1" scope="transport"/>"#;
 const TO_XML: &str = r#"<payloadFactory media-type="xml"><format><order xmlns=""><id>$1</id><item>$2</item></order></format><args>
@@ -71,6 +72,7 @@ fn cases() -> Vec<Case> {
             "",
             String::new(),
         ),
+        case("dynamic", DYNAMIC, "", String::new()),
         case("three_mediators", &format!("{THREE}{CALL}"), "", String::new()),
         case("json_to_xml", TO_XML, "application/json", json),
         case(

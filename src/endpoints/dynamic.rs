@@ -356,7 +356,13 @@ impl DynamicEndpoint {
             },
             To::Address(address) => address,
         };
-        let url = Url::parse(address).map_err(|invalid| not_allowed(invalid.to_string()))?;
+        let url = Url::parse(address).map_err(|invalid| {
+            let shown = short(&invalid.text);
+            not_allowed(format!(
+                "`{shown}` is not an address that can be called: {}",
+                invalid.reason
+            ))
+        })?;
         let mut patience = self.leaf.patience(exchange).await?;
         patience.response = choice.timeout.or(patience.response);
         let mut delivery = self.leaf.delivery.clone();
@@ -566,5 +572,196 @@ impl Endpoint for DynamicEndpoint {
 
     fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
         Some(Arc::clone(self.leaf.health(exchange)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::endpoints::ALL;
+    use crate::flow::testing::{ScriptedBackend, exchange, wait};
+    use crate::plan::{Kinds, testing};
+
+    const KINDS: Kinds = Kinds {
+        mediators: &[],
+        endpoints: ALL,
+    };
+    const BESIDE: &str = r#"<endpoint name="orders"><address uri="http://backend/orders"/></endpoint>"#;
+
+    fn told(dynamic: &str) -> Vec<String> {
+        testing::endpoint(KINDS, &format!("<endpoint>{dynamic}</endpoint>"), BESIDE).told()
+    }
+
+    /// What comes of a script's answer: where the message went, or why it did not go.
+    fn check(script: &str, expected: &str) {
+        let config =
+            format!("<endpoint><dynamic allow=\"http://backend\" expression='{script}'/></endpoint>");
+        let planned = testing::endpoint(KINDS, &config, BESIDE);
+        assert_eq!(planned.told(), [""; 0], "{script}");
+        let backend = ScriptedBackend::answering("200");
+        let request = "PATCH /a?x=y\nx-a: b\n\nbody";
+        let mut exchange = exchange(request, planned.catalog, backend.clone());
+        let sent = wait(planned.what.expect("it is sound").deliver(&mut exchange));
+        let outcome = match sent {
+            Ok(_) => {
+                let seen = backend.only();
+                let body = String::from_utf8_lossy(&seen.body).into_owned();
+                format!("{} {} {body}", seen.method, seen.url)
+            }
+            Err(fault) => {
+                assert_eq!(exchange.message.header("x-a"), Some("b"), "{script}");
+                format!("{fault}")
+            }
+        };
+        assert_eq!(outcome, expected, "for {script}");
+    }
+
+    #[test]
+    fn an_answer_is_an_address_a_name_or_a_map() {
+        check("\"http://backend/b\"", "PATCH http://backend/b body");
+        check("`http://backend/b?${query.x}`", "PATCH http://backend/b?y body");
+        check("\" orders \"", "PATCH http://backend/orders body");
+        check(
+            "#{endpoint: \"orders\", timeout: 100}",
+            "PATCH http://backend/orders body",
+        );
+        check(
+            "#{address: \"http://backend\", method: \"put\", headers: ()}",
+            "PUT http://backend/ body",
+        );
+        check(
+            "let to = \"http://backend\"; if method == \"PATCH\" { return to + path; } to",
+            "PATCH http://backend/a body",
+        );
+    }
+
+    #[test]
+    fn any_other_answer_is_a_fault_that_says_what_came() {
+        let wrong = |what: &str| format!("0 the script that says where to send to {what}");
+        check(
+            "42",
+            &wrong("gave the number 42, and an address, the name of an endpoint or a map is expected"),
+        );
+        check(
+            "headers.nothing",
+            &wrong("gave nothing, and an address, the name of an endpoint or a map is expected"),
+        );
+        check(
+            "[\"http://backend\"]",
+            &wrong("gave a list, and an address, the name of an endpoint or a map is expected"),
+        );
+        check("\"\"", &wrong("gave an empty text"));
+        check("#{}", &wrong("gave a map without `address` and `endpoint`"));
+        check(
+            "#{adress: \"http://backend\"}",
+            &wrong("gave a map with `adress`; did you mean `address`?"),
+        );
+        check("#{address: 1}", &wrong("gave the number 1 as `address`"));
+        check(
+            "#{address: \"http://backend\", endpoint: \"orders\"}",
+            &wrong("gave both `address` and `endpoint`"),
+        );
+        check(
+            "#{address: \"http://backend\", method: \"a b\"}",
+            &wrong("gave `a b`, which is no HTTP method"),
+        );
+        check(
+            "#{address: \"http://backend\", headers: #{x: \"1\\r\\nevil: 2\"}}",
+            &wrong("gave `1\\r\\nevil: 2`, which cannot be the value of the header `x`"),
+        );
+        check(
+            "#{address: \"http://backend\", headers: #{\"x y\": \"1\"}}",
+            &wrong("gave `x y`, which cannot be a header"),
+        );
+        check(
+            "#{address: \"http://backend\", timeout: -1}",
+            &wrong("gave a `timeout` that is no number of milliseconds"),
+        );
+        check("throw \"no\"", &wrong("failed: no"));
+        check("loop { }", &wrong("failed: it took more than 100000 steps"));
+        check(
+            "\"order\"",
+            "305100 there is no endpoint `order`, which the script asks for; did you mean `orders`?",
+        );
+        let refused = |what: &str| format!("305403 the message may not go where it asks for: {what}");
+        check(
+            "\"file:///etc/passwd\"",
+            &refused(
+                "`file:///etc/passwd` is not an address that can be called: its scheme is neither http nor https",
+            ),
+        );
+        check(
+            "\"http://other/\"",
+            &refused("`http://other` is not on the list of what is allowed"),
+        );
+    }
+
+    #[test]
+    fn a_very_long_address_is_a_fault_and_not_a_request() {
+        let script = "let s = \"http://backend/\"; for i in 0..15 { s += s; } s";
+        let config =
+            format!("<endpoint><dynamic allow=\"http://backend\" expression='{script}'/></endpoint>");
+        let planned = testing::endpoint(KINDS, &config, "");
+        let backend = ScriptedBackend::answering("200");
+        let mut exchange = exchange("GET /", planned.catalog, backend.clone());
+        let sent = wait(planned.what.expect("it is sound").deliver(&mut exchange));
+        assert!(
+            sent.err().is_some_and(|fault| fault.reason.len() < 300),
+            "a short fault"
+        );
+        assert!(backend.seen().is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_told_when_it_is_loaded() {
+        let mut wrong = Vec::new();
+        for (dynamic, expected) in [
+            (
+                r#"<dynamic/>"#,
+                "E0202 2:12 `<dynamic>` needs `expression` or `script`",
+            ),
+            (
+                r#"<dynamic expression="1" script="a.rhai"/>"#,
+                "E0210 2:35 the script stands here, or in `expression`, not in both",
+            ),
+            (
+                r#"<dynamic expression="header.x"/>"#,
+                "E0306 2:32 rhai: there is nothing called `header`",
+            ),
+            (
+                r#"<dynamic expression='path &amp;&amp; vars.x ==' allow="h"/>"#,
+                "E0306 2:57 rhai: Script is incomplete",
+            ),
+            (
+                r#"<dynamic expression='"http://" + headers.host'/>"#,
+                "E0308 2:32 the host of this address is known only when a message comes",
+            ),
+            (
+                r#"<dynamic expression='`http://${headers.host}/`'/>"#,
+                "E0308 2:33 the host of this address is known only when a message comes",
+            ),
+            (
+                r#"<dynamic expression='headers.host'/>"#,
+                "W0308 2:12 no address is allowed here, as neither the script nor a list names a host",
+            ),
+            (r#"<dynamic expression='"orders"'/>"#, ""),
+            (
+                r#"<dynamic expression='headers.host' allow="http://a ftp://b"/>"#,
+                "E0307 2:63 `ftp://b` allows nothing: only http and https are sent to",
+            ),
+            (
+                r#"<dynamic expression='"orders"' timeLimit="5000"/>"#,
+                "E0203 2:54 `timeLimit` is from 1 to 1000 milliseconds",
+            ),
+            (
+                r#"<dynamic script="scripts/none.rhai#f"/>"#,
+                "E0401 2:29 there is no local entry or registry resource `scripts/none.rhai`",
+            ),
+        ] {
+            let told = told(dynamic).join(" / ");
+            if told != expected {
+                wrong.push(format!("{dynamic}\n  {told}\n  {expected}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

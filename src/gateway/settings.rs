@@ -459,6 +459,18 @@ impl<'i> Reading<'i> {
                 let key = key.to_ascii_lowercase().replace('_', "-");
                 endpoint_settings::KEYS.iter().find(|known| **known == key)
             });
+            if name.strip_prefix(ENDPOINTS_PREFIX) == Some("ALLOW") {
+                let nowhere = Span::new(FileId(0), 0..0);
+                match AllowList::parse(&Placed::verbatim(value.as_str(), nowhere)) {
+                    Ok(list) => self.allow = Some(Arc::new(list)),
+                    Err(mistakes) => {
+                        for mistake in mistakes {
+                            self.tell(None, "E0307", format!("`{name}`: {}", mistake.message));
+                        }
+                    }
+                }
+                continue;
+            }
             if let Some(key) = endpoints {
                 if let Err(reason) = self.endpoints.set(key, value) {
                     self.tell(None, "E0110", format!("`{name}`: {reason}"));
@@ -978,6 +990,35 @@ mod tests {
         assert!(
             told.iter()
                 .any(|told| told.contains("did you mean `suspend-duration`?"))
+        );
+    }
+
+    #[test]
+    fn the_allow_list_of_the_gateway_is_a_setting() {
+        let (settings, told) = loaded(
+            "[endpoints]\nallow = \"https://*.example.com, 10.0.0.0/8\"\n",
+            Layer::default(),
+            &[],
+        );
+        assert_eq!(told, Vec::<String>::new());
+        let allow = settings.allow.as_ref().map(|list| list.to_string());
+        assert_eq!(allow.as_deref(), Some("https://*.example.com 10.0.0.0/8"));
+        assert!(settings.load_options(BTreeMap::new()).allow.is_some());
+        let (settings, _) = loaded("", Layer::default(), &[("MYELIN_ENDPOINTS_ALLOW", "http://a")]);
+        assert!(settings.allow.is_some());
+        let (_, told) = loaded(
+            "[endpoints]\nallow = \"http://a ftp://b\"\n",
+            Layer::default(),
+            &[("MYELIN_ENDPOINTS_ALLOW", "gopher://h")],
+        );
+        assert!(
+            told[0].contains("`gopher://h` allows nothing")
+                || told[1].contains("`gopher://h` allows nothing"),
+            "{told:#?}"
+        );
+        assert!(
+            told.iter().any(|told| told.contains("myelin.toml:2:19")),
+            "{told:#?}"
         );
     }
 

@@ -368,8 +368,17 @@ pub(super) fn to_json(value: &Dynamic) -> Result<Json, String> {
         }
         return Ok(Json::Object(object));
     }
-    Err(match value.type_name() {
-        name @ ("headers" | "query" | "properties" | "vars") => format!("all of `{name}`"),
-        name => format!("a value of the type {}", name.rsplit("::").next().unwrap_or(name)),
+    let all = [
+        (value.is::<Headers>(), "headers"),
+        (value.is::<Query>(), "query"),
+        (value.is::<DefaultScope>(), "properties"),
+        (value.is::<Variables>(), "vars"),
+    ];
+    Err(match all.iter().find(|(is, _)| *is) {
+        Some((_, name)) => format!("all of `{name}`"),
+        None => {
+            let name = value.type_name();
+            format!("a value of the type {}", name.rsplit("::").next().unwrap_or(name))
+        }
     })
 }

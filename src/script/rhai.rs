@@ -570,7 +570,7 @@ mod tests {
             ("let a = 1; loop { a = [a]; }", "too large"),
             (
                 "let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }",
-                "too large",
+                "more than",
             ),
             (
                 "let n = 0; for i in 0..9223372036854775807 { n += 1; }",
@@ -592,17 +592,21 @@ mod tests {
                 "too large",
             ),
         ];
+        let mut wrong = Vec::new();
         for (script, expected) in bombs {
             let start = Instant::now();
             let told = answer(script);
             // On a machine that is busy the time is over before the space is.
             let late = told.contains("ran longer than");
-            assert!(late || told.contains(expected), "{told} for {script}");
+            if !late && !told.contains(expected) {
+                wrong.push(format!("{told} for {script}"));
+            }
             assert!(
                 start.elapsed() < Duration::from_millis(500),
                 "{:?} for {script}",
                 start.elapsed()
             );
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -310,7 +310,7 @@ fn what_a_message_says_of_addresses_is_no_destination() {
             );
             for path in ["/plain", "/default"] {
                 let answer = post(&gateway, path, &body, "text/xml").await;
-                assert_eq!(answer.status(), 500, "{path}: {}", answer.text());
+                assert!(matches!(answer.status(), 403 | 500), "{path}: {}", answer.text());
             }
         }
         for head in [
