@@ -323,13 +323,19 @@ impl DynamicEndpoint {
         } else {
             None
         };
+        let token = if self.script.reads(Name::Token) {
+            let claims = exchange.token().map(|claims| Json::Object((*claims.all).clone()));
+            claims.map(Arc::new)
+        } else {
+            None
+        };
         let given = Given {
             headers: std::mem::take(&mut exchange.message.headers),
             properties: std::mem::take(&mut exchange.properties),
             method: exchange.request.method.clone(),
             target: Arc::clone(&exchange.request.target),
             payload,
-            token: None,
+            token,
         };
         let (given, answer) = self.script.run(given);
         exchange.message.headers = given.headers;
@@ -497,7 +503,6 @@ fn method(text: &str) -> Result<Method, Fault> {
     method.ok_or_else(|| wrong(format!("gave `{}`, which is no HTTP method", short(text))))
 }
 
-/// Headers that decide about the framing of a message are not a script's to set.
 fn read_headers(headers: Object) -> Result<Vec<(HeaderName, Option<HeaderValue>)>, Fault> {
     let mut read = Vec::with_capacity(headers.len());
     for (name, value) in headers {
@@ -737,7 +742,7 @@ mod tests {
             ),
             (
                 r#"<dynamic expression='`http://${headers.host}/`'/>"#,
-                "E0308 2:33 the host of this address is known only when a message comes",
+                "E0308 2:32 the host of this address is known only when a message comes",
             ),
             (
                 r#"<dynamic expression='headers.host'/>"#,
@@ -746,11 +751,11 @@ mod tests {
             (r#"<dynamic expression='"orders"'/>"#, ""),
             (
                 r#"<dynamic expression='headers.host' allow="http://a ftp://b"/>"#,
-                "E0307 2:63 `ftp://b` allows nothing: only http and https are sent to",
+                "E0307 2:62 `ftp://b` allows nothing: only http and https are sent to",
             ),
             (
                 r#"<dynamic expression='"orders"' timeLimit="5000"/>"#,
-                "E0203 2:54 `timeLimit` is from 1 to 1000 milliseconds",
+                "E0203 2:53 `timeLimit` is from 1 to 1000 milliseconds",
             ),
             (
                 r#"<dynamic script="scripts/none.rhai#f"/>"#,
