@@ -759,7 +759,7 @@ mod tests {
             ),
             (
                 r#"<dynamic script="scripts/none.rhai#f"/>"#,
-                "E0401 2:29 there is no local entry or registry resource `scripts/none.rhai`",
+                "E0401 2:28 there is no local entry or registry resource `scripts/none.rhai`",
             ),
         ] {
             let told = told(dynamic).join(" / ");

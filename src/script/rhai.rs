@@ -438,6 +438,7 @@ mod tests {
         );
         check("vars.tier == \"gold\"", "true");
         check("token", "null");
+        check("token?.sub ?? \"nobody\"", r#""nobody""#);
         check(
             "let country = properties.country; `http://${country}/`",
             r#""http://se/""#,
