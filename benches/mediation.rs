@@ -180,6 +180,7 @@ impl Ready {
             local: address,
             headers: self.headers.clone(),
             body: ByteStream::from(self.body.clone()),
+            websocket: false,
         };
         let reply = self
             .runtime

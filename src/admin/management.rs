@@ -365,6 +365,7 @@ mod tests {
             local: "10.1.2.3:9164".parse().unwrap(),
             headers,
             body: ByteStream::from(Bytes::from(body.to_owned())),
+            websocket: false,
         }
     }
 

@@ -167,7 +167,7 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
     let Some((first, _)) = pieces.first() else {
         return common::address(&text, value.span, planner).map(Address::Fixed);
     };
-    if !first.is_empty() && !common::is_http(first) && !"https://".starts_with(&first.to_ascii_lowercase()) {
+    if !first.is_empty() && !common::is_spoken(first) && !common::begins_spoken(first) {
         common::refuse_scheme(first, value.span, planner);
         return None;
     }

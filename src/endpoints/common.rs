@@ -126,7 +126,7 @@ pub fn allow_list(element: &Element, planner: &mut Planner<'_>) -> Option<Option
 
 /// Checks an address that is known at load.
 pub fn address(text: &str, span: Span, planner: &mut Planner<'_>) -> Option<Url> {
-    if !is_http(text) {
+    if !is_spoken(text) {
         refuse_scheme(text, span, planner);
         return None;
     }
@@ -139,13 +139,26 @@ pub fn address(text: &str, span: Span, planner: &mut Planner<'_>) -> Option<Url>
     }
 }
 
-pub fn is_http(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, _)| {
-        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
-    })
+/// Whether an address is of a kind that is spoken here.
+pub fn is_spoken(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(scheme, _)| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
-/// Tells what to do about an address that is none of HTTP.
+/// Whether something can be fetched from an address.
+pub fn is_http(text: &str) -> bool {
+    is_spoken(text) && !text.to_ascii_lowercase().starts_with("ws")
+}
+
+/// Whether a text could be the beginning of such an address.
+pub fn begins_spoken(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    SCHEMES.iter().any(|known| format!("{known}://").starts_with(&text))
+}
+
+const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
+
+/// Tells what to do about an address that nobody here can call.
 pub fn refuse_scheme(text: &str, span: Span, planner: &mut Planner<'_>) {
     let scheme = text.split(':').next().unwrap_or("").to_ascii_lowercase();
     let has_scheme = text.contains(':')
@@ -158,7 +171,7 @@ pub fn refuse_scheme(text: &str, span: Span, planner: &mut Planner<'_>) {
             span,
             format!("`{text}` is not an address that can be called"),
         );
-        planner.tell(mistake.help("an address begins with http:// or https://"));
+        planner.tell(mistake.help("an address begins with http:// or https://, or ws:// or wss://"));
         return;
     }
     let advice = match scheme.as_str() {
@@ -169,8 +182,7 @@ pub fn refuse_scheme(text: &str, span: Span, planner: &mut Planner<'_>) {
         }
         "vfs" | "file" => "there are no file transports here",
         "mailto" => "there is no mail transport here; call a service that sends mail",
-        "ws" | "wss" => "WebSocket endpoints come in a later release",
-        _ => "only http:// and https:// are sent to",
+        _ => "only http://, https://, ws:// and wss:// are sent to",
     };
     planner.tell(
         Diagnostic::error(

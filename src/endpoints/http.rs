@@ -158,8 +158,8 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
     }
     let scheme = prefix.split_inclusive("://").next().unwrap_or("");
     if !prefix.is_empty()
-        && !common::is_http(prefix)
-        && (scheme.contains("://") || !"https://".starts_with(prefix))
+        && !common::is_spoken(prefix)
+        && (scheme.contains("://") || !common::begins_spoken(prefix))
     {
         common::refuse_scheme(prefix, text.span, planner);
         return None;

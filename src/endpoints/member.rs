@@ -97,6 +97,7 @@ impl Member {
         let origin = match scheme {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
+            Scheme::Ws | Scheme::Wss => &None,
         };
         let Some(origin) = origin else {
             let reason = format!(

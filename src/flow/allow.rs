@@ -256,7 +256,9 @@ fn parse_entry(entry: &str) -> Result<Entry, &'static str> {
         None => (None, entry),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(Scheme::Http), rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(Scheme::Https), rest),
-        Some(_) => return Err("only http and https are sent to"),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => (Some(Scheme::Ws), rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => (Some(Scheme::Wss), rest),
+        Some(_) => return Err("only http, https, ws and wss are sent to"),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {

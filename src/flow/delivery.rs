@@ -116,7 +116,8 @@ pub async fn send(
         return Ok(Flow::Respond);
     }
     let answer = through(exchange, endpoint).await?;
-    if exchange.properties.is_true("OUT_ONLY") {
+    // API managers set it on topics, where it cannot mean that nobody waits for an answer.
+    if answer.tunnel.is_none() && exchange.properties.is_true("OUT_ONLY") {
         return Ok(Flow::Drop);
     }
     exchange.take(answer);
@@ -173,6 +174,9 @@ pub async fn deliver_watched(
     watch: Option<Box<dyn Watch>>,
 ) -> Result<Answer, Fault> {
     let gate = gate(exchange, &address, &delivery.chosen)?;
+    if address.origin.scheme.is_websocket() {
+        return Box::pin(super::websocket::open(exchange, address, delivery, patience, watch, gate)).await;
+    }
     let method = method(exchange, delivery)?;
     let rest = is_rest(exchange, &method, delivery.format);
     let mut url = address;
@@ -225,6 +229,7 @@ pub async fn deliver_watched(
             reason: None,
             headers: HeaderMap::new(),
             payload: Payload::empty(),
+            tunnel: None,
         });
     }
     let client = Rc::clone(&exchange.worker.client);
@@ -343,7 +348,7 @@ fn called(exchange: &Exchange, url: &Url, delivery: &Delivery) -> Option<String>
 }
 
 /// The address with `REST_URL_POSTFIX`: one slash between them, none in front of a query.
-fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
+pub(super) fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
     let Some(suffix) = exchange.properties.axis2("REST_URL_POSTFIX") else {
         return Ok(url);
     };
@@ -426,15 +431,9 @@ pub struct Outgoing {
     rest: bool,
 }
 
-/// Takes the payload out of the message, written as the endpoint wants it, with headers that fit it.
-pub async fn outgoing(
-    exchange: &mut Exchange,
-    method: &Method,
-    delivery: &Delivery,
-    out_only: bool,
-) -> Result<Outgoing, Fault> {
+/// The headers of the message, without what the last sender said of itself.
+pub(super) fn headers(exchange: &Exchange) -> Result<HeaderMap, Fault> {
     let mut headers = exchange.message.headers.clone();
-    // What the last sender said of itself is not the next one's to say.
     headers.remove(DATE);
     headers.remove(SERVER);
     headers.remove(HOST);
@@ -444,6 +443,17 @@ pub async fn outgoing(
         })?;
         headers.insert(HOST, value);
     }
+    Ok(headers)
+}
+
+/// Takes the payload out of the message, written as the endpoint wants it, with headers that fit it.
+pub async fn outgoing(
+    exchange: &mut Exchange,
+    method: &Method,
+    delivery: &Delivery,
+    out_only: bool,
+) -> Result<Outgoing, Fault> {
+    let mut headers = headers(exchange)?;
     let rest = exchange.message.payload.is_rest();
     if has_no_body(exchange, method, delivery) {
         headers.remove(CONTENT_ENCODING);
@@ -732,12 +742,13 @@ async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url
 
 // The answer
 
-fn answer(response: ClientResponse, request_type: Option<Arc<str>>, rest: bool) -> Answer {
+pub(super) fn answer(response: ClientResponse, request_type: Option<Arc<str>>, rest: bool) -> Answer {
     let ClientResponse {
         status,
         reason,
         headers,
         body,
+        tunnel,
         ..
     } = response;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -758,6 +769,7 @@ fn answer(response: ClientResponse, request_type: Option<Arc<str>>, rest: bool) 
         reason,
         headers,
         payload,
+        tunnel,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::health::{Health, NotReady};
 use super::{Exchange, Fault};
 use crate::message::payload::Payload;
+use crate::wire::Tunnel;
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -75,4 +76,6 @@ pub struct Answer {
     pub reason: Option<String>,
     pub headers: HeaderMap,
     pub payload: Payload,
+    /// There when the backend agreed to a WebSocket: status 101.
+    pub tunnel: Option<Tunnel>,
 }

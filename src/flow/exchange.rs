@@ -13,6 +13,7 @@ use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::message::xml::NodeId;
 use crate::text::Span;
+use crate::wire::Tunnel;
 use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub deadline: Option<Instant>,
     /// What the request presents, where anybody's tokens are taken.
     pub caller: Option<Rc<Caller>>,
+    /// The WebSocket that the client is to be connected with, if the answer stays 101.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// What the client asked for. Never changes.
@@ -59,6 +62,8 @@ pub struct Request {
     pub local: SocketAddr,
     /// When a gRPC client wants its call to be over.
     pub deadline: Option<Instant>,
+    /// It asks for a WebSocket.
+    pub websocket: bool,
 }
 
 impl Request {
@@ -257,6 +262,7 @@ impl Exchange {
             accepted: Rc::clone(&self.accepted),
             deadline: self.deadline,
             caller: self.caller.clone(),
+            tunnel: None,
         })
     }
 
@@ -297,6 +303,10 @@ impl Exchange {
 
     /// Sets what the handlers read, and keeps the fault for the answer.
     pub fn note_for_handler(&mut self, fault: &Fault) {
+        if self.tunnel.take().is_some() {
+            // The flow that was to connect the client has failed, so its answer is another one.
+            self.properties.remove_axis2("HTTP_SC");
+        }
         let place = fault.at.map(|(span, _)| self.catalog.place(span));
         fault.describe_in(&mut self.properties, place.as_deref());
         self.fault = Some(fault.clone());
@@ -335,7 +345,9 @@ impl Exchange {
             reason,
             headers,
             payload,
+            tunnel,
         } = answer;
+        self.tunnel = tunnel;
         let request_type = self.message.arrived_as.take();
         let soap_action = self.message.addressing.soap_action.take();
         self.message = Message {

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub mod code {
     pub const MEDIATION: i32 = 0;
     pub const BAD_QUERY: i32 = 400;
+    pub const UPGRADE_REQUIRED: i32 = 426;
     pub const RECEIVER_IO_SENDING: i32 = 101_000;
     pub const RECEIVER_IO_RECEIVING: i32 = 101_001;
     pub const SENDER_IO_SENDING: i32 = 101_500;

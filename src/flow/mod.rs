@@ -16,6 +16,7 @@ pub mod sequence;
 #[cfg(test)]
 pub mod testing;
 pub mod token;
+mod websocket;
 
 pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};

@@ -154,6 +154,7 @@ impl Backends for ScriptedBackend {
                 version: Version::HTTP_11,
                 headers,
                 body: ByteStream::from(body),
+                tunnel: None,
             }),
             Some(Scripted::Fails(error)) => Err(error),
             Some(Scripted::Silent) => {
@@ -232,6 +233,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
             remote: address,
             local: address,
             deadline: None,
+            websocket: false,
         }),
         catalog: Arc::new(catalog),
         worker: worker(backend),
@@ -243,6 +245,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         accepted: Rc::default(),
         deadline: None,
         caller: None,
+        tunnel: None,
     }
 }
 

@@ -58,6 +58,15 @@ pub fn acknowledge(exchange: &mut Exchange) -> Reply {
 
 /// The message as the client gets it. What cannot be read or written is a fault.
 pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, Fault> {
+    if let Some(tunnel) = exchange.tunnel.take()
+        && switches(exchange)
+    {
+        return Ok(Reply {
+            headers: headers(exchange),
+            tunnel: Some(tunnel),
+            ..Reply::new(StatusCode::SWITCHING_PROTOCOLS)
+        });
+    }
     if exchange.properties.axis2_is_true("NO_ENTITY_BODY") {
         return Ok(acknowledge(exchange));
     }
@@ -125,6 +134,7 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         reason,
         headers,
         body,
+        tunnel: None,
     };
     if client.grpc {
         end_call(&mut reply, exchange);
@@ -137,6 +147,12 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         reply.body = ByteStream::empty();
     }
     Ok(reply)
+}
+
+/// Whether the status is still the one of a backend that agreed to a WebSocket.
+fn switches(exchange: &Exchange) -> bool {
+    let status = exchange.properties.axis2("HTTP_SC");
+    status.and_then(|status| status.as_integer()) == Some(101)
 }
 
 fn with_trailers(bytes: Bytes, trailers: Option<HeaderMap>) -> ByteStream {
@@ -416,6 +432,10 @@ pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
         reply
             .headers
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
+    }
+    if status == StatusCode::UPGRADE_REQUIRED {
+        let version = HeaderValue::from_static("13");
+        reply.headers.insert(header::SEC_WEBSOCKET_VERSION, version);
     }
     if client.grpc {
         grpc::set_status(&mut reply.headers, grpc::of_fault(fault, status), words(status));

@@ -343,6 +343,7 @@ mod tests {
             remote: address,
             local: address,
             deadline: None,
+            websocket: false,
         };
         Facts {
             request: Rc::new(request),

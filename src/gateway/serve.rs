@@ -148,6 +148,7 @@ async fn exchange(
         local,
         mut headers,
         body,
+        websocket,
         ..
     } = incoming;
     let has_body = body.exact_length() != Some(0);
@@ -184,6 +185,7 @@ async fn exchange(
         remote,
         local,
         deadline,
+        websocket,
     });
     if &*request.target == "*" {
         return answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS");
@@ -333,6 +335,7 @@ async fn exchange(
         accepted,
         deadline: total.map(|total| Instant::now() + total),
         caller,
+        tunnel: None,
     };
     let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
     let verdict = match mediation {
@@ -722,6 +725,7 @@ mod tests {
             local: address,
             headers,
             body: ByteStream::from(Bytes::copy_from_slice(body.as_bytes())),
+            websocket: false,
         }
     }
 

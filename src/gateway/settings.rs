@@ -14,7 +14,7 @@ use crate::message::payload::PayloadLimits;
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Mistakes, Placed, Severity, Sources, Span};
 use crate::wire::limits::{parse_duration, parse_size};
-use crate::wire::{ClientLimits, ServerLimits};
+use crate::wire::{ClientLimits, ServerLimits, WebSocketLimits};
 use serde::de::value::MapDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use std::borrow::Cow;
@@ -239,10 +239,11 @@ pub(super) struct Reading<'i> {
 pub(super) struct LimitTables<'i> {
     server: Limits<'i>,
     client: Limits<'i>,
+    websocket: Limits<'i>,
     payload: PayloadLimits,
 }
 
-const LIMIT_TABLES: &[&str] = &["server", "client", "payload", "xml", "json"];
+const LIMIT_TABLES: &[&str] = &["server", "client", "websocket", "payload", "xml", "json"];
 const PAYLOAD_LIMITS: &[&str] = &["body", "tree", "form-fields", "grpc-message"];
 const XML_LIMITS: &[&str] = &["depth", "attributes", "namespaces", "nodes", "text", "name"];
 const JSON_LIMITS: &[&str] = &["depth", "size"];
@@ -427,6 +428,7 @@ impl<'i> Reading<'i> {
         let (known, checked) = match table {
             "server" => (field_names::<ServerLimits>(), check::<ServerLimits>(key, &value)),
             "client" => (field_names::<ClientLimits>(), check::<ClientLimits>(key, &value)),
+            "websocket" => (field_names::<WebSocketLimits>(), check::<WebSocketLimits>(key, &value)),
             "payload" => (PAYLOAD_LIMITS, read_count(&value).map(drop)),
             "xml" => (XML_LIMITS, read_count(&value).map(drop)),
             _ => (JSON_LIMITS, read_count(&value).map(drop)),
@@ -443,6 +445,7 @@ impl<'i> Reading<'i> {
         match table {
             "server" => drop(self.limits.server.insert(key.to_owned(), value)),
             "client" => drop(self.limits.client.insert(key.to_owned(), value)),
+            "websocket" => drop(self.limits.websocket.insert(key.to_owned(), value)),
             _ => {
                 if let (Some(limit), Ok(count)) = (self.limits.count(table, key), read_count(&value)) {
                     *limit = count;
@@ -543,7 +546,10 @@ impl<'i> Reading<'i> {
                 .workers
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             server,
-            client: from_entries(&self.limits.client),
+            client: ClientLimits {
+                websocket: from_entries(&self.limits.websocket),
+                ..from_entries(&self.limits.client)
+            },
             payload: self.limits.payload.clone(),
             conversion: self.conversion.clone(),
             global_timeout: self.global_timeout,

@@ -114,6 +114,7 @@ mod tests {
             remote: address,
             local: address,
             deadline: None,
+            websocket: false,
         };
         let reply = answer(proxy, &request)?;
         let (body, _) = wait(reply.body.collect(1 << 20)).expect("a body");

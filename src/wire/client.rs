@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION,
+    SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
 };
 use http::{Method, StatusCode, Uri, Version};
 use http_body::Body as _;
@@ -22,6 +23,7 @@ use super::profile::Proxy;
 use super::tls::{ClientTls, Tls};
 use super::upload::{Outgoing, Upload};
 use super::url::Url;
+use super::websocket::{self, Tunnel};
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 
 /// Calls backends over kept connections. One a worker; cloning it shares the connections.
@@ -103,6 +105,8 @@ pub struct ClientResponse {
     /// Without hop-by-hop headers.
     pub headers: HeaderMap,
     pub body: ByteStream,
+    /// There when a `ws` or `wss` address answered 101.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// Why there is no answer.
@@ -234,6 +238,9 @@ impl Client {
             response: request.response_timeout.unwrap_or(inner.limits.response_headers),
             body_gap: request.body_gap.unwrap_or(inner.limits.body_gap),
         };
+        if request.url.origin.scheme.is_websocket() {
+            return Box::pin(self.open_tunnel(request, times, watch)).await;
+        }
         if request.http2 {
             return Box::pin(self.send_by_http2(request, times, watch)).await;
         }
@@ -290,6 +297,46 @@ impl Client {
             .exchange(request, upload.as_deref(), &times, &inner.limits)
             .await?;
         self.answer(backend, response, upload, times, &url, watch)
+    }
+
+    /// The opening handshake of a WebSocket. Whatever else than 101 comes back is an answer like any other.
+    async fn open_tunnel(
+        &self,
+        request: ClientRequest,
+        times: Times,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<ClientResponse, SendError> {
+        let inner = &self.inner;
+        let (url, gate) = (request.url.clone(), request.gate.clone());
+        let (mut request, upload) = prepare(ClientRequest {
+            method: Method::GET,
+            body: ByteStream::empty(),
+            ..request
+        });
+        let proof = websocket::ask(request.headers_mut());
+        let protocols = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+        let offered: Vec<HeaderValue> = protocols.iter().cloned().collect();
+        let connected = self.connect(&url, false, times.connect, gate.as_deref()).await?;
+        let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
+        let response = backend
+            .exchange(request, upload.as_deref(), &times, &inner.limits)
+            .await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.answer(backend, response, upload, times, &url, watch);
+        }
+        let (mut parts, _) = response.into_parts();
+        websocket::check_agreement(&parts.headers, &proof, &offered).map_err(|reason| SendError {
+            kind: SendErrorKind::Protocol,
+            message: reason.to_owned(),
+            reached: Reached::Sent,
+        })?;
+        websocket::strip_agreement(&mut parts.headers);
+        let (stream, read) = backend.into_parts();
+        let tunnel = Tunnel::new(stream, read, inner.limits.websocket.clone(), watch);
+        Ok(ClientResponse {
+            tunnel: Some(tunnel),
+            ..into_response(parts, ByteStream::empty())
+        })
     }
 
     async fn connect(
@@ -625,5 +672,6 @@ fn into_response(mut parts: http::response::Parts, body: ByteStream) -> ClientRe
         version: parts.version,
         headers: parts.headers,
         body,
+        tunnel: None,
     }
 }

@@ -104,8 +104,9 @@ pub(super) async fn connect(
             .set_tcp_keepalive(&probe)
             .map_err(|error| failed(SendErrorKind::Connect, error.to_string()))?;
     }
+    // A WebSocket leads through a proxy as RFC 6455 4.1 says: by CONNECT, with TLS or without.
     if let Some(proxy) = proxy
-        && (http2 || origin.scheme == Scheme::Https)
+        && (http2 || origin.scheme != Scheme::Http)
     {
         match timeout_at(deadline, tunnel(&mut stream, proxy, origin)).await {
             Ok(Ok(())) => (),
@@ -116,7 +117,7 @@ pub(super) async fn connect(
             Err(_) => return Err(late()),
         }
     }
-    if origin.scheme == Scheme::Http {
+    if !origin.scheme.is_secure() {
         return Ok(Connected {
             stream: Metered::new(BackendStream::Plain(stream), proxy.is_some()),
             http2,
@@ -220,7 +221,7 @@ impl Defaults {
     pub fn forwarding<'a>(&'a self, origin: &'a Origin) -> Option<&'a Proxy> {
         match origin.scheme {
             Scheme::Http => self.proxy(origin),
-            Scheme::Https => None,
+            Scheme::Https | Scheme::Ws | Scheme::Wss => None,
         }
     }
 

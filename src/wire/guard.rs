@@ -31,6 +31,8 @@ pub(super) struct Connection {
     body_left: Cell<u64>,
     draining: Cell<bool>,
     refusal: Cell<Option<Refusal>>,
+    /// What comes from now on is not HTTP.
+    switched: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -42,6 +44,11 @@ impl Connection {
 
     pub fn body_left(&self) -> u64 {
         self.body_left.get()
+    }
+
+    /// To be called before the client is told that another protocol is spoken from now on.
+    pub fn switch(&self) {
+        self.switched.set(true);
     }
 
     pub fn is_draining(&self) -> bool {
@@ -202,6 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
+    /// The stream, and what was read ahead of it.
+    pub fn into_parts(self) -> (S, BytesMut) {
+        (self.stream, self.held)
+    }
+
     /// Ends the connection: tells why if it was refused, and waits a little so that the client can read what it got.
     pub async fn close(mut self) {
         let refusal = self.connection.refusal.take();
@@ -233,6 +245,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.switched.get() {
+            return Poll::Pending;
+        }
         if self.connection.busy.get() {
             return self.poll_leaving(context);
         }

@@ -159,6 +159,9 @@ pub struct ClientLimits {
     /// Wait before the next address of a name is tried beside the one before.
     #[serde(deserialize_with = "duration")]
     pub next_address: Duration,
+    /// A table of its own.
+    #[serde(skip)]
+    pub websocket: WebSocketLimits,
 }
 
 impl Default for ClientLimits {
@@ -175,6 +178,48 @@ impl Default for ClientLimits {
             name_fresh: Duration::from_secs(5),
             name_stale: Duration::from_secs(30),
             next_address: Duration::from_millis(250),
+            websocket: WebSocketLimits::default(),
+        }
+    }
+}
+
+/// What either side of a WebSocket may do. What a slow side has not taken yet is not among them: the other side is not read while it is
+/// over 64 KiB.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WebSocketLimits {
+    /// Longest frame; over it both sides are closed with 1009.
+    #[serde(deserialize_with = "size_u64")]
+    pub frame: u64,
+    /// Longest message, all of its fragments together; over it both sides are closed with 1009.
+    #[serde(deserialize_with = "size_u64")]
+    pub message: u64,
+    /// Pings, pongs and close frames of one side within a second; over it that side is closed with 1008.
+    pub control_frames: u32,
+    /// A side that was silent for so long is sent a ping, and given up when it stays silent over two of them. Zero: no pings.
+    #[serde(deserialize_with = "duration")]
+    pub ping: Duration,
+    /// How long there may be no message in either direction before both sides are closed with 1001. Zero: for ever.
+    #[serde(deserialize_with = "duration")]
+    pub idle: Duration,
+    /// Longest wait for a side to take more; over it the side is cut off.
+    #[serde(deserialize_with = "duration")]
+    pub write_gap: Duration,
+    /// How long a close frame may go unanswered.
+    #[serde(deserialize_with = "duration")]
+    pub close: Duration,
+}
+
+impl Default for WebSocketLimits {
+    fn default() -> Self {
+        Self {
+            frame: 256 * 1024,
+            message: 1024 * 1024,
+            control_frames: 1_000,
+            ping: Duration::from_secs(30),
+            idle: Duration::ZERO,
+            write_gap: Duration::from_secs(30),
+            close: Duration::from_secs(5),
         }
     }
 }

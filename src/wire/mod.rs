@@ -21,9 +21,11 @@ pub mod tls;
 mod upload;
 pub mod url;
 pub mod verify;
+pub mod websocket;
 
 pub use client::{Client, ClientRequest, ClientResponse, Gate, Reached, SendError, SendErrorKind};
-pub use limits::{ClientLimits, ServerLimits};
+pub use limits::{ClientLimits, ServerLimits, WebSocketLimits};
 pub use profile::{Profile, Proxy, Route};
 pub use server::{Incoming, Reply, Scheme, Service};
 pub use url::{Origin, Url};
+pub use websocket::Tunnel;

@@ -106,7 +106,8 @@ impl Pool {
     }
 
     pub fn give_back(&self, origin: &Arc<Origin>, backend: Box<Backend>) {
-        if self.per_host == 0 || self.idle.is_zero() {
+        // A connection that refused to be a WebSocket is not asked for anything else.
+        if self.per_host == 0 || self.idle.is_zero() || origin.scheme.is_websocket() {
             return;
         }
         let now = Instant::now();
@@ -224,6 +225,12 @@ impl Backend {
             peer,
             alarm: Alarm::default(),
         }))
+    }
+
+    /// The stream, and what came behind the last answer.
+    pub fn into_parts(self) -> (Metered, Bytes) {
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
     }
 
     /// Looks, without waiting, whether the backend has closed or said something unasked since the last answer.

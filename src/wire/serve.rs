@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
@@ -35,6 +36,7 @@ use super::hop;
 use super::limits::{ServerLimits, UnderscoreHeaders};
 use super::listen::Worker;
 use super::server::{Incoming, LocalExecutor, Reply, Scheme, Service};
+use super::websocket::{self, Tunnel};
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 use crate::message::media_type::is_grpc;
 
@@ -57,6 +59,10 @@ struct Peer<S> {
     requests: Cell<u32>,
     /// A small body that the service did not read, to be read and thrown away so that the connection can be kept.
     unread: RefCell<Option<HyperBody>>,
+    /// What the client is to be shown if the WebSocket it asks for comes about.
+    proof: RefCell<Option<HeaderValue>>,
+    /// The WebSocket that did.
+    tunnel: Cell<Option<Tunnel>>,
 }
 
 /// Serves a connection to its end.
@@ -92,6 +98,8 @@ pub(super) async fn serve_connection<S: Service, T>(
         connection: Rc::clone(&connection),
         requests: Cell::new(0),
         unread: RefCell::new(None),
+        proof: RefCell::default(),
+        tunnel: Cell::new(None),
     });
     if is_http2 {
         let guard = Guard::http2(stream, read, connection, limits);
@@ -171,7 +179,13 @@ async fn serve_http1<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         tracing::debug!(%error, remote = %context.ends.remote, "a connection ended early");
     }
     let guard = connection.into_parts().io.into_inner();
-    guard.close().await;
+    match context.tunnel.take() {
+        Some(tunnel) => {
+            let (stream, early) = guard.into_parts();
+            Box::pin(websocket::relay(stream, early, tunnel, &context.connection)).await;
+        }
+        None => guard.close().await,
+    }
 }
 
 async fn serve_http2<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
@@ -308,6 +322,7 @@ impl<S: Service> Peer<S> {
         // Some readers give such a request no body and take its bytes for the next one, so nothing may follow it.
         let doubtful = (is_head || *request.method() == Method::GET) && !request.body().is_end_stream();
         self.requests.set(self.requests.get() + 1);
+        *self.proof.borrow_mut() = websocket::asked(&request);
         let begun = self
             .worker
             .begin()
@@ -329,14 +344,35 @@ impl<S: Service> Peer<S> {
                 _in_flight: in_flight,
                 stream: None,
             };
+            if reply.tunnel.is_some() {
+                return self.switch(reply, ending);
+            }
             let mut response = respond(reply, is_head, ending);
             if last {
                 response
                     .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                    .append(CONNECTION, HeaderValue::from_static("close"));
             }
             response
         }
+    }
+
+    /// Tells the client that its WebSocket has come about. What follows is not the library's business any more.
+    fn switch(&self, mut reply: Reply, ending: Ending) -> http::Response<ReplyBody> {
+        let Some(proof) = self.proof.take() else {
+            tracing::warn!("a WebSocket came about that nobody asked for");
+            return respond(Reply::new(StatusCode::INTERNAL_SERVER_ERROR), false, ending);
+        };
+        self.connection.switch();
+        self.tunnel.set(reply.tunnel.take());
+        websocket::agree(&mut reply.headers, proof);
+        let mut response = http::Response::new(ReplyBody {
+            body: ByteStream::empty(),
+            ending,
+        });
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = reply.headers;
+        response
     }
 
     async fn answer2(
@@ -409,7 +445,9 @@ impl<S: Service> Peer<S> {
                 context: Rc::clone(self),
             })
         };
-        self.incoming(parts, body)
+        let mut incoming = self.incoming(parts, body)?;
+        incoming.websocket = self.proof.borrow().is_some();
+        Ok(incoming)
     }
 
     fn incoming2(&self, request: http::Request<HyperBody>) -> Result<Incoming, Refusal> {
@@ -508,6 +546,7 @@ impl<S: Service> Peer<S> {
             local,
             headers,
             body,
+            websocket: false,
         })
     }
 
@@ -582,12 +621,18 @@ fn respond(reply: Reply, is_head: bool, ending: Ending) -> http::Response<ReplyB
         reason,
         mut headers,
         mut body,
+        ..
     } = reply;
     if status.is_informational() {
         tracing::warn!(status = status.as_u16(), "an interim status cannot be an answer");
         status = StatusCode::INTERNAL_SERVER_ERROR;
     }
     hop::strip_standard(&mut headers);
+    let http1 = ending.stream.is_none();
+    if http1 && status == StatusCode::UPGRADE_REQUIRED && headers.contains_key(SEC_WEBSOCKET_VERSION) {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         if let (true, Some(length)) = (is_head, body.exact_length().filter(|length| *length > 0)) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

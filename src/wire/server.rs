@@ -8,12 +8,16 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 
+use super::websocket::Tunnel;
 use crate::message::body::ByteStream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     Http,
     Https,
+    /// Of a backend that is spoken WebSocket to; a client's request has the scheme it began with.
+    Ws,
+    Wss,
 }
 
 impl Scheme {
@@ -21,14 +25,24 @@ impl Scheme {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
         }
     }
 
     pub fn default_port(self) -> u16 {
         match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
+            Scheme::Http | Scheme::Ws => 80,
+            Scheme::Https | Scheme::Wss => 443,
         }
+    }
+
+    pub fn is_secure(self) -> bool {
+        matches!(self, Scheme::Https | Scheme::Wss)
+    }
+
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Scheme::Ws | Scheme::Wss)
     }
 }
 
@@ -46,6 +60,8 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// Empty when the request has no body.
     pub body: ByteStream,
+    /// It asks for a WebSocket, in a way that can be agreed to.
+    pub websocket: bool,
 }
 
 impl Incoming {
@@ -79,6 +95,8 @@ pub struct Reply {
     pub reason: Option<String>,
     pub headers: HeaderMap,
     pub body: ByteStream,
+    /// With a status of 101: the backend that the client is to be connected with.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl Reply {
@@ -88,6 +106,7 @@ impl Reply {
             reason: None,
             headers: HeaderMap::new(),
             body: ByteStream::empty(),
+            tunnel: None,
         }
     }
 

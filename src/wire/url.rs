@@ -39,7 +39,7 @@ impl Url {
         self
     }
 
-    /// Reads `http://host[:port][/path][?query]`, or `https`. A fragment is dropped, as clients do.
+    /// Reads `http://host[:port][/path][?query]`, or `https`, `ws`, `wss`. A fragment is dropped, as clients do.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let invalid = |reason: &str| InvalidUrl {
             text: text.to_owned(),
@@ -48,13 +48,10 @@ impl Url {
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| invalid("it has no scheme such as http://"))?;
-        let scheme = if scheme.eq_ignore_ascii_case("http") {
-            Scheme::Http
-        } else if scheme.eq_ignore_ascii_case("https") {
-            Scheme::Https
-        } else {
-            return Err(invalid("its scheme is neither http nor https"));
-        };
+        let scheme = [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))
+            .ok_or_else(|| invalid("its scheme is none of http, https, ws and wss"))?;
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
@@ -184,12 +181,13 @@ mod tests {
         check("http://h:8080?x=1#part", "h 8080 http://h:8080 /?x=1");
         check("http://[::1]:81/x", "::1 81 http://[::1]:81 /x");
         check("HTTP://h:80/", "h 80 http://h /");
+        check("wss://h/chat", "h 443 wss://h /chat");
     }
 
     #[test]
     fn what_is_no_address_says_why() {
         check("/only/a/path", "it has no scheme such as http://");
-        check("ftp://h/", "its scheme is neither http nor https");
+        check("ftp://h/", "its scheme is none of http, https, ws and wss");
         check("http://user@h/", "its host or port is not valid");
         check("http://:80/", "its host or port is not valid");
         check("http://h:/", "its host or port is not valid");

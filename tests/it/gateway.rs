@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-fn deploy(artifacts: &str, generation: u64) -> Arc<Deployment> {
+pub fn deploy(artifacts: &str, generation: u64) -> Arc<Deployment> {
     let folder = tempfile::tempdir().unwrap();
     let xml = format!("<definitions xmlns=\"http://ws.apache.org/ns/synapse\">{artifacts}</definitions>");
     std::fs::write(folder.path().join("a.xml"), xml).unwrap();

@@ -28,6 +28,7 @@ mod reload_under_load;
 mod ssrf;
 mod stories;
 mod talk;
+mod websocket;
 mod wire_backends;
 mod wire_desync;
 mod wire_http2;

@@ -74,6 +74,7 @@ impl Service for PassThrough {
                 reason: response.reason,
                 headers: response.headers,
                 body: response.body,
+                tunnel: response.tunnel,
             },
             Err(error) => {
                 let reply = Reply::text(error.status(), format!("{} {error}\n", error.code()));

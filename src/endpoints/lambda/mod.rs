@@ -327,6 +327,7 @@ fn accepted() -> Answer {
         reason: None,
         headers: HeaderMap::new(),
         payload: Payload::empty(),
+        tunnel: None,
     }
 }
 

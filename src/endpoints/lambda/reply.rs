@@ -157,6 +157,7 @@ fn of(status: StatusCode, headers: HeaderMap, bytes: Bytes) -> Answer {
         reason: None,
         headers,
         payload,
+        tunnel: None,
     }
 }
 
