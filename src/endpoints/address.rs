@@ -51,7 +51,17 @@ which is binary then; one of more than 4 MiB (`limits.payload.grpc-message`, 0 i
 timeout counts until the answer's head. From there a stream may live and be silent for as long as both sides want: a backend that says nothing for 310 s
 (`limits.client.http2-ping`) is asked by a ping. The gateway's own errors become `grpc-status`: no answer in time 4, not reached or not ready 14, too
 large or throttled 8, nothing here 12, 401 and 403 16 and 7, its own mistakes 13; so does an HTTP answer that a step makes, with its text as the
-message. A backend that ends without a status is 14; a reset is the status that gRPC gives it."#,
+message. A backend that ends without a status is 14; a reset is the status that gRPC gives it.
+
+An address may begin with `ws://` or `wss://`. The client has to ask for a WebSocket (HTTP/1.1; not over HTTP/2), otherwise it gets 426. The in side
+runs, then the backend is asked, with the client's path, query, headers, `Origin` and subprotocols; no extensions are agreed on. What the backend
+refuses is an answer like any other. On 101 the out side runs, and the client is connected unless a step has changed the status (`HTTP_SC`);
+headers that steps set are in its 101. From there on frames are checked and passed on as they are (those over 64 KiB in fragments), pings, pongs
+and close codes too; no mediator sees them. A side that is gone without a close frame costs the other one 1011 (backend) or 1001 (client), a frame
+over 256 KiB or a message over 1 MiB costs both 1009, a slow side holds the other one up and is cut off after 30 s, and a side that is silent for
+30 s is pinged and given up after two pings (`[limits.websocket]` in `myelin.toml`: `frame`, `message`, `control-frames`, `ping`, `idle`,
+`write-gap`, `close`). Sockets outlive a reload; a shutdown says 1001 to both sides. `limits` of the endpoint count a socket until it is closed; how
+it ends never suspends the endpoint. `OUT_ONLY` has no effect."#,
     differences: r#"Timeouts are noticed at once, not within 15 s. `ERROR_CODE` is the base code; Synapse adds the state of the connection to it. Without
 `responseAction` a timeout is a fault; Synapse forgets the call and the client hangs. `discard` concerns timeouts alone, and the client gets 504.
 A client that breaks off its own upload gets 400 or 408, and no endpoint is blamed. A `${name}` without a value is a fault that names it; Synapse

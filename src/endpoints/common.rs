@@ -153,7 +153,9 @@ pub fn is_http(text: &str) -> bool {
 /// Whether a text could be the beginning of such an address.
 pub fn begins_spoken(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    SCHEMES.iter().any(|known| format!("{known}://").starts_with(&text))
+    SCHEMES
+        .iter()
+        .any(|known| format!("{known}://").starts_with(&text))
 }
 
 const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];

@@ -25,7 +25,7 @@ hold a whole address. A property that holds JSON is a list or a map to `{x*}`. W
 whole address is decoded and encoded again.
 
 With `method` the rest of the client's path (axis2 `REST_URL_POSTFIX`) is not appended; without it, it is, as for `address`. GET and HEAD carry no body,
-nor does a DELETE that came without one. Properties, formats and gRPC calls are those of `address`."#,
+nor does a DELETE that came without one. Properties, formats, gRPC calls and WebSockets (`ws://backend/topics/{uri.var.topic}`) are those of `address`."#,
     differences: r#"A variable without a value is left out, as the RFC says, and an address that comes out invalid is a fault; Synapse uses the template itself
 as the address, braces included. A value behind a host name that does not begin a path is a fault: a client must not choose the host. Credentials
 (`authentication`) are refused until they are sent. Otherwise as `address`."#,

@@ -554,7 +554,7 @@ mod tests {
         for (text, expected) in [
             (
                 "ftp://h",
-                "0..7 `ftp://h` allows nothing: only http and https are sent to",
+                "0..7 `ftp://h` allows nothing: only http, https, ws and wss are sent to",
             ),
             (
                 "a http://h/x",

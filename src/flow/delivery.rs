@@ -116,8 +116,7 @@ pub async fn send(
         return Ok(Flow::Respond);
     }
     let answer = through(exchange, endpoint).await?;
-    // API managers set it on topics, where it cannot mean that nobody waits for an answer.
-    if answer.tunnel.is_none() && exchange.properties.is_true("OUT_ONLY") {
+    if exchange.properties.is_true("OUT_ONLY") {
         return Ok(Flow::Drop);
     }
     exchange.take(answer);

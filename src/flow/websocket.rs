@@ -25,6 +25,8 @@ pub(super) async fn open(
         );
         return Err(Fault::client(fault::code::UPGRADE_REQUIRED, reason).status(426));
     }
+    // API managers set it on topics, where it cannot mean that nobody waits for an answer.
+    exchange.properties.remove("OUT_ONLY");
     let url = match delivery.bare {
         true => address,
         false => with_suffix(exchange, address)?,

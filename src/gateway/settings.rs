@@ -428,7 +428,10 @@ impl<'i> Reading<'i> {
         let (known, checked) = match table {
             "server" => (field_names::<ServerLimits>(), check::<ServerLimits>(key, &value)),
             "client" => (field_names::<ClientLimits>(), check::<ClientLimits>(key, &value)),
-            "websocket" => (field_names::<WebSocketLimits>(), check::<WebSocketLimits>(key, &value)),
+            "websocket" => (
+                field_names::<WebSocketLimits>(),
+                check::<WebSocketLimits>(key, &value),
+            ),
             "payload" => (PAYLOAD_LIMITS, read_count(&value).map(drop)),
             "xml" => (XML_LIMITS, read_count(&value).map(drop)),
             _ => (JSON_LIMITS, read_count(&value).map(drop)),

@@ -165,9 +165,7 @@ impl Reader {
         }
         let (length, used) = match (second & 0x7f, rest) {
             (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
-            (127, [a, b, c, d, e, f, g, h, ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10)
-            }
+            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10),
             (126 | 127, _) if opcode.is_control() => return Err(LONG_CONTROL),
             (126 | 127, _) => return Ok(None),
             (length, _) => (u64::from(length), 2),

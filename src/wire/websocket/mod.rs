@@ -240,7 +240,10 @@ mod tests {
             (sound.replace("PROOF", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), ""),
             (sound.replace("upgrade: websocket", "upgrade: h2c"), ""),
             (sound.replace("connection: upgrade", "connection: close"), ""),
-            (format!("{sound}\nsec-websocket-extensions: permessage-deflate"), ""),
+            (
+                format!("{sound}\nsec-websocket-extensions: permessage-deflate"),
+                "",
+            ),
             (format!("{sound}\nsec-websocket-protocol: chat"), "soap"),
             (
                 format!("{sound}\nsec-websocket-protocol: chat\nsec-websocket-protocol: chat"),

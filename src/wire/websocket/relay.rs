@@ -216,10 +216,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Relay<C> {
     fn deadline(&self) -> Instant {
         let limits = &self.limits;
         let stalls = [self.client.stalled, self.backend.stalled];
-        let stalls = stalls
-            .into_iter()
-            .flatten()
-            .map(|since| since + limits.write_gap);
+        let stalls = stalls.into_iter().flatten().map(|since| since + limits.write_gap);
         let open = self.closing.is_none();
         let silences = [self.client.ping_due(limits), self.backend.ping_due(limits)];
         let silences = silences.into_iter().flatten().filter(|_| open);
@@ -376,7 +373,8 @@ impl<S> Side<S> {
     }
 
     fn ping_due(&self, limits: &WebSocketLimits) -> Option<Instant> {
-        (!limits.ping.is_zero() && !self.ended && !self.broken).then(|| self.heard + limits.ping * (self.pings + 1))
+        (!limits.ping.is_zero() && !self.ended && !self.broken)
+            .then(|| self.heard + limits.ping * (self.pings + 1))
     }
 
     /// Pings a side that is silent. True: it takes nothing, or is silent in spite of our pings.
