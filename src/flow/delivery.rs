@@ -174,7 +174,10 @@ pub async fn deliver_watched(
 ) -> Result<Answer, Fault> {
     let gate = gate(exchange, &address, &delivery.chosen)?;
     if address.origin.scheme.is_websocket() {
-        return Box::pin(super::websocket::open(exchange, address, delivery, patience, watch, gate)).await;
+        return Box::pin(super::websocket::open(
+            exchange, address, delivery, patience, watch, gate,
+        ))
+        .await;
     }
     let method = method(exchange, delivery)?;
     let rest = is_rest(exchange, &method, delivery.format);

@@ -528,6 +528,7 @@ fn words(status: StatusCode) -> &'static str {
         StatusCode::NOT_FOUND => "There is nothing here.",
         StatusCode::REQUEST_TIMEOUT => "The request took too long to arrive.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
+        StatusCode::UPGRADE_REQUIRED => "Only WebSockets are served here.",
         StatusCode::BAD_GATEWAY => {
             "The service behind this one could not be reached, or did not answer properly."
         }
