@@ -30,6 +30,7 @@ impl Service for PassThrough {
                 reason: response.reason,
                 headers: response.headers,
                 body: response.body,
+                tunnel: response.tunnel,
             },
             Err(error) => Reply::text(error.status(), format!("{} {error}\n", error.code())),
         }
