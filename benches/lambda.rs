@@ -40,6 +40,7 @@ impl Backends for Instant {
             version: Version::HTTP_11,
             headers,
             body: ByteStream::from(self.0.clone()),
+            tunnel: None,
         })
     }
 }
@@ -95,6 +96,7 @@ impl Ready {
             local: address,
             headers,
             body: ByteStream::from(self.body.clone()),
+            websocket: false,
         };
         let reply = self.server.serve(Arc::clone(&self.deployment), incoming);
         let reply = self.local.block_on(&self.runtime, reply);

@@ -121,6 +121,7 @@ impl Backends for Instant {
             version: Version::HTTP_11,
             headers,
             body: ByteStream::from(self.0.clone()),
+            tunnel: None,
         })
     }
 }
