@@ -3,6 +3,7 @@
 use crate::text::suggest::did_you_mean;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 /// The words that `config.properties` uses for the type of a value that is given elsewhere.
 const TYPES: &[&str] = &["string", "int", "integer", "number", "float", "boolean", "cert"];
@@ -85,6 +86,41 @@ impl Configs {
             .or_else(|| self.properties.get(name))
             .or_else(|| self.declared.get(name)?.as_ref())
             .map(String::as_str)
+    }
+
+    /// The value of `$secret{alias}`: the environment's variable of that name, or of that name in capitals, or what stands in a file of that name in
+    /// the folder `MYELIN_SECRETS`.
+    pub fn secret(&self, alias: &str) -> Result<String, Unset> {
+        let capitals: String = alias
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        if let Some(value) = self.environment(alias).or_else(|| self.environment(&capitals)) {
+            return Ok(value.to_owned());
+        }
+        let folder = self.environment("MYELIN_SECRETS").unwrap_or("/run/secrets");
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let named = !alias.is_empty() && alias.chars().all(plain) && !alias.starts_with('.');
+        let file = Path::new(folder).join(alias);
+        let read = named.then(|| std::fs::read_to_string(&file));
+        if let Some(Ok(text)) = read {
+            return Ok(text.trim_end_matches(['\n', '\r']).to_owned());
+        }
+        Err(Unset {
+            marker: format!("$secret{{{alias}}}"),
+            name: alias.to_owned(),
+            reason: format!("there is no secret `{alias}`"),
+            help: Some(format!(
+                "set `{capitals}` in the environment, or write it to {}",
+                file.display()
+            )),
+        })
     }
 
     /// Names that `config.properties` declares and nobody gives a value to.

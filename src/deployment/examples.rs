@@ -16,6 +16,7 @@ use crate::plan::{Attr, Child, Children, Element, Example, Planner, Support, ele
 use crate::text::{Mistakes, Sources, render};
 use http::HeaderMap;
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -177,6 +178,12 @@ impl Lookup for Nowhere {
 
     fn resolve(&self, _: &str) -> Result<Option<String>, Unset> {
         Ok(None)
+    }
+
+    fn path(&self, name: &str, _: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("examples/certificates")
+            .join(name)
     }
 }
 

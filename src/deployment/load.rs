@@ -172,6 +172,17 @@ impl Lookup for FolderLookup<'_> {
             help: unset.help,
         })
     }
+
+    fn secret(&self, alias: &str) -> Result<String, Unset> {
+        self.configs.secret(alias).map_err(|unset| Unset {
+            reason: unset.reason,
+            help: unset.help,
+        })
+    }
+
+    fn path(&self, name: &str, from: &str) -> PathBuf {
+        self.resources.path(name, from)
+    }
 }
 
 /// Artifacts by kind, as elements.

@@ -113,6 +113,17 @@ impl Resources {
             .chain(self.by_name.keys().cloned())
     }
 
+    /// Where a file lies on disk that its reader opens itself: from the served folder, then from beside the file that names it.
+    pub fn path(&self, name: &str, from: &str) -> PathBuf {
+        let name = name.strip_prefix("file:").unwrap_or(name);
+        let found = self.find_from(name, from).and_then(|found| found.path.clone());
+        found.unwrap_or_else(|| match self.roots.first() {
+            Some(root) if root.is_dir() => root.join(name),
+            Some(root) => root.parent().unwrap_or(root).join(name),
+            None => PathBuf::from(name),
+        })
+    }
+
     fn in_registry(&self, path: &str) -> Option<Arc<Resource>> {
         let path = normal(path)?;
         let path = format!("/{path}");

@@ -1,7 +1,7 @@
 //! `<address>`: a fixed address.
 
 use super::leaf::Leaf;
-use super::{common, states};
+use super::{authentication, common, states};
 use crate::flow::health::{Health, NotReady};
 use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
@@ -84,6 +84,9 @@ sends to the address as it is written."#,
         states::RETRY_CONFIG,
         states::SUSPEND_DURATION,
         states::LIMITS,
+        authentication::AUTHENTICATION,
+        common::TLS,
+        common::PROXY,
     ]),
     build,
     examples: &[

@@ -5,6 +5,7 @@ use crate::message::properties::Scope;
 use crate::plan::{Attr, Child, Children, Element, Planner, Shape, Support};
 use crate::text::{Diagnostic, Placed, Span};
 use crate::wire::url::Url;
+use crate::wire::verify::Verify;
 use std::sync::Arc;
 
 // The tables
@@ -106,6 +107,41 @@ pub const ENABLE_SECURITY: Child =
     ));
 pub const ENABLE_RELIABLE: Child = Child::optional("enableRM", &[], Children::ANY, "WS-ReliableMessaging.")
     .support(Support::Refused("there is no WS-ReliableMessaging here"));
+
+/// Ours, not Synapse's.
+pub const TLS: Child = Child::optional(
+    "tls",
+    &[
+        Attr::optional("ca", Shape::Text, "A PEM file of who is trusted, instead of the machine's own roots; the backend's own certificate may be among them."),
+        Attr::optional("cert", Shape::Text, "A PEM file of the client certificate, with its chain."),
+        Attr::optional("key", Shape::Text, "The PEM file of its key."),
+        Attr::optional("server-name", Shape::Text, "The name that the backend is asked for and must prove, where that is not the host of the address."),
+        Attr::optional("pin", Shape::Text, "The public keys that the backend may have: `sha256/` and the hash in base64, one or several."),
+        Attr::optional("verify", Shape::Choice(Verify::NAMES), "What is looked at: all (`true`, `Strict`, `Default`), all but the names of this machine (`DefaultAndLocalhost`), all but the name (`AllowAll`), nothing (`false`).")
+            .default("true"),
+    ],
+    Children::NONE,
+    "Whom the endpoint trusts, and as whom it comes. File names are relative to the served folder; a file that changes is read again.",
+);
+
+/// Ours, not Synapse's.
+pub const PROXY: Child = Child::optional(
+    "proxy",
+    &[
+        Attr::required(
+            "url",
+            Shape::Text,
+            "`http://[user:password@]host:port`; empty for no proxy, whatever the default is.",
+        ),
+        Attr::optional(
+            "no-proxy",
+            Shape::Text,
+            "Hosts that are called directly: names, `.domain`, `*`, with commas between.",
+        ),
+    ],
+    Children::NONE,
+    "The proxy on the way to the backend.",
+);
 
 // Addresses
 

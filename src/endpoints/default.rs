@@ -1,7 +1,7 @@
 //! `<default>`: wherever the message's `To` says.
 
 use super::leaf::Leaf;
-use super::{common, states};
+use super::{authentication, common, states};
 use crate::flow::delivery::Chosen;
 use crate::flow::health::{Health, NotReady};
 use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule, delivery};
@@ -45,6 +45,9 @@ host is made of properties."#,
         states::RETRY_CONFIG,
         states::SUSPEND_DURATION,
         states::LIMITS,
+        authentication::AUTHENTICATION,
+        common::TLS,
+        common::PROXY,
     ]),
     build,
     examples: &[

@@ -1,8 +1,9 @@
 //! `<http>`: an address made from a URI template.
 
+use super::authentication::examples;
 use super::leaf::Leaf;
 use super::uri_template::{TemplateValue, UriTemplate};
-use super::{common, states};
+use super::{authentication, common, states};
 use crate::flow::health::{Health, NotReady};
 use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
 use crate::message::json::Json;
@@ -27,8 +28,7 @@ whole address is decoded and encoded again.
 With `method` the rest of the client's path (axis2 `REST_URL_POSTFIX`) is not appended; without it, it is, as for `address`. GET and HEAD carry no body,
 nor does a DELETE that came without one. Properties, formats, gRPC calls and WebSockets (`ws://backend/topics/{uri.var.topic}`) are those of `address`."#,
     differences: r#"A variable without a value is left out, as the RFC says, and an address that comes out invalid is a fault; Synapse uses the template itself
-as the address, braces included. A value behind a host name that does not begin a path is a fault: a client must not choose the host. Credentials
-(`authentication`) are refused until they are sent. Otherwise as `address`."#,
+as the address, braces included. A value behind a host name that does not begin a path is a fault: a client must not choose the host. Otherwise as `address`."#,
     attributes: &[
         Attr::required("uri-template", Shape::Text, "The address, with variables in braces."),
         Attr::optional("method", Shape::Text, "GET, POST, PUT, DELETE, HEAD, PATCH or OPTIONS. Without it, the message's own."),
@@ -49,9 +49,9 @@ as the address, braces included. A value behind a host name that does not begin 
         states::RETRY_CONFIG,
         states::SUSPEND_DURATION,
         states::LIMITS,
-        Child::optional("authentication", &[], Children::ANY, "Credentials for the backend.").support(Support::Refused(
-            "credentials come in a later release, and sending without them would be wrong; until then set the Authorization header by a step",
-        )),
+        authentication::AUTHENTICATION,
+        common::TLS,
+        common::PROXY,
         Child::optional("serverPushSequence", &[], Children::ANY, "What HTTP/2 pushes are given to.")
             .support(Support::NotYet("pushed responses are not asked for")),
     ]),
@@ -85,6 +85,13 @@ as the address, braces included. A value behind a host name that does not begin 
             "turns\nbackend POST http://backend/a",
         )
         .backend("202"),
+        examples::BASIC,
+        examples::DIGEST,
+        examples::API_KEY,
+        examples::CLIENT_CREDENTIALS,
+        examples::PASSWORD_CREDENTIALS,
+        examples::AUTHORIZATION_CODE,
+        examples::MUTUAL_TLS,
     ],
 };
 

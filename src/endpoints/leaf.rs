@@ -1,7 +1,7 @@
 //! A leaf endpoint without its address: name, properties, timeout, formats, state, and what becomes of a failure.
 
 use super::around::{self, Properties};
-use super::states;
+use super::{authentication, states, tls};
 use crate::expression::Dynamic;
 use crate::flow::delivery::{
     AddressingVersion, Chosen, Delivery, Format, Patience, deliver_watched, time_left,
@@ -11,6 +11,7 @@ use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId,
 use crate::message::media_type::Charset;
 use crate::plan::{Element, Planner};
 use crate::text::Diagnostic;
+use crate::wire::Profile;
 use crate::wire::url::{self, Url};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Leaf {
     retry: RetryRule,
     connect: Option<Duration>,
     identity: Identity,
+    /// How its connections are made, where that is not the default.
+    profile: Option<Arc<Profile>>,
     /// Looked up once: where states are kept outlives deployments.
     health: OnceLock<Arc<Health>>,
 }
@@ -42,7 +45,9 @@ impl Leaf {
             .and_then(|key| planner.sequence_key(&key.value.clone()));
         let properties = Properties::plan(endpoint, planner);
         let (timeout, discard) = plan_timeout(leaf, planner);
-        let delivery = plan_delivery(leaf, planner);
+        let mut delivery = plan_delivery(leaf, planner);
+        delivery.credentials = authentication::plan(leaf, &name, planner);
+        let profile = tls::plan(leaf, planner);
         let rules = states::plan_rules(leaf, planner);
         states::hint_at_default(leaf, &rules, planner);
         let retry = states::plan_retry(leaf, planner);
@@ -67,6 +72,7 @@ impl Leaf {
             retry,
             connect,
             identity,
+            profile,
             health: OnceLock::new(),
         })
     }
@@ -106,6 +112,7 @@ impl Leaf {
             retry: RetryRule::Any,
             connect: None,
             identity,
+            profile: None,
             health: OnceLock::new(),
         }
     }
@@ -166,12 +173,21 @@ impl Leaf {
         url: Url,
         delivery: &Delivery,
     ) -> Result<Answer, Fault> {
+        let url = self.by_profile(url);
         let patience = self.patience(exchange).await?;
         let origin = Arc::clone(&url.origin);
         self.guarded(exchange, Some(&origin), async |exchange, place| {
             deliver_watched(exchange, url, delivery, patience, Some(Box::new(place))).await
         })
         .await
+    }
+
+    /// The address as this endpoint calls it: by its own TLS and proxy.
+    pub fn by_profile(&self, url: Url) -> Url {
+        match &self.profile {
+            Some(profile) => url.with_profile(profile),
+            None => url,
+        }
     }
 
     pub async fn patience(&self, exchange: &mut Exchange) -> Result<Patience, Fault> {

@@ -2,6 +2,7 @@
 
 mod address;
 mod around;
+mod authentication;
 mod common;
 mod default;
 mod dynamic;
@@ -19,6 +20,7 @@ mod recipientlist;
 mod session;
 mod states;
 mod template;
+mod tls;
 pub mod uri_template;
 mod wsdl;
 
@@ -142,7 +144,10 @@ mod mistakes {
         );
         check(
             r#"<endpoint><http uri-template="http://h/"><authentication><basicAuth/></authentication></http></endpoint>"#,
-            &["E0505 2:43 `<authentication>` is not supported"],
+            &[
+                "E0208 2:59 `<basicAuth>` needs a `<username>` inside",
+                "E0208 2:59 `<basicAuth>` needs a `<password>` inside",
+            ],
         );
         check(
             r#"<endpoint><address uri="http://h/"><timeout><duration>soon</duration><responseAction>shout</responseAction></timeout></address></endpoint>"#,

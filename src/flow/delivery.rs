@@ -1,5 +1,6 @@
 //! Delivery: from the message of an exchange to a request to a backend, and from the backend's answer back.
 
+use super::credentials::{self, Credentials, NotSent, Signer};
 use super::{
     AllowList, Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, allow, fault,
     grpc,
@@ -37,6 +38,8 @@ pub struct Delivery {
     pub addressing: Option<AddressingVersion>,
     /// `REST_URL_POSTFIX` is not appended.
     pub bare: bool,
+    /// What proves to the backend who is asking.
+    pub credentials: Option<Arc<dyn Credentials>>,
     pub chosen: Chosen,
 }
 
@@ -194,6 +197,15 @@ pub async fn deliver_watched(
     if let Some(version) = delivery.addressing {
         Box::pin(add_addressing(exchange, version, &url)).await?;
     }
+    let signer = match &delivery.credentials {
+        Some(credentials) => Some(credentials.of(exchange).await?),
+        None => None,
+    };
+    if let Some(signer) = &signer
+        && let Some(limits) = signer.keep(&exchange.worker, &url)
+    {
+        exchange.message.payload.make_replayable(limits);
+    }
     let out_only = exchange.properties.is_true("OUT_ONLY");
     let mut outgoing = outgoing(exchange, &method, delivery, out_only).await?;
     let request_type = exchange.message.arrived_as.clone();
@@ -225,7 +237,7 @@ pub async fn deliver_watched(
         if let Some(kept) = outgoing.kept {
             exchange.message.payload = kept;
         }
-        send_and_forget(exchange, request, url);
+        send_and_forget(exchange, signer, request, url);
         return Ok(Answer {
             status: StatusCode::ACCEPTED,
             reason: None,
@@ -234,10 +246,16 @@ pub async fn deliver_watched(
             tunnel: None,
         });
     }
-    let client = Rc::clone(&exchange.worker.client);
+    let worker = Rc::clone(&exchange.worker);
+    let sending = async {
+        match &signer {
+            None => worker.client.send(request).await.map_err(NotSent::Failed),
+            Some(signer) => Box::pin(credentials::send(&worker, &**signer, request)).await,
+        }
+    };
     let sent = match exchange.request.deadline.filter(|_| grpc) {
-        None => client.send(request).await,
-        Some(deadline) => match timeout_at(deadline, client.send(request)).await {
+        None => sending.await,
+        Some(deadline) => match timeout_at(deadline, sending).await {
             Ok(sent) => sent,
             Err(_) => return Err(grpc::over()),
         },
@@ -250,13 +268,17 @@ pub async fn deliver_watched(
             }
             Ok(answer)
         }
-        Err(error) => {
+        Err(not_sent) => {
             let again = outgoing.kept.is_some().then_some(idempotent);
             if let Some(kept) = outgoing.kept {
                 exchange.message.payload = kept;
             }
             let at = format!("{}{}", url.origin, url.path_and_query.path());
-            Err(failed(exchange, error, &at, patience, again))
+            Err(match not_sent {
+                NotSent::Failed(error) => failed(exchange, error, &at, patience, again),
+                NotSent::Unsigned(fault) if again.is_none() => fault.retry(Retry::No),
+                NotSent::Unsigned(fault) => fault,
+            })
         }
     }
 }
@@ -870,21 +892,28 @@ pub fn failed(
 }
 
 /// One way: the answer is read and thrown away, a failure is logged.
-fn send_and_forget(exchange: &Exchange, request: ClientRequest, url: Url) {
-    let client = Rc::clone(&exchange.worker.client);
+fn send_and_forget(exchange: &Exchange, signer: Option<Box<dyn Signer>>, request: ClientRequest, url: Url) {
+    let worker = Rc::clone(&exchange.worker);
     let served_by = Arc::clone(&exchange.served_by);
     tokio::task::spawn_local(async move {
-        match client.send(request).await {
+        let sent = match &signer {
+            None => worker.client.send(request).await.map_err(NotSent::Failed),
+            Some(signer) => credentials::send(&worker, &**signer, request).await,
+        };
+        match sent {
             // Read to its end, so that the connection can be used again.
             Ok(response) => drop(response.body.collect(MOST_THROWN_AWAY).await),
-            Err(error) => {
+            Err(NotSent::Failed(error)) => {
                 tracing::warn!(%served_by, %url, %error, error_code = error.code(), "A one-way message was not delivered.");
+            }
+            Err(NotSent::Unsigned(fault)) => {
+                tracing::warn!(%served_by, %url, %fault, "A one-way message was not delivered.");
             }
         }
     });
 }
 
-const MOST_THROWN_AWAY: usize = 1 << 20;
+pub(super) const MOST_THROWN_AWAY: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod catalog;
+pub mod credentials;
 pub mod delivery;
 pub mod description;
 pub mod endpoint;

@@ -1,5 +1,6 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
+use super::credentials::Shelf;
 use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
@@ -21,6 +22,8 @@ pub struct Runtime {
     pub timeouts: Timeouts,
     /// How the endpoints are.
     pub health: Registry,
+    /// What credentials have learned of backends.
+    pub shelf: Shelf,
     /// For everything that one request asks of backends, over all attempts.
     pub total: Option<Duration>,
     /// What groups of endpoints remember.
@@ -66,6 +69,7 @@ impl Runtime {
             tokens: Tokens::default(),
             timeouts,
             health: Registry::default(),
+            shelf: Shelf::default(),
             total: None,
             sends_where_senders_say: false,
             groups: Groups::default(),

@@ -1,9 +1,14 @@
 //! `deployment.toml` of a Micro Integrator project: what has a counterpart here is taken over, the rest is accepted and named once.
 
+use super::backend_settings::{ProxySettings, pem};
 use super::settings::{Layer, Reading, text_value};
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};
+use crate::wire::Proxy;
+use crate::wire::tls::{IdentityFiles, TlsOptions};
+use crate::wire::verify::Verify;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -96,7 +101,7 @@ const SWITCHES: &[(&str, &str)] = &[
     ("build_valid_nc_name", "synapse.commons.json.buildValidNCNames"),
 ];
 
-pub(super) fn read(file: FileId, text: &str, reading: &mut Reading<'_>) -> Layer {
+pub(super) fn read(file: FileId, text: &str, folder: &Path, reading: &mut Reading<'_>) -> Layer {
     let mut toml = Toml {
         file,
         used: Vec::new(),
@@ -110,6 +115,7 @@ pub(super) fn read(file: FileId, text: &str, reading: &mut Reading<'_>) -> Layer
     let layer = toml.addresses();
     toml.limits(reading);
     toml.mediation(reading);
+    toml.backends(folder, reading);
     toml.suspension(reading);
     toml.tell_the_rest(reading);
     layer
@@ -279,6 +285,121 @@ impl Toml {
                 }
             }
         }
+    }
+
+    /// What holds for backends whose endpoints say nothing else.
+    fn backends(&mut self, folder: &Path, reading: &mut Reading<'_>) {
+        let bad = |key: &str, span: Span, reason: String| {
+            let message = format!("the value of `{key}` does not fit");
+            Diagnostic::error("E0110", span, message).label(reason)
+        };
+        let key = "transport.passthru_https.sender.parameters.HostnameVerifier";
+        if let Some(name) = self.get(key).map(str::to_owned) {
+            let span = self.span(key);
+            match name.parse::<Verify>() {
+                Ok(verify) => {
+                    reading.backends.verify = verify;
+                    if let Some(danger) = verify.danger() {
+                        let message = format!("anybody can pass for the backends of this gateway: {danger}");
+                        let help = "`Strict` looks at everything; `<tls>` of an endpoint says what holds for it alone";
+                        let warning = Diagnostic::warning("W0505", span, message);
+                        reading.mistakes.push(warning.help(help));
+                    }
+                }
+                Err(()) => {
+                    let names = "it is Strict, Default, DefaultAndLocalhost or AllowAll".to_owned();
+                    reading.mistakes.push(bad(key, span, names));
+                }
+            }
+        }
+        let parameter = |name: &str| format!("transport.passthru_http.sender.parameters.http.{name}");
+        let port = self.parsed::<u16>(&parameter("proxyPort")).unwrap_or(80);
+        let exceptions = self.get(&parameter("nonProxyHosts")).unwrap_or("").to_owned();
+        if let Some(host) = self.get(&parameter("proxyHost")).map(str::to_owned) {
+            match Proxy::parse(&format!("http://{host}:{port}")) {
+                Ok(proxy) => {
+                    reading.backends.proxy = Some(ProxySettings {
+                        proxy: Some(proxy),
+                        exceptions,
+                    });
+                }
+                Err(reason) => {
+                    let key = parameter("proxyHost");
+                    reading.mistakes.push(bad(&key, self.span(&key), reason));
+                }
+            }
+        }
+        self.profiles(folder, reading);
+    }
+
+    /// `[[keystore.ssl_profile.custom]]`: TLS for some servers. The values of one profile stand together.
+    fn profiles(&mut self, folder: &Path, reading: &mut Reading<'_>) {
+        const PREFIX: &str = "keystore.ssl_profile.custom.";
+        let mut profiles: Vec<Vec<usize>> = Vec::new();
+        for (at, value) in self.values.iter().enumerate() {
+            if !value.key.starts_with(PREFIX) {
+                continue;
+            }
+            // A list of servers is as many values with one key.
+            let again = |profile: &Vec<usize>| {
+                let known = profile.iter().any(|other| self.values[*other].key == value.key);
+                known
+                    && profile
+                        .last()
+                        .is_some_and(|last| self.values[*last].key != value.key)
+            };
+            match profiles.last_mut() {
+                Some(profile) if !again(profile) => profile.push(at),
+                _ => profiles.push(vec![at]),
+            }
+        }
+        for profile in profiles {
+            let mut options = TlsOptions::default();
+            let get = |name: &str| {
+                let mut found = profile.iter().map(|at| &self.values[*at]);
+                found.find(|value| value.key[PREFIX.len()..] == *name)
+            };
+            let mut usable = true;
+            for store in ["keystore", "truststore"] {
+                let Some(location) = get(&format!("{store}.location")) else {
+                    continue;
+                };
+                let kind = get(&format!("{store}.type")).map(|kind| kind.text.as_str());
+                match pem(&location.text, kind, folder) {
+                    Ok(path) if store == "keystore" => {
+                        options.identity = Some(IdentityFiles {
+                            certificate: path.clone(),
+                            key: path,
+                        });
+                    }
+                    Ok(path) => options.authority = Some(path),
+                    Err(advice) => {
+                        usable = false;
+                        let message = format!(
+                            "`{}` is a key store of Java's, which cannot be read here",
+                            location.text
+                        );
+                        let warning = Diagnostic::warning("W0107", location.span, message);
+                        reading.mistakes.push(warning.help(advice));
+                    }
+                }
+            }
+            let servers = profile.iter().map(|at| &self.values[*at]);
+            for servers in servers.filter(|value| value.key[PREFIX.len()..] == *"servers") {
+                for server in servers.text.split(',').map(str::trim).filter(|_| usable) {
+                    let entry = (server.to_ascii_lowercase(), options.clone());
+                    reading.backends.servers.push(entry);
+                }
+            }
+            let keys: Vec<String> = profile.iter().map(|at| self.values[*at].key.clone()).collect();
+            self.used.extend(keys);
+        }
+    }
+
+    fn span(&self, key: &str) -> Span {
+        let mut values = self.values.iter();
+        let value = values.find(|value| value.key == key);
+        value.map_or(Span::new(self.file, 0..0), |value| value.span)
     }
 
     /// One note for all that has no effect; a warning for what looks like a slip of the hand.

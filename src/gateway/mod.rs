@@ -2,6 +2,7 @@
 
 mod admission;
 mod answer;
+mod backend_settings;
 pub mod deployment_toml;
 pub mod endpoint_settings;
 pub mod mark;
@@ -24,7 +25,7 @@ use crate::flow::health::Registry;
 use crate::flow::runtime::{Clock, Runtime, Timeouts};
 use crate::wire::client::Client;
 use crate::wire::listen::{self, Door, Drained};
-use crate::wire::tls::{ClientTls, ServerTls};
+use crate::wire::tls::ServerTls;
 use crate::wire::{Incoming, Reply, Service};
 use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
@@ -88,7 +89,7 @@ impl Gateway {
             Some(tls) => bind(tls.listen, workers).map(|(address, sockets)| (Some(address), sockets))?,
             None => (None, Vec::new()),
         };
-        let client_tls = ClientTls::new(None).map_err(|error| error.to_string())?;
+        let ways = settings.backends.ready().map_err(|error| error.to_string())?;
         let timeouts = Timeouts {
             connect: settings.client.connect,
             response: settings
@@ -131,7 +132,8 @@ impl Gateway {
                 .get_mut(index)
                 .and_then(Option::take);
             let shared = Arc::clone(&for_workers);
-            let client = Client::new(client_limits.clone(), client_tls.clone());
+            let client = Client::new(client_limits.clone(), ways.tls.clone())
+                .with_defaults(ways.proxy.clone(), Arc::clone(&ways.servers));
             let backends = Marking {
                 client,
                 shared: Arc::clone(&shared),

@@ -1,5 +1,6 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
+use super::backend_settings::{self, BackendSettings};
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
 use super::tokens::{self, IssuerSettings, KeysFrom};
@@ -53,6 +54,7 @@ const KEYS: &[&str] = &[
     "token-required",
     "token-exempt",
     "scopes",
+    "proxy",
 ];
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
@@ -91,6 +93,7 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// Who has to present one.
     pub tokens: TokenRules,
+    pub backends: BackendSettings,
 }
 
 /// A text that no log shows.
@@ -197,9 +200,12 @@ pub fn load(
         allow: None,
         issuers: Vec::new(),
         tokens: TokenRules::default(),
+        backends: BackendSettings::default(),
     };
+    let project_file = folder::deployment_toml(root);
+    let beside_project = project_file.as_deref().and_then(Path::parent).unwrap_or(root);
     let project = texts[1].as_ref().map_or(Layer::default(), |(file, text)| {
-        deployment_toml::read(*file, text, &mut reading)
+        deployment_toml::read(*file, text, beside_project, &mut reading)
     });
     let own = texts[0].as_ref().map_or(Layer::default(), |(file, text)| {
         reading.own_file(*file, text, beside)
@@ -229,6 +235,7 @@ pub(super) struct Reading<'i> {
     pub limits: LimitTables<'i>,
     pub conversion: ConversionSettings,
     pub global_timeout: Option<Duration>,
+    pub backends: BackendSettings,
     pub endpoints: EndpointSettings,
     pub allow: Option<Arc<AllowList>>,
     pub issuers: Vec<IssuerSettings>,
@@ -311,6 +318,7 @@ impl<'i> Reading<'i> {
                 "token-required" => self.tokens.required = place.boolean().unwrap_or(true),
                 "token-exempt" => self.tokens.exempt = place.texts(),
                 "scopes" => self.scopes(file, value),
+                "proxy" => self.proxy_table(file, value),
                 unknown => self.unknown(Span::new(file, key.span()), unknown, KEYS.iter().copied()),
             }
         }
@@ -374,6 +382,27 @@ impl<'i> Reading<'i> {
                     place(value.span()),
                 );
             }
+        }
+    }
+
+    fn proxy_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(entries) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`proxy` is a table");
+        };
+        for (key, value) in entries {
+            if !backend_settings::KEYS.contains(&key.get_ref().as_ref()) {
+                let known = backend_settings::KEYS.iter().copied();
+                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
+                continue;
+            }
+            let mut place = Place {
+                file,
+                key: key.get_ref(),
+                value,
+                mistakes: &mut self.mistakes,
+            };
+            let backends = &mut self.backends;
+            place.read(|text| backends.set_proxy(key.get_ref(), text));
         }
     }
 
@@ -563,6 +592,7 @@ impl<'i> Reading<'i> {
                 ..self.tokens.clone()
             },
             issuers: self.issuers.clone(),
+            backends: self.backends.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
 use crate::text::{Diagnostic, Mistakes, Placed, Sources, Span, suggest};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,17 @@ pub trait Lookup {
     fn resource_names(&self) -> Vec<String>;
     /// `$SYSTEM:X`, `$FILE:X`, `${configs.X}` at the start of a value: `Ok(None)` when it is none of these.
     fn resolve(&self, text: &str) -> Result<Option<String>, Unset>;
+    /// `$secret{alias}`.
+    fn secret(&self, alias: &str) -> Result<String, Unset> {
+        Err(Unset {
+            reason: format!("there is no secret `{alias}`"),
+            help: None,
+        })
+    }
+    /// Where a file lies that is read again when it changes.
+    fn path(&self, name: &str, _from: &str) -> PathBuf {
+        PathBuf::from(name)
+    }
 }
 
 /// A value that stands outside the XML and is nowhere.

@@ -90,6 +90,7 @@ pub const ALL: &[Code] = &[
     code("W0404", "A file that is referred to is not there; things go on without it.", "Correct its name, or add it."),
     code("W0405", "An API demands tokens, and the settings name nobody whose tokens are taken.", "Name an issuer in `myelin.toml`: `[[token]]` with `issuer`, `jwks` and `algorithms`."),
     code("W0504", "Something that is understood and not in effect yet.", "Do without it for the time being."),
+    code("W0505", "A backend whose certificate is not looked at, or not wholly.", "Trust its authority with `ca`, or use `Strict`."),
 ];
 
 /// The table's entry, whatever the case it is written in.
