@@ -1,7 +1,7 @@
 //! `<dynamic>`: wherever a rhai script says.
 
 use super::leaf::Leaf;
-use super::{common, key, states};
+use super::{authentication, common, key, states};
 use crate::flow::delivery::{Chosen, deliver_watched, not_allowed};
 use crate::flow::health::{Health, NotReady};
 use crate::flow::{AllowList, Answer, Endpoint, Exchange, Fault, Origin, RetryRule, fault};
@@ -85,6 +85,9 @@ is a fault with its reason. The state of the endpoint is kept for each host and 
         states::RETRY_CONFIG,
         states::SUSPEND_DURATION,
         states::LIMITS,
+        authentication::AUTHENTICATION,
+        common::TLS,
+        common::PROXY,
     ]),
     build,
     examples: &[
@@ -369,6 +372,7 @@ impl DynamicEndpoint {
                 invalid.reason
             ))
         })?;
+        let url = self.leaf.by_profile(url);
         let mut patience = self.leaf.patience(exchange).await?;
         patience.response = choice.timeout.or(patience.response);
         let mut delivery = self.leaf.delivery.clone();

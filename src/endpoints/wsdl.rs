@@ -1,7 +1,7 @@
 //! `<wsdl>`: where a port of a WSDL says.
 
 use super::leaf::Leaf;
-use super::{common, states};
+use super::{authentication, common, states};
 use crate::flow::delivery::{Delivery, Format};
 use crate::flow::description::{Description, Missing};
 use crate::flow::health::{Health, NotReady, State};
@@ -60,6 +60,9 @@ Properties and formats are those of `address`."#,
         states::RETRY_CONFIG,
         states::SUSPEND_DURATION,
         states::LIMITS,
+        authentication::AUTHENTICATION,
+        common::TLS,
+        common::PROXY,
     ])
     .or_foreign("`<wsdl:definitions>`, the WSDL itself"),
     build,
