@@ -525,6 +525,10 @@ fn parsed(example: &Example) -> Element {
 fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
     let mut sources = Sources::default();
     let file = sources.add("example.xml", text_of(example));
+    let mut resources = Resources::default();
+    // Where the certificates lie that examples of `<tls>` name.
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/certificates");
+    resources.add_root(certificates, false);
     let collected = Collected {
         layout: Layout::Plain,
         sources,
@@ -534,7 +538,7 @@ fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
             root: "definitions".to_owned(),
             namespaced: true,
         }],
-        resources: Resources::default(),
+        resources,
         configs: Configs::default(),
         mistakes: Mistakes::default(),
         stamp: Stamp::default(),

@@ -239,7 +239,7 @@ fn what_is_wrong_with_credentials_is_told_at_load() {
     check("<oauth/>", &["E0208 2:68 `<oauth>` takes exactly one grant"]);
     check(
         &format!("{BASIC}{DIGEST}"),
-        &["E0207 2:141 `<authentication>` takes one kind of credentials"],
+        &["E0207 2:140 `<authentication>` takes one kind of credentials"],
     );
 }
 
