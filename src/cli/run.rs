@@ -115,6 +115,8 @@ pub struct Started {
     pub http: SocketAddr,
     pub https: Option<SocketAddr>,
     pub admin: SocketAddr,
+    /// The address that clients are told.
+    pub public: Option<String>,
     pub swap: Box<dyn FnMut(Arc<Deployment>) + Send>,
     pub reload_certificates: Box<dyn FnMut() -> Result<(), String> + Send>,
     /// Takes no new requests and ends those that are there; how many connections had to be cut.
@@ -195,6 +197,9 @@ fn block(root: &Path, started: &Started, loaded: &Loaded) -> String {
     ];
     if let Some(https) = started.https {
         lines.push(format!("  https   https://{https}"));
+    }
+    if let Some(public) = &started.public {
+        lines.push(format!("  public  {public}"));
     }
     lines.push(format!("  health  http://{}/healthz", started.admin));
     lines.push(format!("  has     {}", artifacts(loaded.counts)));
@@ -360,6 +365,7 @@ fn start(settings: &Settings, deployment: Arc<Deployment>, status: &Arc<Status>)
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     Ok(Started {
         http: gateway.http,
+        public: gateway.public_url().map(str::to_owned),
         https: gateway.https,
         admin: admin.address,
         swap: Box::new(move |deployment| for_swap.swap(deployment)),
@@ -484,6 +490,7 @@ mod tests {
         let loaded = deployment::load(&[folder.path().to_path_buf()], &Default::default());
         assert!(loaded.deployment.is_some(), "{:?}", loaded.mistakes);
         let started = Started {
+            public: None,
             http: "0.0.0.0:8290".parse().unwrap(),
             https: None,
             admin: "127.0.0.1:9164".parse().unwrap(),

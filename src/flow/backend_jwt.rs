@@ -76,7 +76,19 @@ const MOST_KEPT: usize = 10_000;
 
 /// Claims that speak of the caller's token itself, or are given anew.
 const OF_THE_TOKEN: &[&str] = &[
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "azp", "client_id", "application", "keytype", "typ",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "scope",
+    "azp",
+    "client_id",
+    "application",
+    "keytype",
+    "typ",
 ];
 
 impl Default for Rules {
@@ -103,7 +115,9 @@ impl SigningKeys {
         let mut shown = Vec::new();
         for text in texts {
             let (private, mut jwk) = key(text, algorithm)?;
-            let id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|error| error.to_string())?;
+            let id = jwk
+                .thumbprint(ThumbprintHash::SHA256)
+                .map_err(|error| error.to_string())?;
             jwk.common.key_id = Some(id.clone());
             let mut jwk = serde_json::to_value(jwk).map_err(|error| error.to_string())?;
             jwk["use"] = Json::from("sig");
@@ -159,7 +173,14 @@ impl BackendJwt {
     }
 
     /// Puts a token for the backend on a request. `now` is in seconds since 1970.
-    pub fn stamp(&self, headers: &mut HeaderMap, claims: &Claims, called: Called<'_>, now: i64, id: impl FnOnce() -> String) {
+    pub fn stamp(
+        &self,
+        headers: &mut HeaderMap,
+        claims: &Claims,
+        called: Called<'_>,
+        now: i64,
+        id: impl FnOnce() -> String,
+    ) {
         let mut hash = Sha256::new();
         hash.update(claims.digest);
         for part in [called.name, called.context, called.version] {
@@ -175,7 +196,9 @@ impl BackendJwt {
                 let lifetime = self.rules.lifetime.as_secs() as i64;
                 // It does not outlive the caller's own.
                 let expires = (now + lifetime).min(claims.expires.max(now + 1));
-                let Some(value) = self.make(claims, called, now, expires, &id()) else { return };
+                let Some(value) = self.make(claims, called, now, expires, &id()) else {
+                    return;
+                };
                 if kept.len() >= MOST_KEPT {
                     kept.retain(|_, kept| now < kept.until);
                 }
@@ -185,19 +208,35 @@ impl BackendJwt {
                 // A backend gets some time with the last one that is given out.
                 let until = expires - ((expires - now) / 4).min(60);
                 let value_kept = value.clone();
-                kept.insert(place, Kept { until, value: value_kept });
+                kept.insert(
+                    place,
+                    Kept {
+                        until,
+                        value: value_kept,
+                    },
+                );
                 value
             }
         };
         headers.insert(self.rules.header.clone(), value);
     }
 
-    fn make(&self, claims: &Claims, called: Called<'_>, now: i64, expires: i64, id: &str) -> Option<HeaderValue> {
+    fn make(
+        &self,
+        claims: &Claims,
+        called: Called<'_>,
+        now: i64,
+        expires: i64,
+        id: &str,
+    ) -> Option<HeaderValue> {
         let keys = self.keys.load();
         let key = keys.keys.first();
         let mut header = Object::new();
         header.insert("typ".to_owned(), "JWT".into());
-        let algorithm = self.rules.algorithm.map_or("none".to_owned(), |algorithm| format!("{algorithm:?}"));
+        let algorithm = self
+            .rules
+            .algorithm
+            .map_or("none".to_owned(), |algorithm| format!("{algorithm:?}"));
         header.insert("alg".to_owned(), algorithm.into());
         if let (true, Some(_), Some(key)) = (self.rules.key_id, self.rules.algorithm, key) {
             header.insert("kid".to_owned(), key.id.clone().into());
@@ -208,7 +247,8 @@ impl BackendJwt {
         let signature = match (self.rules.algorithm, key) {
             (None, _) => String::new(),
             (Some(algorithm), Some(key)) => {
-                let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key.private, algorithm).ok()?;
+                let signature =
+                    jsonwebtoken::crypto::sign(signed.as_bytes(), &key.private, algorithm).ok()?;
                 match self.rules.encoding {
                     Encoding::Base64Url => signature,
                     Encoding::Base64 => STANDARD.encode(URL_SAFE_NO_PAD.decode(signature).ok()?),
@@ -250,10 +290,20 @@ impl BackendJwt {
             ("applicationUUId", application("uuid")),
             ("apicontext", Some(text(called.context))),
             ("apiname", Some(text(called.name))),
-            ("version", Some(text(called.version)).filter(|version| !version.is_empty())),
+            (
+                "version",
+                Some(text(called.version)).filter(|version| !version.is_empty()),
+            ),
             ("tier", caller.first(&["tier", "subscription_tier"])),
             ("keytype", Some(text(caller.key_type.name()))),
-            ("usertype", Some(text(if is_application { "APPLICATION" } else { "Application_User" }))),
+            (
+                "usertype",
+                Some(text(if is_application {
+                    "APPLICATION"
+                } else {
+                    "Application_User"
+                })),
+            ),
             ("enduser", user),
             ("enduserTenantId", caller.first(&["enduserTenantId", "tenant_id"])),
         ];
@@ -347,7 +397,11 @@ mod tests {
 
     #[test]
     fn a_backend_can_check_it_with_the_keys_that_are_shown() {
-        for (algorithm, key) in [(Algorithm::RS256, RSA), (Algorithm::ES256, EC), (Algorithm::EdDSA, ED)] {
+        for (algorithm, key) in [
+            (Algorithm::RS256, RSA),
+            (Algorithm::ES256, EC),
+            (Algorithm::EdDSA, ED),
+        ] {
             let rules = Rules {
                 algorithm: Some(algorithm),
                 ..Rules::default()
@@ -357,7 +411,9 @@ mod tests {
             let set = super::super::token::keys::KeySet::of_jwks(signer.jwks().unwrap().as_bytes()).unwrap();
             let key = set.fitting(algorithm).next().unwrap();
             let (signed, signature) = token.rsplit_once('.').unwrap();
-            assert!(jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.public, algorithm).unwrap());
+            assert!(
+                jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.public, algorithm).unwrap()
+            );
         }
     }
 
@@ -372,7 +428,10 @@ mod tests {
         assert_eq!(claim("subscriber"), Some("olga"));
         assert_eq!(claim("apiname"), Some("Orders"));
         assert_eq!(claim("keytype"), Some("SANDBOX"));
-        assert_eq!((&body["exp"], &body["iss"]), (&json!(NOW + 900), &json!("wso2.org/products/am")));
+        assert_eq!(
+            (&body["exp"], &body["iss"]),
+            (&json!(NOW + 900), &json!("wso2.org/products/am"))
+        );
         assert_eq!(body.get("email"), None);
     }
 
@@ -396,7 +455,12 @@ mod tests {
             ..Rules::default()
         };
         let token = stamped(&signer(rules, RSA), &caller(NOW + 3600), NOW);
-        assert!(token.split('.').all(|part| part.len() % 4 == 0 && STANDARD.decode(part).is_ok()), "{token}");
+        assert!(
+            token
+                .split('.')
+                .all(|part| part.len() % 4 == 0 && STANDARD.decode(part).is_ok()),
+            "{token}"
+        );
         let rules = Rules {
             algorithm: None,
             ..Rules::default()

@@ -1,6 +1,7 @@
 //! How a message moves: exchanges, steps, faults.
 
 pub mod allow;
+pub mod backend_jwt;
 pub mod catalog;
 pub mod credentials;
 pub mod delivery;

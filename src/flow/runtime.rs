@@ -1,6 +1,7 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
 use super::credentials::Shelf;
+use super::backend_jwt::BackendJwt;
 use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
@@ -19,6 +20,10 @@ pub struct Runtime {
     ids: AtomicU64,
     /// Whose tokens are taken.
     pub tokens: Tokens,
+    /// Makes the tokens that backends get.
+    pub signer: Option<Arc<BackendJwt>>,
+    /// The address under which clients know this gateway, where somebody has said so.
+    pub public_url: Option<Arc<str>>,
     pub timeouts: Timeouts,
     /// How the endpoints are.
     pub health: Registry,
@@ -67,6 +72,8 @@ impl Runtime {
             clock,
             ids: AtomicU64::new(seed),
             tokens: Tokens::default(),
+            signer: None,
+            public_url: None,
             timeouts,
             health: Registry::default(),
             shelf: Shelf::default(),
@@ -95,8 +102,16 @@ impl Runtime {
         }
     }
 
-    pub fn with_tokens(self, tokens: Tokens) -> Runtime {
-        Runtime { tokens, ..self }
+    pub fn with_tokens(self, tokens: Tokens, signer: Option<Arc<BackendJwt>>) -> Runtime {
+        Runtime {
+            tokens,
+            signer,
+            ..self
+        }
+    }
+
+    pub fn known_as(self, public_url: Option<Arc<str>>) -> Runtime {
+        Runtime { public_url, ..self }
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).

@@ -81,6 +81,8 @@ pub struct Claims {
     pub scopes: Arc<[String]>,
     /// In seconds since 1970.
     pub expires: i64,
+    /// Of the token as it was sent.
+    pub digest: [u8; 32],
 }
 
 /// Why a request is not served. The numbers are API Manager's.

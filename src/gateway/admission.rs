@@ -4,21 +4,26 @@ use super::answer::plain;
 use super::route::{Client, Speech};
 use crate::deployment::api::Resource;
 use crate::deployment::guard::Guard;
-use crate::flow::token::{Caller, Claims, Refusal, code};
+use crate::flow::Runtime;
+use crate::flow::backend_jwt::Called;
+use crate::flow::exchange::Request;
+use crate::flow::token::{Caller, Refusal, code};
 use crate::message::body::ByteStream;
 use crate::message::json::Json;
 use crate::message::soap::{Envelope, FaultCode, SoapFault, SoapVersion};
 use crate::wire::Reply;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-/// Lets a request in whose token is good, and takes the token off it.
-pub async fn admit<'c>(
-    caller: Option<&'c Caller>,
+/// Lets a request in whose token is good, takes the token off it, and puts another one on it for the backend.
+pub async fn admit(
+    caller: Option<&Caller>,
     guard: &Guard,
     resource: Option<&Resource>,
+    called: Called<'_>,
     headers: &mut HeaderMap,
-) -> Result<&'c Claims, Refusal> {
+    runtime: &Runtime,
+) -> Result<(), Refusal> {
     let caller = caller.ok_or(Refusal::Missing)?;
     let claims = caller.demand(guard.demand).await?;
     let scopes = resource.map_or(&[][..], |resource| &resource.scopes);
@@ -28,7 +33,28 @@ pub async fn admit<'c>(
     for name in caller.headers_to_remove() {
         headers.remove(name);
     }
-    Ok(claims)
+    if let Some(signer) = &runtime.signer {
+        let now = runtime.clock.millis().div_euclid(1000);
+        signer.stamp(headers, claims, called, now, || runtime.message_id());
+    }
+    Ok(())
+}
+
+/// The public keys of the tokens that backends get, if that is what is asked for.
+pub fn jwks(request: &Request, runtime: &Runtime) -> Option<Reply> {
+    if !matches!(request.path(), "/.wellknown/jwks" | "/.well-known/jwks.json")
+        || request.method != Method::GET
+    {
+        return None;
+    }
+    let jwks = runtime.signer.as_ref()?.jwks()?;
+    let mut reply = Reply::new(StatusCode::OK);
+    let json = HeaderValue::from_static("application/json");
+    let keep = HeaderValue::from_static("public, max-age=300");
+    reply.headers.insert(header::CONTENT_TYPE, json);
+    reply.headers.insert(header::CACHE_CONTROL, keep);
+    reply.body = ByteStream::from(Bytes::from(jwks));
+    Some(reply)
 }
 
 /// What a caller hears who is not let in.

@@ -1,6 +1,7 @@
 //! `deployment.toml` of a Micro Integrator project: what has a counterpart here is taken over, the rest is accepted and named once.
 
 use super::backend_settings::{ProxySettings, pem};
+use super::apim;
 use super::settings::{Layer, Reading, text_value};
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};
@@ -116,6 +117,8 @@ pub(super) fn read(file: FileId, text: &str, folder: &Path, reading: &mut Readin
     toml.limits(reading);
     toml.mediation(reading);
     toml.backends(folder, reading);
+    let used = apim::read(file, &table, reading);
+    toml.used.extend(used.iter().map(|key| (*key).to_owned()));
     toml.suspension(reading);
     toml.tell_the_rest(reading);
     layer

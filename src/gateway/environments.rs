@@ -97,7 +97,11 @@ mod tests {
             PORTS,
             Some("https://prod"),
         );
-        check("[[e]]\ntype = \"production\"\nhttp_endpoint = \"http://prod\"", PORTS, Some("http://prod"));
+        check(
+            "[[e]]\ntype = \"production\"\nhttp_endpoint = \"http://prod\"",
+            PORTS,
+            Some("http://prod"),
+        );
         check("", PORTS, None);
     }
 

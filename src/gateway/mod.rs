@@ -3,8 +3,11 @@
 mod admission;
 mod answer;
 mod backend_settings;
+mod apim;
+pub mod backend_jwt;
 pub mod deployment_toml;
 pub mod endpoint_settings;
+pub mod environments;
 pub mod mark;
 pub mod reload;
 mod route;
@@ -14,6 +17,8 @@ mod target;
 pub mod tokens;
 mod wsdl;
 
+use self::backend_jwt::BackendJwtSettings;
+use self::environments::Ports;
 use self::mark::Marking;
 use self::reload::Status;
 use self::serve::{Counters, Server};
@@ -21,6 +26,7 @@ use self::settings::Settings;
 use self::tokens::Keepers;
 use crate::deployment::Deployment;
 use crate::flow::Worker;
+use crate::flow::backend_jwt::BackendJwt;
 use crate::flow::health::Registry;
 use crate::flow::runtime::{Clock, Runtime, Timeouts};
 use crate::wire::client::Client;
@@ -42,6 +48,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     tls: Option<ServerTls>,
     keepers: Keepers,
+    signs: Option<(Arc<BackendJwt>, BackendJwtSettings)>,
     workers: Mutex<Vec<JoinHandle<Drained>>>,
 }
 
@@ -103,7 +110,16 @@ impl Gateway {
             .sending_where_senders_say(endpoints.sends_where_senders_say);
         let opened = tokens::open(&settings.issuers)?;
         opened.keepers.start(&settings.client)?;
-        let runtime = Arc::new(runtime.with_tokens(opened.tokens));
+        let signer = settings.backend_jwt.as_ref().map(backend_jwt::open).transpose()?;
+        let signer = signer.map(Arc::new);
+        let signs = signer.clone().zip(settings.backend_jwt.clone());
+        let ports = Ports {
+            http: http.port(),
+            https: https.map(|address| address.port()),
+        };
+        let public = environments::public_url(&settings.environments, ports).map(Arc::from);
+        let runtime = runtime.with_tokens(opened.tokens, signer).known_as(public);
+        let runtime = Arc::new(runtime);
         runtime.health.adopt(&deployment.catalog.watched);
         runtime.descriptions.adopt(&deployment.catalog.described);
         let door = Door::new(settings.server.clone(), workers);
@@ -158,6 +174,7 @@ impl Gateway {
             shared,
             tls,
             keepers: opened.keepers,
+            signs,
             workers: Mutex::new(threads),
         })
     }
@@ -177,7 +194,15 @@ impl Gateway {
             .tls
             .as_ref()
             .map_or(Ok(()), |tls| tls.reload().map_err(|error| error.to_string()));
-        certificates.and(self.keepers.reload())
+        let signs = self.signs.as_ref().map_or(Ok(()), |(signer, settings)| {
+            backend_jwt::read_keys(settings).map(|keys| signer.replace(keys))
+        });
+        certificates.and(self.keepers.reload()).and(signs)
+    }
+
+    /// The address under which clients know it, where somebody has said so.
+    pub fn public_url(&self) -> Option<&str> {
+        self.shared.runtime.public_url.as_deref()
     }
 
     pub fn shared(&self) -> Arc<Shared> {

@@ -7,6 +7,7 @@ use super::{target, wsdl};
 use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
+use crate::flow::backend_jwt::Called;
 use crate::flow::exchange::Request;
 use crate::flow::fault::code;
 use crate::flow::token::{Caller, Headers};
@@ -190,6 +191,12 @@ async fn exchange(
     if &*request.target == "*" {
         return answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS");
     }
+    if let Some(reply) = admission::jwks(&request, &worker.runtime) {
+        return reply;
+    }
+    if let Some(signer) = &worker.runtime.signer {
+        signer.strip(&mut headers);
+    }
     let route = deployment.routes.find(
         &deployment.apis,
         &deployment.proxies,
@@ -256,7 +263,7 @@ async fn exchange(
         Route::Proxy { proxy, below } => {
             let proxy = &deployment.proxies[proxy];
             guard = deployment.tokens.demand(&[&*proxy.name]).then_some(&Guard::ANY);
-            if let Some(reply) = wsdl::answer(proxy, &request) {
+            if let Some(reply) = wsdl::answer(proxy, &request, worker.runtime.public_url.as_deref()) {
                 return reply;
             }
             let place = Place::Proxy {
@@ -280,7 +287,14 @@ async fn exchange(
     let names = guard.map_or_else(Headers::default, |guard| guard.headers.clone());
     let caller = Caller::of(&headers, names, &worker.runtime).map(Rc::new);
     if let Some(guard) = guard {
-        let admitted = admission::admit(caller.as_deref(), guard, of_resource, &mut headers);
+        let admitted = admission::admit(
+            caller.as_deref(),
+            guard,
+            of_resource,
+            called(&place),
+            &mut headers,
+            &worker.runtime,
+        );
         if let Err(refusal) = Box::pin(admitted).await {
             tracing::debug!(%served_by, code = refusal.code(), reason = %refusal, "A caller was not let in.");
             return admission::refused(&refusal, client);
@@ -343,6 +357,27 @@ async fn exchange(
         Err(panic) => Box::pin(after_panic(panic, &mut exchange, &sides, &counters)).await,
     };
     reply(verdict, &mut exchange, &sides, client, &counters).await
+}
+
+/// What a token for the backend says is called.
+fn called(place: &Place) -> Called<'_> {
+    match place {
+        Place::Api(api) => Called {
+            name: &api.name,
+            context: &api.context,
+            version: api::version_text(api.version.as_ref()),
+        },
+        Place::Proxy { name, .. } => Called {
+            name,
+            context: "/services",
+            version: "",
+        },
+        Place::Main => Called {
+            name: "main",
+            context: "/",
+            version: "",
+        },
+    }
 }
 
 impl Sides {

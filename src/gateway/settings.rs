@@ -1,8 +1,10 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
 use super::backend_settings::{self, BackendSettings};
+use super::backend_jwt::{self, BackendJwtSettings};
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
+use super::environments::Environment;
 use super::tokens::{self, IssuerSettings, KeysFrom};
 use crate::deployment::LoadOptions;
 use crate::deployment::folder::{self, ReadOptions};
@@ -55,6 +57,7 @@ const KEYS: &[&str] = &[
     "token-exempt",
     "scopes",
     "proxy",
+    "backend-jwt",
 ];
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
@@ -94,6 +97,9 @@ pub struct Settings {
     /// Who has to present one.
     pub tokens: TokenRules,
     pub backends: BackendSettings,
+    /// Backends get a token of ours.
+    pub backend_jwt: Option<BackendJwtSettings>,
+    pub environments: Vec<Environment>,
 }
 
 /// A text that no log shows.
@@ -201,6 +207,8 @@ pub fn load(
         issuers: Vec::new(),
         tokens: TokenRules::default(),
         backends: BackendSettings::default(),
+        backend_jwt: None,
+        environments: Vec::new(),
     };
     let project_file = folder::deployment_toml(root);
     let beside_project = project_file.as_deref().and_then(Path::parent).unwrap_or(root);
@@ -240,6 +248,8 @@ pub(super) struct Reading<'i> {
     pub allow: Option<Arc<AllowList>>,
     pub issuers: Vec<IssuerSettings>,
     pub tokens: TokenRules,
+    pub backend_jwt: Option<BackendJwtSettings>,
+    pub environments: Vec<Environment>,
 }
 
 #[derive(Default)]
@@ -319,6 +329,10 @@ impl<'i> Reading<'i> {
                 "token-exempt" => self.tokens.exempt = place.texts(),
                 "scopes" => self.scopes(file, value),
                 "proxy" => self.proxy_table(file, value),
+                "backend-jwt" => {
+                    let before = self.backend_jwt.take();
+                    self.backend_jwt = backend_jwt::read(before, file, value, folder, &mut self.mistakes);
+                }
                 unknown => self.unknown(Span::new(file, key.span()), unknown, KEYS.iter().copied()),
             }
         }
@@ -593,6 +607,8 @@ impl<'i> Reading<'i> {
             },
             issuers: self.issuers.clone(),
             backends: self.backends.clone(),
+            backend_jwt: self.backend_jwt.clone().filter(|settings| settings.enabled),
+            environments: self.environments.clone(),
         }
     }
 
@@ -643,7 +659,9 @@ impl Settings {
             KeysFrom::Jwks(path) | KeysFrom::Certificate(path) => Some(path.clone()),
             KeysFrom::Url(_) => None,
         };
-        self.issuers.iter().filter_map(file).collect()
+        let mut files: Vec<PathBuf> = self.issuers.iter().filter_map(file).collect();
+        files.extend(self.backend_jwt.iter().flat_map(|settings| settings.keys.clone()));
+        files
     }
 
     /// What an endpoint that says nothing waits for.

@@ -18,7 +18,7 @@ const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
 const SCHEMA: &str = "http://www.w3.org/2001/XMLSchema";
 
 /// The answer, if the request asks for a description of the service and not for the service.
-pub fn answer(proxy: &Proxy, request: &Request) -> Option<Reply> {
+pub fn answer(proxy: &Proxy, request: &Request, public_url: Option<&str>) -> Option<Reply> {
     if request.method != Method::GET {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn answer(proxy: &Proxy, request: &Request) -> Option<Reply> {
     }
     Some(match (&proxy.wsdl, name.as_str(), value) {
         (None, "wsdl" | "xsd", _) => refusal(format!("The proxy {} publishes no WSDL.", proxy.name)),
-        (Some(wsdl), "wsdl", "") => xml(described(wsdl, proxy, request)),
+        (Some(wsdl), "wsdl", "") => xml(described(wsdl, proxy, request, public_url)),
         (Some(wsdl), "wsdl" | "xsd", location) => match wsdl.resources.get(location) {
             Some(text) => xml(text.to_string()),
             None => refusal(format!(
@@ -62,13 +62,14 @@ fn xml(text: String) -> Reply {
     reply
 }
 
-/// The WSDL with the addresses that this client reached, and with imports that lead back here.
-fn described(wsdl: &Wsdl, proxy: &Proxy, request: &Request) -> String {
+/// The WSDL with the address that was made public, or else the one that this client reached, and with imports that lead back here.
+fn described(wsdl: &Wsdl, proxy: &Proxy, request: &Request, public_url: Option<&str>) -> String {
     let Ok(mut tree) = XmlTree::parse_str(&wsdl.text, &wsdl_limits()) else {
         // It was read at load; should it not be read now, it is better as given than not at all.
         return wsdl.text.to_string();
     };
-    let address = format!("{}://{}/services/{}", request.scheme, request.host, proxy.name);
+    let own = format!("{}://{}", request.scheme, request.host);
+    let address = format!("{}/services/{}", public_url.unwrap_or(&own), proxy.name);
     let nodes: Vec<NodeId> = tree
         .descendants(tree.document())
         .filter(|node| tree.is_element(*node))
@@ -116,7 +117,7 @@ mod tests {
             deadline: None,
             websocket: false,
         };
-        let reply = answer(proxy, &request)?;
+        let reply = answer(proxy, &request, None)?;
         let (body, _) = wait(reply.body.collect(1 << 20)).expect("a body");
         Some((reply.status.as_u16(), String::from_utf8_lossy(&body).into_owned()))
     }

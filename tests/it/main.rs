@@ -29,6 +29,7 @@ mod ssrf;
 mod stories;
 mod talk;
 mod websocket;
+mod tokens;
 mod wire_backends;
 mod wire_desync;
 mod wire_http2;

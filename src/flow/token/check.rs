@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::de::{Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +34,15 @@ pub struct Parsed<'t> {
     /// Header and claims as they were signed.
     signed: &'t [u8],
     signature: &'t str,
+}
+
+impl Parsed<'_> {
+    fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.signed);
+        hash.update(self.signature);
+        hash.finalize().into()
+    }
 }
 
 pub fn parse(token: &[u8]) -> Result<Parsed<'_>, Refusal> {
@@ -122,6 +132,7 @@ pub fn check(token: &Parsed<'_>, issuer: &Issuer, now: i64) -> Result<Claims, Ch
         key_type,
         scopes: Arc::from(scopes),
         expires: expires as i64,
+        digest: token.digest(),
     })
 }
 

@@ -73,7 +73,7 @@ fn runtime(issuers: Vec<Issuer>) -> Arc<Runtime> {
         response: Duration::from_secs(30),
     };
     let clock = Clock::Fixed(AtomicI64::new(NOW * 1000));
-    Arc::new(Runtime::new(clock, 7, timeouts).with_tokens(Tokens { issuers }))
+    Arc::new(Runtime::new(clock, 7, timeouts).with_tokens(Tokens { issuers }, None))
 }
 
 fn part(text: &str) -> String {
