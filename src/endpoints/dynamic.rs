@@ -695,7 +695,7 @@ mod tests {
         check(
             "\"file:///etc/passwd\"",
             &refused(
-                "`file:///etc/passwd` is not an address that can be called: its scheme is neither http nor https",
+                "`file:///etc/passwd` is not an address that can be called: its scheme is none of http, https, ws and wss",
             ),
         );
         check(
@@ -755,7 +755,7 @@ mod tests {
             (r#"<dynamic expression='"orders"'/>"#, ""),
             (
                 r#"<dynamic expression='headers.host' allow="http://a ftp://b"/>"#,
-                "E0307 2:62 `ftp://b` allows nothing: only http and https are sent to",
+                "E0307 2:62 `ftp://b` allows nothing: only http, https, ws and wss are sent to",
             ),
             (
                 r#"<dynamic expression='"orders"' timeLimit="5000"/>"#,

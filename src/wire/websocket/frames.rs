@@ -374,8 +374,10 @@ mod tests {
         out.to_vec()
     }
 
+    type Seen = (bool, Opcode, Vec<u8>);
+
     /// What comes of a client's bytes, whole and byte by byte: frames, and what is wrong in the end.
-    fn read(bytes: &[u8]) -> (Vec<(bool, Opcode, Vec<u8>)>, Option<u16>) {
+    fn read(bytes: &[u8]) -> (Vec<Seen>, Option<u16>) {
         let take = |reader: &mut Reader, frames: &mut Vec<_>| loop {
             match reader.next(&WebSocketLimits::default()) {
                 Ok(Some(frame)) => {

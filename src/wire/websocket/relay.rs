@@ -189,15 +189,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Relay<C> {
     }
 
     fn look_at_the_clock(&mut self, now: Instant) {
-        if let Some(deadline) = self.closing {
-            if deadline <= now && !self.last_call {
-                // Whoever is owed an answer that the other side does not give gets it from here.
-                self.last_call = true;
-                self.closing = Some(now + Duration::from_secs(1));
-                let (client, backend) = (self.client.left.clone(), self.backend.left.clone());
-                self.client.answer_close(&client.unwrap_or_default());
-                self.backend.answer_close(&backend.unwrap_or_default());
-            }
+        if self.closing.is_some_and(|deadline| deadline <= now) && !self.last_call {
+            // Whoever is owed an answer that the other side does not give gets it from here.
+            self.last_call = true;
+            self.closing = Some(now + Duration::from_secs(1));
+            let (client, backend) = (self.client.left.clone(), self.backend.left.clone());
+            self.client.answer_close(&client.unwrap_or_default());
+            self.backend.answer_close(&backend.unwrap_or_default());
         }
         if self.client.is_dead(now, &self.limits, self.closing.is_some()) {
             self.client.give_up();
