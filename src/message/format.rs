@@ -464,7 +464,8 @@ mod tests {
             write(changed(soap()), Target::of(Form::Unknown)).unwrap().form,
             Form::Soap11
         );
-        check(arrived("application/grpc", "\0\0"), Form::Unknown, "\0\0");
+        check(arrived("application/x-own", "\0\0"), Form::Unknown, "\0\0");
+        check(arrived("application/grpc", "\0\0"), Form::Binary, "\0\0");
     }
 
     #[test]
