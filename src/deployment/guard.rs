@@ -177,7 +177,7 @@ impl TokenRules {
     /// Whether what has this name demands a token by the settings alone.
     pub fn demand(&self, names: &[&str]) -> bool {
         let exempt = |name: &&str| self.exempt.iter().any(|exempt| exempt == *name);
-        self.required && !names.iter().any(|name| exempt(&name))
+        self.required && !names.iter().any(exempt)
     }
 
     /// Puts the rules on the APIs they are about.

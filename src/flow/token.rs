@@ -376,7 +376,7 @@ impl Caller {
         let mut refused = Checking::Refused(Refusal::Invalid("its issuer is not one of the settings"));
         for issuer in self.runtime.tokens.issuers.iter().filter(|known| {
             known.kind == presented.kind
-                && self.headers.of(known) == &presented.header
+                && *self.headers.of(known) == presented.header
                 && Some(&*known.name) == issuer
         }) {
             match check::check(&parsed, issuer, now) {

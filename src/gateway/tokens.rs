@@ -288,9 +288,10 @@ pub fn open(settings: &[IssuerSettings]) -> Result<Opened, String> {
 }
 
 fn read_file(from: &KeysFrom) -> Result<KeySet, String> {
-    let (path, read): (_, fn(&[u8]) -> Result<KeySet, String>) = match from {
-        KeysFrom::Jwks(path) => (path, KeySet::of_jwks),
-        KeysFrom::Certificate(path) => (path, KeySet::of_pem),
+    type Read = fn(&[u8]) -> Result<KeySet, String>;
+    let (path, read) = match from {
+        KeysFrom::Jwks(path) => (path, KeySet::of_jwks as Read),
+        KeysFrom::Certificate(path) => (path, KeySet::of_pem as Read),
         KeysFrom::Url(_) => return Err("this is no file".to_owned()),
     };
     let told = |reason: String| format!("{}: {reason}", path.display());
