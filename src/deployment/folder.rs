@@ -5,6 +5,7 @@ use super::classify::{self, Root};
 use super::configs::Configs;
 use super::descriptor::Tag;
 use super::layout::{self, Layout};
+use super::openapi;
 use super::resources::{Resources, read_bounded};
 use super::walk::{self, Listed, Listing, Stamp};
 use crate::plan::element::SYNAPSE as NAMESPACE;
@@ -197,6 +198,7 @@ impl Reading<'_> {
                     "data services are not supported: put an API in front of a service that reads the database",
                 ),
                 "properties" => self.properties(listed),
+                "yaml" | "yml" | "json" if !listed.name.contains('/') => self.definition(listed, &name),
                 _ => {}
             }
         }
@@ -386,6 +388,25 @@ impl Reading<'_> {
         }
     }
 
+    /// An OpenAPI definition whose operations call something by themselves becomes an API.
+    fn definition(&mut self, listed: &Listed, name: &str) {
+        let read = read_bounded(&listed.path, self.options.largest_file).ok();
+        let text = read.and_then(|bytes| classify::decode(bytes).ok());
+        let Some(text) = text.filter(|text| openapi::is_definition(text)) else {
+            return;
+        };
+        let file = self.collected.sources.add(name, text.as_str());
+        match openapi::api_of(file, &text) {
+            Ok(Some(api)) => {
+                self.keep(&format!("{name} (as an API)"), api, Origin::Folder, None);
+            }
+            Ok(None) => {}
+            Err(mistakes) => mistakes
+                .into_iter()
+                .for_each(|mistake| self.collected.mistakes.push(mistake)),
+        }
+    }
+
     fn properties(&mut self, listed: &Listed) {
         let (folder, file) = listed.name.rsplit_once('/').unwrap_or(("", &listed.name));
         let known = [
@@ -487,7 +508,7 @@ fn prefix_of(root: &Path, layout: Layout) -> String {
 /// What follows the last dot, if it is one of the endings that matter here.
 fn ending(name: &str) -> &'static str {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    ["xml", "car", "dbs", "properties"]
+    ["xml", "car", "dbs", "properties", "yaml", "yml", "json"]
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(ending))
         .unwrap_or("")

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod layout;
 pub mod load;
 pub mod local_entry;
+pub mod openapi;
 pub mod proxy;
 pub mod resources;
 pub mod routes;

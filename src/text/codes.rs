@@ -22,6 +22,7 @@ pub const ALL: &[Code] = &[
     code("E0108", "The settings are not TOML.", "Mend them at the place that is shown."),
     code("E0109", "There is no setting of this name.", "`myelin run --help` and the README list the settings."),
     code("E0110", "The value of a setting does not fit.", "Write what the message asks for."),
+    code("E0111", "An API definition (OpenAPI) cannot be read.", "Mend it at the place that is shown; it is YAML or JSON."),
     code("E0201", "An element has no attribute of this name.", "`myelin explain ELEMENT` lists the attributes; Synapse would have overlooked it without a word."),
     code("E0202", "A needed attribute is missing.", "Add it."),
     code("E0203", "A value is not what is expected in its place.", "Write what the message asks for."),

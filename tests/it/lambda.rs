@@ -273,3 +273,34 @@ fn gateway_of_one_thread(attributes: &str) -> Running {
     std::fs::write(folder.path().join("a.xml"), api).unwrap();
     Running::with(folder, free_port(), &["--workers", "1"])
 }
+
+#[test]
+fn a_definition_that_names_functions_is_an_api() {
+    let port = service(|asked| {
+        let event = String::from_utf8_lossy(&asked.body)
+            .replace('\\', "")
+            .replace('"', "'");
+        Some(format!("200 OK\n\n\"{} {event}\"", asked.target))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let definition = "openapi: 3.0.1\ninfo: {title: Pets, version: '1'}\nx-wso2-basePath: /pets/1\npaths:\n  /{id}:\n    get:\n      x-amzn-resource-name: arn:aws:lambda:eu-west-1:123456789012:function:pets\n";
+    std::fs::write(folder.path().join("pets.yaml"), definition).unwrap();
+    let surroundings = [
+        ("AWS_ACCESS_KEY_ID", "AKID".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "s3cret".to_owned()),
+        ("AWS_ENDPOINT_URL_LAMBDA", format!("http://127.0.0.1:{port}")),
+    ];
+    let surroundings = surroundings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let gateway = Running::with_env(folder, free_port(), &surroundings);
+    let answer = gateway.ask("GET /pets/1/7");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for part in [
+        "function%3Apets/invocations",
+        "'pathParameters':{'id':'7'}",
+        "'path':'/{id}'",
+    ] {
+        assert!(answer.body.contains(part), "{part} in {}", answer.body);
+    }
+}

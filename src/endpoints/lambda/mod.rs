@@ -59,7 +59,10 @@ reply is the body of a 200 in `application/json`. `invocation="Event"`, or the p
 | AWS cannot be reached | 101503, 101505, 101508 … | 502, 504 |
 
 What AWS says of a failure is in the log; clients and fault sequences learn neither ARNs nor accounts. The codes from 320001 on, 303003 and 101510 leave the state of the endpoint alone,
-since AWS is well, unless `suspendOnFailure` or `markForSuspension` names them. Calls are never repeated here; a group around may. Time is that of `timeout`, for credentials and call together."#,
+since AWS is well, unless `suspendOnFailure` or `markForSuspension` names them. Calls are never repeated here; a group around may. Time is that of `timeout`, for credentials and call together.
+
+An OpenAPI definition at the top of the folder (`*.yaml`, `*.json`) whose operations have `x-amzn-resource-name` is an API without further ado: its context is `x-wso2-basePath`, else the first
+server's path, and each such operation calls its function, with `x-amzn-resource-timeout` (milliseconds, 50000 without it) and `x-amzn-resource-content-encode`."#,
     differences: r#"Synapse has no such endpoint; API Manager has a class mediator. There a failed call is a 400 without a body, an error of the function a 200, and `statusCode` is not looked at."#,
     attributes: &[
         Attr::required(
