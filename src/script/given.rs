@@ -66,7 +66,7 @@ impl Name {
     }
 
     pub(super) fn value(self, given: &Given) -> Dynamic {
-        let json = |json: &Option<Arc<Json>>| json.as_ref().map_or(Dynamic::UNIT, |json| Node::root(json));
+        let json = |json: &Option<Arc<Json>>| json.as_ref().map_or(Dynamic::UNIT, Node::root);
         match self {
             Name::Headers => Dynamic::from(Headers),
             Name::Query => Dynamic::from(Query),

@@ -246,7 +246,7 @@ fn engine() -> Engine {
     engine.on_progress(|operations| {
         // The clock is asked now and then; asking costs more than an operation.
         let late = operations % 64 == 0 && DEADLINE.get().is_some_and(|deadline| Instant::now() > deadline);
-        late.then(|| Dynamic::UNIT)
+        late.then_some(Dynamic::UNIT)
     });
     engine.on_print(print);
     engine.on_debug(|text, _, _| print(text));

@@ -249,6 +249,20 @@ fn a_connection_that_somebody_else_opened_is_no_way_in() {
 }
 
 #[test]
+fn over_http2_addresses_are_held_against_the_list_before_anybody_connects() {
+    run(async {
+        let canary = Canary::start();
+        let steps = r#"<send><endpoint><http uri-template="{uri.var.to}" version="2.0"/><property name="uri.var.to" expression="$trp:X-Target"/></endpoint></send>"#;
+        let gateway = serve(&[("http2", steps.to_owned())], "[endpoints]\nallow = \"*:*\"\n");
+        for _ in 0..2 {
+            let target = format!("http://localhost:{}/b", canary.port);
+            assert_eq!(get(&gateway, "/http2", &target).await.status(), 403);
+        }
+        assert_eq!(canary.hits(), 0);
+    });
+}
+
+#[test]
 fn one_list_holds_for_the_whole_gateway() {
     run(async {
         let (backend, canary) = (Recorder::echo(), Canary::start());
