@@ -127,7 +127,8 @@ struct Soap {
 }
 
 enum Code {
-    Own(FaultCode),
+    /// With the prefix that its author writes for SOAP, where the version is known.
+    Own(FaultCode, Option<String>),
     Expression(Expression),
 }
 
@@ -189,10 +190,15 @@ fn soap(mut version: SoapVersion, element: &Element, planner: &mut Planner<'_>) 
         version = SoapVersion::Soap12;
     }
     let code = match code.attribute("value") {
-        Some(_) => own_code(version, code, planner).map(Code::Own),
+        Some(value) => {
+            let written = value.value.text.trim().split_once(':');
+            let prefix = written.map(|(prefix, _)| prefix.to_owned());
+            let prefix = prefix.filter(|_| !as_the_message);
+            own_code(version, code, planner).map(|code| Code::Own(code, prefix))
+        }
         None => planner_value(code, planner).map(|said| match said {
             Said::Expression(expression) => Code::Expression(expression),
-            Said::Constant(_) => Code::Own(FaultCode::Receiver),
+            Said::Constant(_) => Code::Own(FaultCode::Receiver, None),
         }),
     };
     let reason = planner_value(reason, planner);
@@ -348,7 +354,10 @@ impl Mediator for MakeFault {
                     ..SoapFault::default()
                 };
                 match code {
-                    Code::Own(code) => fault.code = Some(*code),
+                    Code::Own(code, prefix) => {
+                        fault.code = Some(*code);
+                        fault.prefix.clone_from(prefix);
+                    }
                     Code::Expression(expression) => {
                         let text = exchange.text(expression).await?.unwrap_or_default();
                         let local = text.rsplit_once(':').map_or(text.as_str(), |(_, local)| local);
@@ -535,6 +544,31 @@ mod tests {
             &config,
             "POST /\nContent-Type: application/xml\n\n<a/>",
             "<Exception>r</Exception>",
+        );
+    }
+
+    #[test]
+    fn the_code_has_the_prefix_that_its_author_wrote() {
+        let fault = |version: &str, declared: &str, code: &str| {
+            format!(
+                "<makefault version='{version}' {declared}><code value='{code}'/><reason value='r'/></makefault>"
+            )
+        };
+        let request = "POST /\nContent-Type: text/xml\n\n<a/>";
+        check(
+            &fault("soap11", SOAP11, "s:Server"),
+            request,
+            "<faultcode xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">s:Server</faultcode>",
+        );
+        check(
+            &fault("soap12", SOAP12, "s:Sender"),
+            "POST /\nContent-Type: application/soap+xml\n\n<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body/></e:Envelope>",
+            "<soapenv:Value xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\">s:Sender</soapenv:Value>",
+        );
+        check(
+            &fault("soap11", &SOAP11.replace(":s=", ":soapenv="), "soapenv:Server"),
+            request,
+            "<faultcode>soapenv:Server</faultcode>",
         );
     }
 

@@ -272,6 +272,7 @@ impl Envelope {
                 let code = self.tree.find_child(fault, "", "faultcode");
                 Some(SoapFault {
                     code: code.and_then(|node| self.soap_code(node)),
+                    prefix: None,
                     own_code: code.map(text),
                     reason: part("faultstring").unwrap_or_default(),
                     node: None,
@@ -285,6 +286,7 @@ impl Envelope {
                 let subcode = code.and_then(|code| part(part(code, "Subcode")?, "Value"));
                 Some(SoapFault {
                     code: value.and_then(|node| self.soap_code(node)),
+                    prefix: None,
                     own_code: subcode.or(value).map(text),
                     reason: part(fault, "Reason")
                         .and_then(|reason| part(reason, "Text"))
@@ -327,7 +329,8 @@ impl Envelope {
         let version = self.version();
         let body = self.clear_body();
         let root = self.root();
-        let prefix = self.tree.prefix(root).to_owned();
+        let own = self.tree.prefix(root).to_owned();
+        let prefix = fault.prefix.clone().unwrap_or_else(|| own.clone());
         let standard = fault.code.unwrap_or(FaultCode::Receiver).name(version);
         let standard = if prefix.is_empty() {
             standard.to_owned()
@@ -342,7 +345,10 @@ impl Envelope {
                     (None, Some(own)) => own,
                     _ => &standard,
                 };
-                self.add_text(element, "", "faultcode", code);
+                let code = self.add_text(element, "", "faultcode", code);
+                if prefix != own && fault.code.is_some() {
+                    self.tree.declare_namespace(code, &prefix, version.namespace());
+                }
                 self.add_text(element, "", "faultstring", &fault.reason);
                 if let Some(role) = &fault.role {
                     self.add_text(element, "", "faultactor", role);
@@ -351,7 +357,10 @@ impl Envelope {
             SoapVersion::Soap12 => {
                 let code = self.create("Code");
                 self.tree.append(element, code);
-                self.add_text(code, SOAP12_NAMESPACE, "Value", &standard);
+                let value = self.add_text(code, SOAP12_NAMESPACE, "Value", &standard);
+                if prefix != own {
+                    self.tree.declare_namespace(value, &prefix, version.namespace());
+                }
                 if let (None, Some(own)) = (&fault.code, &fault.own_code) {
                     let subcode = self.create("Subcode");
                     self.tree.append(code, subcode);
@@ -489,6 +498,8 @@ pub struct SoapFault {
     pub code: Option<FaultCode>,
     /// The code as written. It is what counts when it is none of SOAP's own.
     pub own_code: Option<String>,
+    /// What to write in front of a code of SOAP's own; without it the prefix of the envelope.
+    pub prefix: Option<String>,
     pub reason: String,
     pub node: Option<String>,
     /// `faultactor` in SOAP 1.1.
