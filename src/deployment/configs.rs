@@ -369,6 +369,26 @@ mod tests {
     }
 
     #[test]
+    fn secrets_come_from_the_environment_or_from_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("in-a-file"), "two\n").unwrap();
+        let configs = Configs::new(BTreeMap::from([
+            ("orders_key".to_owned(), "zero".to_owned()),
+            ("ORDERS_PASSWORD".to_owned(), "one".to_owned()),
+            (
+                "MYELIN_SECRETS".to_owned(),
+                folder.path().to_string_lossy().into_owned(),
+            ),
+        ]));
+        assert_eq!(configs.secret("orders_key").unwrap(), "zero");
+        assert_eq!(configs.secret("orders-password").unwrap(), "one");
+        assert_eq!(configs.secret("in-a-file").unwrap(), "two");
+        let unset = configs.secret("../in-a-file").unwrap_err();
+        assert_eq!(unset.reason, "there is no secret `../in-a-file`");
+        assert!(configs.secret("").is_err());
+    }
+
+    #[test]
     fn an_unset_name_is_told_with_the_nearest() {
         let unset = configs().resolve("http://$SYSTEM:HOTS/").unwrap_err();
         assert_eq!(

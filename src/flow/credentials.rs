@@ -66,6 +66,7 @@ pub async fn send(
         connect_timeout: request.connect_timeout,
         response_timeout: request.response_timeout,
         body_gap: request.body_gap,
+        gate: request.gate.clone(),
         ..ClientRequest::new(request.method.clone(), request.url.clone())
     });
     signer

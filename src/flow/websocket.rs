@@ -1,5 +1,6 @@
 //! WebSocket addresses: the client's handshake becomes one with the backend. On 101 the answer carries the tunnel between them.
 
+use super::credentials::{self, NotSent};
 use super::delivery::{Delivery, Patience, answer, failed, headers, time_left, with_suffix};
 use super::{Answer, Exchange, Fault, fault};
 use crate::wire::client::{ClientRequest, Gate, Watch};
@@ -45,10 +46,19 @@ pub(super) async fn open(
         gate,
         ..ClientRequest::new(Method::GET, url.clone())
     };
-    let client = Rc::clone(&exchange.worker.client);
-    match client.send(request).await {
+    let signer = match &delivery.credentials {
+        Some(credentials) => Some(credentials.of(exchange).await?),
+        None => None,
+    };
+    let worker = Rc::clone(&exchange.worker);
+    let sent = match &signer {
+        None => worker.client.send(request).await.map_err(NotSent::Failed),
+        Some(signer) => credentials::send(&worker, &**signer, request).await,
+    };
+    match sent {
         Ok(response) => Ok(answer(response, exchange.message.arrived_as.clone(), true)),
-        Err(error) => {
+        Err(NotSent::Unsigned(fault)) => Err(fault),
+        Err(NotSent::Failed(error)) => {
             let at = format!("{}{}", url.origin, url.path_and_query.path());
             Err(failed(exchange, error, &at, patience, Some(true)))
         }

@@ -517,6 +517,49 @@ mod tests {
     }
 
     #[test]
+    fn how_backends_are_reached_is_taken_over() {
+        let (settings, told) = loaded(
+            "[transport.passthru_https.sender.parameters]\nHostnameVerifier = \"AllowAll\"\n[transport.passthru_http.sender.parameters]\n\
+             'http.proxyHost' = \"proxy.intern\"\n'http.proxyPort' = 3128\n'http.nonProxyHosts' = \"localhost|*.corp\"\n\
+             [[keystore.ssl_profile.custom]]\nservers = [\"a.example:443\", \"B.example:8443\"]\ntruststore.location = \"a.pem\"\nkeystore.location = \"me.pem\"\n\
+             [[keystore.ssl_profile.custom]]\nservers = \"*\"\ntruststore.location = \"b.pem\"\n\
+             [[keystore.ssl_profile.custom]]\nservers = \"c:443\"\nkeystore.location = \"c.jks\"\nkeystore.type = \"JKS\"\n",
+        );
+        let codes: Vec<&str> = told.iter().map(|told| &told[..5]).collect();
+        assert_eq!(codes, ["W0505", "W0107"], "{told:?}");
+        assert!(
+            told[1].contains("keytool -importkeystore -srckeystore c.jks"),
+            "{told:?}"
+        );
+        let backends = settings.backends;
+        assert_eq!(backends.verify, Verify::AnyName);
+        let proxy = backends.proxy.unwrap();
+        assert_eq!(format!("{:?}", proxy.proxy), "Some(Proxy(proxy.intern:3128))");
+        assert_eq!(proxy.exceptions, "localhost|*.corp");
+        let servers: Vec<String> = backends
+            .servers
+            .iter()
+            .map(|(server, options)| {
+                let name =
+                    |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+                let identity = options
+                    .identity
+                    .as_ref()
+                    .map(|identity| name(&identity.certificate));
+                format!("{server} {:?} {identity:?}", options.authority.as_ref().map(name))
+            })
+            .collect();
+        assert_eq!(
+            servers,
+            [
+                r#"a.example:443 Some("a.pem") Some("me.pem")"#,
+                r#"b.example:8443 Some("a.pem") Some("me.pem")"#,
+                r#"* Some("b.pem") None"#,
+            ]
+        );
+    }
+
+    #[test]
     fn what_has_no_counterpart_is_named_once_and_a_slip_is_told() {
         let (_, told) = loaded(
             "[server]\nhostname = \"localhost\"\n[user_store]\ntype = \"x\"\nother = 1\n[[datasource]]\nid = \"a\"\n\

@@ -1023,6 +1023,18 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_for_all_is_a_setting() {
+        let own = "[proxy]\nurl = \"http://anna:s3cret@proxy.intern:3128\"\nno-proxy = \".corp\"\n";
+        let (settings, told) = loaded(own, Layer::default(), &[]);
+        assert_eq!(told, Vec::<String>::new());
+        let proxy = settings.backends.proxy.unwrap();
+        assert_eq!(format!("{:?}", proxy.proxy), "Some(Proxy(***@proxy.intern:3128))");
+        assert_eq!(proxy.exceptions, ".corp");
+        let (_, told) = loaded("[proxy]\nurl = \"socks://p\"\nuser = 1\n", Layer::default(), &[]);
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
     fn what_endpoints_do_without_a_word_of_their_own_is_a_setting() {
         let own = "[endpoints]\nsuspend-duration = \"5s\"\nprogression-factor = 1.5\nmaximum-duration = 60_000\nqueue = 3\n";
         let environment = [

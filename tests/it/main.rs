@@ -5,6 +5,7 @@
     reason = "a test that meets what it did not expect has to fail"
 )]
 
+mod backend_security;
 mod bleed;
 mod body_integrity;
 mod bombs;
