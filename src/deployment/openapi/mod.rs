@@ -247,7 +247,7 @@ paths:
         );
         check(
             "openapi: [\nx-amzn-resource-name",
-            "E0111 3:1 this is neither YAML nor JSON: while parsing a flow sequence, expected ',' or ']'\n",
+            "E0111 2:1 this is neither YAML nor JSON: invalid indentation\n",
         );
     }
 

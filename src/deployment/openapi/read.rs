@@ -282,7 +282,7 @@ mod tests {
         check("a:\n  b: 1\n", &["a", "b"], "2:6 1");
         check("{\"a\": {\"ö\": \"x\", \"b\": \"y\"}}", &["a", "b"], "1:24 y");
         check("x: &one\n  b: 'ü'\ny: *one\n", &["y", "b"], "2:7 ü");
-        check("a: |\n  text\n", &["a"], "1:4 text\n");
+        check("a: |\n  text\n", &["a"], "2:3 text\n");
     }
 
     #[test]
