@@ -1,7 +1,7 @@
 //! What outlives a deployment: connections to backends, the clock, the source of ids.
 
-use super::credentials::Shelf;
 use super::backend_jwt::BackendJwt;
+use super::credentials::Shelf;
 use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;

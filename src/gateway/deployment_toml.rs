@@ -1,7 +1,7 @@
 //! `deployment.toml` of a Micro Integrator project: what has a counterpart here is taken over, the rest is accepted and named once.
 
-use super::backend_settings::{ProxySettings, pem};
 use super::apim;
+use super::backend_settings::{ProxySettings, pem};
 use super::settings::{Layer, Reading, text_value};
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};

@@ -2,9 +2,9 @@
 
 mod admission;
 mod answer;
-mod backend_settings;
 mod apim;
 pub mod backend_jwt;
+mod backend_settings;
 pub mod deployment_toml;
 pub mod endpoint_settings;
 pub mod environments;

@@ -1,7 +1,7 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
-use super::backend_settings::{self, BackendSettings};
 use super::backend_jwt::{self, BackendJwtSettings};
+use super::backend_settings::{self, BackendSettings};
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
 use super::environments::Environment;
