@@ -107,6 +107,7 @@ pub(super) fn read(file: FileId, text: &str, folder: &Path, reading: &mut Readin
         file,
         used: Vec::new(),
         values: Vec::new(),
+        entry: 0,
     };
     let mut own = Reading::default();
     let table = own.parse(file, text);
@@ -128,6 +129,7 @@ pub(super) fn read(file: FileId, text: &str, folder: &Path, reading: &mut Readin
 struct Toml {
     file: FileId,
     values: Vec<Value>,
+    entry: usize,
     used: Vec<String>,
 }
 
@@ -135,6 +137,8 @@ struct Value {
     key: String,
     text: String,
     span: Span,
+    /// Which table of a list of tables it stands in; they are counted through.
+    entry: usize,
 }
 
 impl Toml {
@@ -153,6 +157,7 @@ impl Toml {
             }
             DeValue::Array(list) => {
                 for entry in list.iter() {
+                    self.entry += usize::from(entry.get_ref().is_table());
                     self.value(key.clone(), place.clone(), entry);
                 }
                 return;
@@ -165,6 +170,7 @@ impl Toml {
         self.values.push(Value {
             key,
             text,
+            entry: self.entry,
             span: Span::new(self.file, place),
         });
     }
@@ -343,16 +349,8 @@ impl Toml {
             if !value.key.starts_with(PREFIX) {
                 continue;
             }
-            // A list of servers is as many values with one key.
-            let again = |profile: &Vec<usize>| {
-                let known = profile.iter().any(|other| self.values[*other].key == value.key);
-                known
-                    && profile
-                        .last()
-                        .is_some_and(|last| self.values[*last].key != value.key)
-            };
             match profiles.last_mut() {
-                Some(profile) if !again(profile) => profile.push(at),
+                Some(profile) if self.values[profile[0]].entry == value.entry => profile.push(at),
                 _ => profiles.push(vec![at]),
             }
         }
