@@ -252,7 +252,7 @@ fn a_proxy_gets_whole_addresses_and_its_own_credentials() {
     let settings = format!("[proxy]\nurl = \"http://127.0.0.1:{proxy}\"\n");
     let gateway = gateway(
         &[
-            ("plain", endpoint("http://backend.example:81/a?b=c", &way)),
+            ("plain", endpoint("http://backend.example:81/a", &way)),
             ("secret", endpoint("https://backend.example/", &way)),
             ("local", endpoint(&format!("http://127.0.0.1:{direct}/"), &way)),
             ("default", endpoint("http://other.example/", "")),
@@ -267,14 +267,12 @@ fn a_proxy_gets_whole_addresses_and_its_own_credentials() {
     assert_eq!(gateway.ask("GET /plain/").body, "by proxy");
     let request = asked.recv().unwrap();
     assert!(
-        request.starts_with("GET http://backend.example:81/a?b=c HTTP/1.1\r\n"),
+        request.starts_with("GET http://backend.example:81/a/ HTTP/1.1\r\n"),
         "{request}"
     );
-    let lower = request.to_lowercase();
+    assert!(request.contains("\r\nhost: backend.example:81\r\n"), "{request}");
     assert!(
-        lower.contains("\r\nhost: backend.example:81\r\n")
-            && lower.contains("\r\nproxy-authorization: basic cdpodw50zxiymg==\r\n")
-            || lower.contains("\r\nproxy-authorization: basic cdpodw50zxiymg=="),
+        request.contains("\r\nproxy-authorization: Basic cDpodW50ZXIyMg==\r\n"),
         "{request}"
     );
     let told = gateway.ask("GET /secret/");
@@ -407,10 +405,7 @@ fn no_log_tells_a_secret() {
     let heads: String = heads.try_iter().collect();
     assert!(heads.contains(canary), "the backend is told them: {heads}");
     let log = log(&gateway);
-    assert!(
-        log.contains("TRACE") || log.contains("DEBUG"),
-        "it is the whole log: {log}"
-    );
+    assert!(log.contains("There is no token for a backend."), "{log}");
     let encoded = [
         "YW5uYTpjNG40cnktczNjcmV0",
         "cDpjNG40cnktczNjcmV0",
