@@ -22,7 +22,7 @@ pub fn is_definition(text: &str) -> bool {
 
 /// The API of a definition, as the text of an `<api>`; `None` where no operation has anything to do. Everything that is wrong is told.
 pub fn api_of(file: FileId, text: &str) -> Result<Option<String>, Vec<Diagnostic>> {
-    let root = read::read(file, text).map_err(|mistake| vec![mistake])?;
+    let root = read::read(file, text).map_err(|mistake| vec![*mistake])?;
     if root.get("openapi").or(root.get("swagger")).is_none() {
         return Ok(None);
     }
@@ -38,7 +38,7 @@ pub fn api_of(file: FileId, text: &str) -> Result<Option<String>, Vec<Diagnostic
                 let path = path.name.as_str();
                 match lambda(function, operation, path) {
                     Ok(endpoint) => resources.push_str(&resource(&method, path, &endpoint)),
-                    Err(mistake) => mistakes.push(mistake),
+                    Err(mistake) => mistakes.push(*mistake),
                 }
             }
         }
@@ -49,7 +49,7 @@ pub fn api_of(file: FileId, text: &str) -> Result<Option<String>, Vec<Diagnostic
     if resources.is_empty() {
         return Ok(None);
     }
-    let context = context(&root).map_err(|mistake| vec![mistake])?;
+    let context = context(&root).map_err(|mistake| vec![*mistake])?;
     Ok(Some(format!(
         "<api xmlns=\"{SYNAPSE}\" name=\"{}\" context=\"{}\">\n{resources}</api>\n",
         escaped(&title(&root)),
@@ -72,7 +72,7 @@ fn title(root: &Node) -> String {
 }
 
 /// `x-wso2-basePath`, else the path of the first server (OpenAPI 3) or `basePath` (2), else `/`.
-fn context(root: &Node) -> Result<String, Diagnostic> {
+fn context(root: &Node) -> Result<String, Box<Diagnostic>> {
     let server = || root.get("servers")?.items().first()?.get("url");
     let Some(node) = root
         .get("x-wso2-basePath")
@@ -89,9 +89,9 @@ fn context(root: &Node) -> Result<String, Diagnostic> {
     let path = path.split(['?', '#']).next().unwrap_or("");
     if !path.starts_with('/') || path.contains(['{', ' ']) {
         let mistake = Diagnostic::error("E0220", node.span, format!("`{text}` gives no path to serve"));
-        return Err(
-            mistake.help("it begins with a slash and has no variables; `x-wso2-basePath` says it best")
-        );
+        return Err(mistake
+            .help("it begins with a slash and has no variables; `x-wso2-basePath` says it best")
+            .into());
     }
     match path.trim_end_matches('/') {
         "" => Ok("/".to_owned()),
@@ -112,7 +112,7 @@ const DEFAULT_TIMEOUT: u64 = 50_000;
 const TIMEOUTS: std::ops::RangeInclusive<u64> = 1_000..=900_000;
 
 /// The endpoint of an operation: function, time and encoding as API Manager's extensions say them.
-fn lambda(function: &Node, operation: &Node, path: &str) -> Result<String, Diagnostic> {
+fn lambda(function: &Node, operation: &Node, path: &str) -> Result<String, Box<Diagnostic>> {
     let name = function.text().unwrap_or("").trim();
     if !name.starts_with("arn:") {
         let mistake = Diagnostic::error(
@@ -120,7 +120,9 @@ fn lambda(function: &Node, operation: &Node, path: &str) -> Result<String, Diagn
             function.span,
             format!("`{FUNCTION}` is the ARN of a function"),
         );
-        return Err(mistake.help("it looks like arn:aws:lambda:eu-central-1:123456789012:function:NAME"));
+        return Err(mistake
+            .help("it looks like arn:aws:lambda:eu-central-1:123456789012:function:NAME")
+            .into());
     }
     let timeout = match operation.get("x-amzn-resource-timeout") {
         None => DEFAULT_TIMEOUT,

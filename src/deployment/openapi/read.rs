@@ -77,7 +77,7 @@ impl Node {
 }
 
 /// The first document of a text.
-pub fn read(file: FileId, text: &str) -> Result<Node, Diagnostic> {
+pub fn read(file: FileId, text: &str) -> Result<Node, Box<Diagnostic>> {
     let places = Places::of(file, text);
     let mut building = Building {
         places: &places,
@@ -118,7 +118,7 @@ struct Open {
 }
 
 impl Building<'_> {
-    fn take(&mut self, event: Event, marker: Marker) -> Result<(), Diagnostic> {
+    fn take(&mut self, event: Event, marker: Marker) -> Result<(), Box<Diagnostic>> {
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let span = self.places.span(marker, &text, style);
@@ -159,7 +159,7 @@ impl Building<'_> {
     }
 
     /// Puts a whole node where it belongs.
-    fn place(&mut self, node: Node, anchor: usize, marker: Marker) -> Result<(), Diagnostic> {
+    fn place(&mut self, node: Node, anchor: usize, marker: Marker) -> Result<(), Box<Diagnostic>> {
         self.nodes += 1;
         if self.nodes > MOST_NODES {
             return Err(self
@@ -194,7 +194,7 @@ impl Building<'_> {
         };
         if let Some((first, _)) = entries.iter().find(|(known, _)| known.name == key.name) {
             let mistake = Diagnostic::error("E0111", key.span, format!("`{}` stands here twice", key.name));
-            return Err(mistake.also(first.span, "the first one"));
+            return Err(mistake.also(first.span, "the first one").into());
         }
         entries.push((key, node));
         Ok(())
@@ -246,8 +246,9 @@ impl Places<'_> {
         Span::new(self.file, range)
     }
 
-    fn mistake(&self, marker: Marker, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error("E0111", self.span(marker, "", TScalarStyle::Plain), message)
+    fn mistake(&self, marker: Marker, message: impl Into<String>) -> Box<Diagnostic> {
+        let span = self.span(marker, "", TScalarStyle::Plain);
+        Box::new(Diagnostic::error("E0111", span, message))
     }
 }
 
@@ -262,9 +263,7 @@ mod tests {
         let file = sources.add("x.yaml", text);
         let told = match read(file, text) {
             Ok(root) => {
-                let node = path
-                    .iter()
-                    .fold(Some(&root), |node, name| node.and_then(|node| node.get(name)));
+                let node = path.iter().try_fold(&root, |node, name| node.get(name));
                 let node = node.expect("it is there");
                 let place = sources.place(node.span);
                 format!("{}:{} {}", place.line, place.column, node.text().unwrap_or("…"))
