@@ -1,6 +1,7 @@
-//! Scripts that run in place, between two steps of an exchange: rhai, with a limit on everything.
+//! Scripts: rhai in place, between two steps of an exchange, with a limit on everything; JavaScript apart, in processes that can be killed.
 
 pub mod given;
+pub mod js;
 mod rhai;
 
 pub use self::given::{Given, Name};

@@ -26,6 +26,7 @@ const OWNED: &[(&str, &str)] = &[
     ("tokio_rustls", "wire"),
     ("quick_xml", "message"),
     ("rhai", "script"),
+    ("boa_engine", "script"),
     ("notify", "deployment"),
     ("clap", "cli"),
 ];

@@ -1,0 +1,345 @@
+//! boa: one context that is frozen once and used again and again, scripts compiled once, and runs that leave nothing behind.
+
+use super::members;
+use super::protocol::{Call, Change, Datum, Failure, Form, Frame, Given, Outcome, Reply, Source, StoreCall, Stored};
+use boa_engine::builtins::promise::OperationType;
+use boa_engine::context::{Clock, HostHooks};
+use boa_engine::context::time::JsInstant;
+use boa_engine::error::JsNativeError;
+use boa_engine::job::{Job, JobExecutor};
+use boa_engine::object::JsObject;
+use boa_engine::object::builtins::JsFunction;
+use boa_engine::realm::Realm;
+use boa_engine::{Context, JsError, JsResult, JsString, JsValue, js_string};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What boa's frames of interpreted calls may come to. The stack of the thread is made for it.
+const RECURSION: usize = 1_000;
+const STACK_SLOTS: usize = 100 << 10;
+/// The stack that `RECURSION` calls, or a text of the greatest depth, need.
+pub const THREAD_STACK: usize = 256 << 20;
+/// Lines that one run may log, and the characters of each.
+const LOGGED: usize = 100;
+const LOGGED_LENGTH: usize = 8 << 10;
+/// Buffers of `ArrayBuffer` and typed arrays.
+const BUFFER: u64 = 64 << 20;
+/// What scripts are compiled with: it stands in stacks.
+pub const PATH: &str = "script";
+/// What comes before the script in its first line.
+pub const HEAD: &str = "(function(){";
+
+thread_local! {
+    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+/// A run that is under way in this thread.
+pub struct Run {
+    pub given: Given,
+    pub changes: Vec<Change>,
+    /// It asked for what was not sent.
+    pub needs_all: bool,
+    pub deadline: Instant,
+    pub random: fastrand::Rng,
+    /// The body that the script itself has set.
+    pub written: Option<(Form, String)>,
+    store: StorePort,
+    logged: usize,
+}
+
+/// The way to the store.
+pub type StorePort = Rc<dyn Fn(&StoreCall) -> Stored>;
+
+pub struct Engine {
+    context: Context,
+    jobs: Rc<Jobs>,
+    message_context: JsObject,
+    scripts: HashMap<u64, JsFunction>,
+    /// Loops of a thread that cannot be killed end on their own.
+    loops: Option<u64>,
+    store: StorePort,
+}
+
+impl Engine {
+    /// `loops`: how often a loop may go round, where nobody can end it from outside.
+    pub fn new(loops: Option<u64>, store: StorePort) -> Result<Engine, String> {
+        let jobs = Rc::new(Jobs::default());
+        let mut context = Context::builder()
+            .host_hooks(Rc::new(Hooks))
+            .clock(Rc::new(RunClock(Instant::now())))
+            .job_executor(Rc::clone(&jobs))
+            .build()
+            .map_err(|error| error.to_string())?;
+        let message_context = members::bind(&mut context).map_err(|error| error.to_string())?;
+        let prelude = |text: &str, name: &str, context: &mut Context| {
+            let source = boa_engine::Source::from_bytes(text).with_path(Path::new(name));
+            context.eval(source).map_err(|error| format!("{name}: {error}"))
+        };
+        prelude(include_str!("freeze.js"), "freeze.js", &mut context)?;
+        let limits = context.runtime_limits_mut();
+        limits.set_recursion_limit(RECURSION);
+        limits.set_stack_size_limit(STACK_SLOTS);
+        if let Some(loops) = loops {
+            limits.set_loop_iteration_limit(loops);
+        }
+        Ok(Engine {
+            context,
+            jobs,
+            message_context,
+            scripts: HashMap::new(),
+            loops,
+            store,
+        })
+    }
+
+    pub fn run(&mut self, call: Call) -> Reply {
+        let begun = Instant::now();
+        let deadline = begun + Duration::from_millis(call.time);
+        let function = match self.function(call.script, call.source) {
+            Ok(function) => function,
+            Err(failure) => return Reply::failed(failure, begun),
+        };
+        let arguments = call.given.arguments.clone();
+        RUN.set(Some(Run {
+            random: fastrand::Rng::with_seed(call.given.seed),
+            given: call.given,
+            changes: Vec::new(),
+            needs_all: false,
+            deadline,
+            written: None,
+            store: Rc::clone(&self.store),
+            logged: 0,
+        }));
+        let outcome = self.call(&function, &arguments);
+        self.jobs.0.borrow_mut().clear();
+        let run = RUN.take().expect("it was set above");
+        let outcome = match outcome {
+            _ if run.needs_all => Outcome::NeedsAll,
+            Ok(datum) => Outcome::Done(datum),
+            Err(error) => Outcome::Failed(self.failure(error)),
+        };
+        Reply {
+            outcome,
+            changes: run.changes,
+            took: begun.elapsed().as_micros() as u64,
+        }
+    }
+
+    fn call(&mut self, function: &JsFunction, arguments: &[Datum]) -> JsResult<Option<Datum>> {
+        let mut values = vec![JsValue::from(self.message_context.clone())];
+        for argument in arguments {
+            values.push(members::to_js(argument, &mut self.context)?);
+        }
+        let this = JsValue::from(JsObject::with_object_proto(self.context.intrinsics()));
+        let maker = function.call(&JsValue::undefined(), &[], &mut self.context)?;
+        let inner = maker.as_callable().ok_or_else(|| JsNativeError::typ().with_message("the script is no function"))?;
+        let answer = inner.call(&this, &values, &mut self.context)?;
+        self.context.run_jobs()?;
+        members::from_js(&answer, &mut self.context)
+    }
+
+    fn function(&mut self, id: u64, source: Option<Source>) -> Result<JsFunction, Failure> {
+        if let Some(known) = self.scripts.get(&id) {
+            return Ok(known.clone());
+        }
+        let source = source.ok_or_else(|| Failure {
+            message: "the script is not known here".to_owned(),
+            ..Failure::default()
+        })?;
+        let global = self.context.global_object();
+        let mut names = String::new();
+        for name in &source.assigned {
+            let built_in = global.has_property(JsString::from(name.as_str()), &mut self.context);
+            if !built_in.unwrap_or(true) {
+                names.push_str(if names.is_empty() { "var " } else { "," });
+                names.push_str(name);
+            }
+        }
+        // What a script assigns without declaring it lives as long as the run.
+        let text = format!("{HEAD}{}\n}})", source.text.replacen("/*assigned*/", &names, 1));
+        let parsed = boa_engine::Source::from_bytes(&text).with_path(Path::new(PATH));
+        let value = self.context.eval(parsed).map_err(|error| self.failure(error))?;
+        let function = value.as_object().and_then(JsFunction::from_object);
+        let function = function.ok_or_else(|| Failure {
+            message: "the script is no function".to_owned(),
+            ..Failure::default()
+        })?;
+        self.scripts.insert(id, function.clone());
+        Ok(function)
+    }
+
+    fn failure(&mut self, error: JsError) -> Failure {
+        let shown = error.to_string();
+        let stack = shown.lines().filter_map(frame).collect();
+        let first = shown.split("\n    at ").next().unwrap_or_default().to_owned();
+        let limit = first.starts_with("RuntimeLimit") || error.as_engine().is_some();
+        let message = match error.as_opaque() {
+            Some(value) if value.is_object() => {
+                let text = value.to_string(&mut self.context);
+                text.map_or(first, |text| text.to_std_string_lossy())
+            }
+            Some(value) => value
+                .to_string(&mut self.context)
+                .map_or(first, |text| text.to_std_string_lossy()),
+            None => first,
+        };
+        let message = match (limit, self.loops) {
+            (true, Some(loops)) if message.contains("loop iteration") => {
+                format!("a loop went round more than {loops} times")
+            }
+            _ => message,
+        };
+        Failure {
+            message: cut(&message, LOGGED_LENGTH).to_owned(),
+            stack,
+            limit,
+        }
+    }
+}
+
+impl Reply {
+    pub fn failed(failure: Failure, begun: Instant) -> Reply {
+        Reply {
+            outcome: Outcome::Failed(failure),
+            changes: Vec::new(),
+            took: begun.elapsed().as_micros() as u64,
+        }
+    }
+}
+
+/// Lends the run to a function of a script.
+pub fn with_run<T>(use_it: impl FnOnce(&mut Run) -> T) -> JsResult<T> {
+    RUN.with_borrow_mut(|run| match run {
+        Some(run) => Ok(use_it(run)),
+        None => Err(JsNativeError::typ().with_message("no message is there").into()),
+    })
+}
+
+impl Run {
+    /// Not called while the run is lent: an answer may take a while.
+    pub fn store(&self) -> StorePort {
+        Rc::clone(&self.store)
+    }
+
+    pub fn log(&mut self, level: super::protocol::Level, text: &str, line: u32) {
+        self.logged += 1;
+        let text = match self.logged {
+            logged if logged < LOGGED => cut(text, LOGGED_LENGTH).to_owned(),
+            LOGGED => "further lines of this run are left out".to_owned(),
+            _ => return,
+        };
+        self.changes.push(Change::Log { level, text, line });
+    }
+}
+
+/// `    at name (script:3:14)`
+fn frame(line: &str) -> Option<Frame> {
+    let line = line.strip_prefix("    at ")?;
+    let (function, place) = line.rsplit_once(" (")?;
+    let place = place.strip_suffix(')')?.strip_prefix(PATH)?.strip_prefix(':')?;
+    let (line, column) = place.split_once(':')?;
+    Some(Frame {
+        function: function.to_owned(),
+        line: line.parse().ok()?,
+        column: column.parse().ok()?,
+    })
+}
+
+pub fn cut(text: &str, length: usize) -> &str {
+    if text.len() <= length {
+        return text;
+    }
+    let mut end = length;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Text never becomes code, and buffers are bounded.
+struct Hooks;
+
+impl HostHooks for Hooks {
+    fn ensure_can_compile_strings(
+        &self,
+        _: Realm,
+        _: &[JsString],
+        _: &JsString,
+        _: bool,
+        _: &mut Context,
+    ) -> JsResult<()> {
+        let message = "`eval` and `Function` are switched off: a script runs what is written in it";
+        Err(JsNativeError::eval().with_message(message).into())
+    }
+
+    fn promise_rejection_tracker(
+        &self,
+        promise: &JsObject<boa_engine::builtins::promise::Promise>,
+        operation: OperationType,
+        context: &mut Context,
+    ) {
+        drop((promise, operation, context));
+    }
+
+    fn max_buffer_size(&self, _: &mut Context) -> u64 {
+        BUFFER
+    }
+
+    fn local_timezone_offset_seconds(&self, _: i64) -> i32 {
+        0
+    }
+}
+
+/// The clock of the run: the machine's, or one that stands.
+struct RunClock(Instant);
+
+impl Clock for RunClock {
+    fn now(&self) -> JsInstant {
+        let since = self.0.elapsed();
+        JsInstant::new(since.as_secs(), since.subsec_nanos())
+    }
+
+    fn system_time_millis(&self) -> i64 {
+        let given = RUN.with_borrow(|run| run.as_ref().and_then(|run| run.given.now));
+        given.unwrap_or_else(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, |since| since.as_millis() as i64)
+        })
+    }
+}
+
+/// Promises go on when the script has ended. What is left when its run is over is forgotten.
+#[derive(Default)]
+struct Jobs(RefCell<VecDeque<Job>>);
+
+impl JobExecutor for Jobs {
+    fn enqueue_job(self: Rc<Self>, job: Job, _: &mut Context) {
+        self.0.borrow_mut().push_back(job);
+    }
+
+    fn run_jobs(self: Rc<Self>, context: &mut Context) -> JsResult<()> {
+        loop {
+            let next = self.0.borrow_mut().pop_front();
+            match next {
+                Some(Job::PromiseJob(job)) => drop(job.call(context)?),
+                Some(Job::GenericJob(job)) => drop(job.call(context)?),
+                Some(_) => {}
+                None => return Ok(()),
+            }
+            let deadline = with_run(|run| run.deadline)?;
+            if Instant::now() > deadline {
+                let message = "promises go on without end";
+                return Err(JsNativeError::error().with_message(message).into());
+            }
+        }
+    }
+}
+
+/// A native property by name.
+pub fn global(name: &str, value: JsValue, context: &mut Context) -> JsResult<()> {
+    let attributes = boa_engine::property::Attribute::all();
+    context.register_global_property(js_string!(name), value, attributes)
+}

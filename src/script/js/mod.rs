@@ -1,0 +1,18 @@
+//! JavaScript: boa, in worker processes or on a thread beside.
+
+mod engine;
+pub mod members;
+mod pool;
+mod process;
+mod program;
+mod protocol;
+mod scan;
+mod store;
+
+pub use self::pool::{Isolation, NoAnswer, Pool, Settings};
+pub use self::process::serve;
+pub use self::program::{Asked, Entry, Program, Which};
+pub use self::protocol::{
+    Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request, Scope,
+};
+pub use self::store::Stores;
