@@ -5,6 +5,7 @@ mod endpoint;
 mod explain;
 mod log;
 mod run;
+mod script_worker;
 
 use crate::text::{Mistakes, Severity, Sources, render};
 use clap::error::ErrorKind;
@@ -62,6 +63,9 @@ enum Command {
     Endpoint(endpoint::Arguments),
     /// Prints the page of an element, or what the code of a mistake means
     Explain(explain::Arguments),
+    /// Runs scripts for the gateway that has started it
+    #[command(hide = true)]
+    ScriptWorker(script_worker::Arguments),
 }
 
 pub fn main() -> ExitCode {
@@ -105,6 +109,7 @@ fn start(mut arguments: Vec<OsString>, streams: &mut Streams) -> Exit {
         Some(Command::Check(arguments)) => check::run(arguments, streams),
         Some(Command::Endpoint(arguments)) => endpoint::run(&arguments, streams),
         Some(Command::Explain(arguments)) => explain::run(&arguments, streams),
+        Some(Command::ScriptWorker(arguments)) => script_worker::run(&arguments, streams),
         None => run::run(arguments.run, streams),
     }
 }

@@ -9,6 +9,7 @@ use crate::deployment::watch::{Trigger, Watcher};
 use crate::deployment::{self, Counts, Deployment, Loaded};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
+use crate::gateway::script_settings::{Where, parse_where};
 use crate::gateway::settings::{
     self, Layer, LoadedSettings, LogFormat, Secret, Settings, parse_address, parse_names, parse_secret,
     read_duration, read_workers,
@@ -83,6 +84,9 @@ pub struct Arguments {
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N", value_parser = read_workers, env = "MYELIN_WORKERS", hide_env_values = true)]
     workers: Option<usize>,
+    /// Where scripts run: process, or thread for those who trust theirs [default: process]
+    #[arg(long, value_name = "WHERE", value_parser = parse_where, env = "MYELIN_SCRIPT_ISOLATION", hide_env_values = true)]
+    script_isolation: Option<Where>,
     /// Settings [default: DIR/myelin.toml, then ./myelin.toml]
     #[arg(long, value_name = "FILE", env = "MYELIN_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -106,6 +110,7 @@ impl Arguments {
             lenient: self.lenient,
             grace: self.grace,
             workers: self.workers,
+            script_isolation: self.script_isolation,
         }
     }
 }
@@ -127,7 +132,7 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     let root = arguments.folder.clone().unwrap_or_else(|| PathBuf::from("."));
     let environment = ReadOptions::from_environment().environment;
     let LoadedSettings {
-        settings,
+        mut settings,
         mistakes,
         sources,
         files,
@@ -142,6 +147,8 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
         let what = format!("{} in the settings", summary(&mistakes));
         return refused(&what, streams);
     }
+    // This very program, also when its file has been replaced.
+    settings.script.program = Some(PathBuf::from("/proc/self/exe"));
     if let Err(reason) = log::start(&settings.log, settings.log_format) {
         return refused(&reason, streams);
     }

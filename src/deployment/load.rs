@@ -679,6 +679,7 @@ fn link(
         surroundings: surroundings(configs),
         watched: planner.watched,
         described: planner.described,
+        has_scripts: planner.scripts,
         allow: options.allow.clone(),
     };
     let deployment = Deployment::new(

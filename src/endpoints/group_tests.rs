@@ -56,6 +56,7 @@ impl Trial {
         exchange.worker = Rc::new(Worker {
             client: backend.clone(),
             runtime,
+            scripts: Rc::clone(&exchange.worker.scripts),
         });
         let outcome = match self.group.deliver(&mut exchange).await {
             Ok(answer) => answer.status.as_u16().to_string(),

@@ -53,6 +53,8 @@ pub struct Catalog {
     pub watched: Vec<Identity>,
     /// The WSDLs that endpoints wait for.
     pub described: Vec<Arc<str>>,
+    /// Some step needs a worker for scripts.
+    pub has_scripts: bool,
     /// Where messages may go that say themselves where, if an endpoint has no list of its own.
     pub allow: Option<Arc<AllowList>>,
 }

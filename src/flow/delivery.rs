@@ -1390,6 +1390,7 @@ mod tests {
         exchange.worker = Rc::new(crate::flow::Worker {
             client: backend.clone(),
             runtime: Arc::new(runtime.sending_where_senders_say(allowed)),
+            scripts: Rc::clone(&exchange.worker.scripts),
         });
         before(&mut exchange);
         match wait(through(&mut exchange, None)) {

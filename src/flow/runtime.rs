@@ -6,6 +6,7 @@ use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
 use super::token::Tokens;
+use crate::script::js::{Pool, Stores};
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub struct Runtime {
     pub sends_where_senders_say: bool,
     /// What services say of themselves.
     pub descriptions: Descriptions,
+    /// What scripts keep.
+    pub stores: Arc<Stores>,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -81,6 +84,7 @@ impl Runtime {
             sends_where_senders_say: false,
             groups: Groups::default(),
             descriptions: Descriptions::default(),
+            stores: Arc::default(),
         }
     }
 
@@ -112,6 +116,12 @@ impl Runtime {
 
     pub fn known_as(self, public_url: Option<Arc<str>>) -> Runtime {
         Runtime { public_url, ..self }
+    }
+
+    /// Where the chance of one run of a script begins.
+    pub fn random_seed(&self) -> u64 {
+        let at = self.ids.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        fastrand::Rng::with_seed(at).u64(..)
     }
 
     /// A message id in Axis2's shape, `urn:uuid:…` (RFC 9562 version 4).
@@ -148,6 +158,7 @@ impl Backends for Client {
 pub struct Worker {
     pub client: Rc<dyn Backends>,
     pub runtime: Arc<Runtime>,
+    pub scripts: Rc<Pool>,
 }
 
 impl Worker {

@@ -10,6 +10,7 @@ use crate::message::media_type::MediaType;
 use crate::message::payload::Payload;
 use crate::message::properties::{Properties, Value};
 use crate::message::{body::StreamError, body::StreamErrorKind, body::StreamOrigin};
+use crate::script::js::Pool;
 use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -255,9 +256,11 @@ pub fn worker(backend: Rc<ScriptedBackend>) -> Rc<Worker> {
         response: Duration::from_secs(30),
     };
     let clock = Clock::Fixed(AtomicI64::new(1_767_323_045_000));
+    let runtime = Arc::new(Runtime::new(clock, 7, timeouts));
     Rc::new(Worker {
         client: backend,
-        runtime: Arc::new(Runtime::new(clock, 7, timeouts)),
+        scripts: Pool::new(Default::default(), Arc::clone(&runtime.stores)),
+        runtime,
     })
 }
 

@@ -11,6 +11,7 @@ pub mod environments;
 pub mod mark;
 pub mod reload;
 mod route;
+pub mod script_settings;
 pub mod serve;
 pub mod settings;
 mod target;
@@ -29,6 +30,7 @@ use crate::flow::Worker;
 use crate::flow::backend_jwt::BackendJwt;
 use crate::flow::health::Registry;
 use crate::flow::runtime::{Clock, Runtime, Timeouts};
+use crate::script::js::Pool;
 use crate::wire::client::Client;
 use crate::wire::listen::{self, Door, Drained};
 use crate::wire::tls::ServerTls;
@@ -140,6 +142,7 @@ impl Gateway {
             .collect();
         let sockets = Mutex::new(sockets);
         let (client_limits, grace) = (settings.client.clone(), settings.server.shutdown_grace);
+        let scripts = settings.script.pool();
         let (for_workers, server_tls) = (Arc::clone(&shared), tls.clone());
         let threads = listen::spawn_workers(workers, move |index| {
             let sockets = sockets
@@ -157,10 +160,16 @@ impl Gateway {
             let worker = Rc::new(Worker {
                 client: Rc::new(backends),
                 runtime: Arc::clone(&runtime),
+                scripts: Pool::new(scripts.clone(), Arc::clone(&runtime.stores)),
             });
             let server = Rc::new(Server::new(Rc::clone(&worker), Arc::clone(&shared.counters)));
             let tls = server_tls.clone();
+            let pool = Rc::clone(&worker.scripts);
+            let has_scripts = shared.deployment().catalog.has_scripts;
             async move {
+                if has_scripts {
+                    tokio::task::spawn_local(async move { pool.warm().await });
+                }
                 if index == 0 {
                     tokio::task::spawn_local(async move { worker.keep_descriptions().await });
                 }

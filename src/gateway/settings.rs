@@ -5,6 +5,7 @@ use super::backend_settings::{self, BackendSettings};
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
 use super::environments::Environment;
+use super::script_settings::{self, ScriptSettings, Where};
 use super::tokens::{self, IssuerSettings, KeysFrom};
 use crate::deployment::LoadOptions;
 use crate::deployment::folder::{self, ReadOptions};
@@ -51,6 +52,7 @@ const KEYS: &[&str] = &[
     "workers",
     "limits",
     "endpoints",
+    "script",
     "token",
     "api-key",
     "token-required",
@@ -62,6 +64,7 @@ const KEYS: &[&str] = &[
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
 const ENDPOINTS_PREFIX: &str = "MYELIN_ENDPOINTS_";
+const SCRIPT_PREFIX: &str = "MYELIN_SCRIPT_";
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -90,6 +93,8 @@ pub struct Settings {
     pub global_timeout: Option<Duration>,
     /// What holds where an endpoint says nothing of its own.
     pub endpoints: EndpointSettings,
+    /// Where scripts run.
+    pub script: ScriptSettings,
     /// Where messages may go that say themselves where.
     pub allow: Option<Arc<AllowList>>,
     /// Whose tokens are taken.
@@ -137,6 +142,7 @@ pub struct Layer {
     pub lenient: Option<bool>,
     pub grace: Option<Duration>,
     pub workers: Option<usize>,
+    pub script_isolation: Option<Where>,
 }
 
 /// Settings, what is wrong with them, and the files they came from.
@@ -203,6 +209,7 @@ pub fn load(
         conversion: ConversionSettings::default(),
         global_timeout: None,
         endpoints: EndpointSettings::default(),
+        script: ScriptSettings::default(),
         allow: None,
         issuers: Vec::new(),
         tokens: TokenRules::default(),
@@ -244,6 +251,7 @@ pub(super) struct Reading<'i> {
     pub conversion: ConversionSettings,
     pub global_timeout: Option<Duration>,
     pub backends: BackendSettings,
+    pub script: ScriptSettings,
     pub endpoints: EndpointSettings,
     pub allow: Option<Arc<AllowList>>,
     pub issuers: Vec<IssuerSettings>,
@@ -316,6 +324,7 @@ impl<'i> Reading<'i> {
                 "workers" => layer.workers = place.read(read_workers),
                 "limits" => self.limit_tables(file, value),
                 "endpoints" => self.endpoints_table(file, value),
+                "script" => self.script_table(file, value),
                 name @ ("token" | "api-key") => {
                     let kind = if name == "token" {
                         Kind::AccessToken
@@ -447,6 +456,29 @@ impl<'i> Reading<'i> {
         }
     }
 
+    fn script_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(entries) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`script` is a table");
+        };
+        for (key, value) in entries {
+            if !script_settings::KEYS.contains(&key.get_ref().as_ref()) {
+                let known = script_settings::KEYS.iter().copied();
+                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
+                continue;
+            }
+            let mut place = Place {
+                file,
+                key: key.get_ref(),
+                value,
+                mistakes: &mut self.mistakes,
+            };
+            let mut script = self.script.clone();
+            if place.read(|text| script.set(key.get_ref(), text)).is_some() {
+                self.script = script;
+            }
+        }
+    }
+
     fn allow_list(&mut self, span: Span, text: Option<&str>) {
         let Some(text) = text else {
             return self.bad(span, "`allow` is a text in quotes");
@@ -526,6 +558,16 @@ impl<'i> Reading<'i> {
                 }
                 continue;
             }
+            let script = name.strip_prefix(SCRIPT_PREFIX).and_then(|key| {
+                let key = key.to_ascii_lowercase();
+                script_settings::KEYS.iter().find(|known| **known == key)
+            });
+            if let Some(key) = script {
+                if let Err(reason) = self.script.set(key, value) {
+                    self.tell(None, "E0110", format!("`{name}`: {reason}"));
+                }
+                continue;
+            }
             let Some((table, key)) = name
                 .strip_prefix(ENVIRONMENT_PREFIX)
                 .and_then(|rest| rest.split_once('_'))
@@ -600,6 +642,10 @@ impl<'i> Reading<'i> {
             conversion: self.conversion.clone(),
             global_timeout: self.global_timeout,
             endpoints: self.endpoints,
+            script: ScriptSettings {
+                isolation: layer.script_isolation.unwrap_or(self.script.isolation),
+                ..self.script.clone()
+            },
             allow: self.allow.clone(),
             tokens: TokenRules {
                 taken: !self.issuers.is_empty(),
@@ -692,6 +738,7 @@ impl Layer {
             lenient: self.lenient.or(other.lenient),
             grace: self.grace.or(other.grace),
             workers: self.workers.or(other.workers),
+            script_isolation: self.script_isolation.or(other.script_isolation),
         }
     }
 }

@@ -18,6 +18,7 @@ mod payload_factory;
 mod property;
 mod property_group;
 mod respond;
+mod script;
 mod send;
 mod sequence;
 mod switch;
@@ -49,6 +50,7 @@ pub static ALL: &[&MediatorKind] = &[
     &property::KIND,
     &property_group::KIND,
     &respond::KIND,
+    &script::KIND,
     &send::KIND,
     &sequence::KIND,
     &switch::KIND,

@@ -329,7 +329,7 @@ async fn computed(
     }
 }
 
-fn put(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Value>) -> Result<(), Fault> {
+pub(super) fn put(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Value>) -> Result<(), Fault> {
     match (scope, value) {
         // Axis2MessageContext.setProperty returns at once for null: the old value stays.
         (Scope::Default, None) => {}
@@ -370,7 +370,7 @@ fn put_axis2(exchange: &mut Exchange, name: &str, value: Option<Value>) -> Resul
     Ok(())
 }
 
-fn remove(exchange: &mut Exchange, scope: Scope, name: &str) {
+pub(super) fn remove(exchange: &mut Exchange, scope: Scope, name: &str) {
     match scope {
         Scope::Default => exchange.properties.remove(name),
         Scope::Axis2 if name == "TRANSPORT_HEADERS" => exchange.message.headers.clear(),

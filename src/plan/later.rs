@@ -16,7 +16,6 @@ pub const MEDIATORS: &[(&str, &str)] = &[
         "splitting and joining comes in a later release; `payloadFactory` can map a list that the backend takes whole",
     ),
     ("scatter-gather", "splitting and joining comes in a later release"),
-    ("script", "scripts come in a later release"),
     (
         "xslt",
         "XSLT comes in a later release; `payloadFactory` or `enrich` can do simple mappings",

@@ -1,5 +1,6 @@
 //! The page of an element, in Markdown: written from the table that checks it, so it cannot say anything else.
 
+use crate::script::js::members;
 use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
 
 /// A page about more than one element.
@@ -7,14 +8,19 @@ pub struct Topic {
     pub name: &'static str,
     pub title: &'static str,
     pub summary: &'static str,
-    text: &'static str,
+    text: fn() -> String,
 }
 
 pub const TOPICS: &[Topic] = &[Topic {
     name: "states",
     title: "States of endpoints",
     summary: "When an endpoint is taken out of use, and what brings it back.",
-    text: include_str!("states.md"),
+    text: || include_str!("states.md").to_owned(),
+}, Topic {
+    name: "mc",
+    title: "What scripts are given",
+    summary: "Everything that a script can ask of `mc`, and what else there is.",
+    text: script_members,
 }];
 
 /// All pages in one: `sequences/REFERENCE.md`.
@@ -72,7 +78,7 @@ fn lowered(page: &str) -> String {
 }
 
 pub fn topic(topic: &Topic) -> String {
-    format!("# {}\n\n{}", topic.title, topic.text)
+    format!("# {}\n\n{}", topic.title, (topic.text)())
 }
 
 pub fn mediator(kind: &MediatorKind) -> String {
@@ -235,6 +241,36 @@ fn examples(page: &mut String, examples: &[Example]) {
         block("When the backend answers", example.backend);
         block("Then", example.then);
     }
+}
+
+/// The members of `mc`, from the table that binds them.
+fn script_members() -> String {
+    let mut page = String::from(
+        "A `<script>` in JavaScript gets these. The last line of each example is true for the message\n\n```\n",
+    );
+    page.push_str(members::EXAMPLE);
+    page.push_str("\n```\n");
+    for member in members::MEMBERS {
+        let call = match member.is_value() {
+            true => String::new(),
+            false => format!("({})", member.arguments),
+        };
+        page.push_str(&format!(
+            "\n* `{}{call}`: {}\n\n  ```js\n  {}\n  ```\n",
+            member.name,
+            member.about,
+            member.example.replace('\n', "\n  ")
+        ));
+    }
+    page.push_str("\nNot given, and what to use instead:\n\n");
+    for (name, advice) in members::REFUSED {
+        page.push_str(&format!("* `mc.{name}`: {advice}\n"));
+    }
+    for (name, advice) in members::JAVA {
+        page.push_str(&format!("* `{name}`: {advice}\n"));
+    }
+    page.push_str("* `eval`, `Function`: a script runs what is written in it\n* `setTimeout`: `sleepFor` waits\n");
+    page
 }
 
 #[cfg(test)]

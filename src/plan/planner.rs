@@ -85,6 +85,8 @@ pub struct Planner<'a> {
     endpoint_names: HashSet<Arc<str>>,
     /// What `<endpoint template="…">` is made from.
     pub endpoint_templates: HashMap<String, Rc<EndpointTemplate>>,
+    /// Some step is a script that needs a worker.
+    pub scripts: bool,
     /// The templates that an endpoint is being made from just now.
     pub expanding: Vec<String>,
 }
@@ -118,6 +120,7 @@ impl<'a> Planner<'a> {
             allow: None,
             endpoint_names: HashSet::new(),
             endpoint_templates: HashMap::new(),
+            scripts: false,
             expanding: Vec::new(),
         }
     }

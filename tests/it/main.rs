@@ -26,6 +26,7 @@ mod payload_attacks;
 mod readme;
 mod reference;
 mod reload_under_load;
+mod scripts;
 mod ssrf;
 mod stories;
 mod talk;

@@ -31,7 +31,7 @@ pub static KIND: MediatorKind = MediatorKind {
         `language=\"rhai\"` runs a rhai script in place; it sees what `<dynamic>` gives to its scripts, and its value, an object or a list, \
         becomes the JSON body, or goes where `target` says.",
     differences: "Strings are strings of JavaScript, in every engine's name. `setPayloadJSON` takes a string for JSON text and checks it. `java.*` is not there. \
-        `getProperty` takes a scope. The value of a script that ends with `if`, a loop or a declaration is not looked at. `target` works for scripts inside too.",
+        `getProperty` takes a scope. The value of a script that ends with `if`, a loop or a declaration is not looked at. What the language itself has (`String.prototype` and the like) cannot be changed or extended: it belongs to all scripts. `target` works for scripts inside too.",
     attributes: ATTRIBUTES,
     children: CHILDREN,
     build,
@@ -39,8 +39,7 @@ pub static KIND: MediatorKind = MediatorKind {
         Example::new(
             "Answer with JSON, as a mock does",
             r#"<script language="js"><![CDATA[
-    var id = mc.getProperty('query.param.id');
-    mc.setPayloadJSON({id: Number(id), name: 'Rex'});
+    mc.setPayloadJSON({id: Number(mc.query.id), name: 'Rex'});
     mc.setProperty('HTTP_SC', '201', 'axis2');
     mc.setProperty('messageType', 'application/json', 'axis2');
 ]]></script>"#,
@@ -404,7 +403,8 @@ impl Script {
         let program = &self.program;
         pool.run(&store, program.id, &program.source, given).await.map_err(|none| {
             let settings = pool.settings();
-            self.fault(match none {
+            let busy = none == NoAnswer::Busy;
+            let fault = self.fault(match none {
                 NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
                 NoAnswer::Busy => format!(
                     "all workers for scripts were busy for {} ms",
@@ -412,7 +412,8 @@ impl Script {
                 ),
                 NoAnswer::Died(reason) => reason,
                 NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),
-            })
+            });
+            if busy { fault.status(503) } else { fault }
         })
     }
 

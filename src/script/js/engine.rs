@@ -2,13 +2,13 @@
 
 use super::members;
 use super::protocol::{Call, Change, Datum, Failure, Form, Frame, Given, Outcome, Reply, Source, StoreCall, Stored};
-use boa_engine::builtins::promise::OperationType;
+use boa_engine::builtins::promise::{OperationType, PromiseState};
 use boa_engine::context::{Clock, HostHooks};
 use boa_engine::context::time::JsInstant;
 use boa_engine::error::JsNativeError;
 use boa_engine::job::{Job, JobExecutor};
 use boa_engine::object::JsObject;
-use boa_engine::object::builtins::JsFunction;
+use boa_engine::object::builtins::{JsFunction, JsPromise};
 use boa_engine::realm::Realm;
 use boa_engine::{Context, JsError, JsResult, JsString, JsValue, js_string};
 use std::cell::RefCell;
@@ -47,6 +47,8 @@ pub struct Run {
     /// The body that the script itself has set.
     pub written: Option<(Form, String)>,
     store: StorePort,
+    /// Promises that failed and that nobody has looked after yet.
+    rejected: Vec<JsObject>,
     logged: usize,
 }
 
@@ -111,6 +113,7 @@ impl Engine {
             deadline,
             written: None,
             store: Rc::clone(&self.store),
+            rejected: Vec::new(),
             logged: 0,
         }));
         let outcome = self.call(&function, &arguments);
@@ -138,6 +141,12 @@ impl Engine {
         let inner = maker.as_callable().ok_or_else(|| JsNativeError::typ().with_message("the script is no function"))?;
         let answer = inner.call(&this, &values, &mut self.context)?;
         self.context.run_jobs()?;
+        let rejected = with_run(|run| run.rejected.pop())?;
+        if let Some(promise) = rejected
+            && let PromiseState::Rejected(reason) = JsPromise::from_object(promise)?.state()
+        {
+            return Err(JsError::from_opaque(reason));
+        }
         members::from_js(&answer, &mut self.context)
     }
 
@@ -281,7 +290,13 @@ impl HostHooks for Hooks {
         operation: OperationType,
         context: &mut Context,
     ) {
-        drop((promise, operation, context));
+        let promise = promise.clone().upcast();
+        let noted = with_run(|run| match operation {
+            OperationType::Reject => run.rejected.push(promise),
+            OperationType::Handle => run.rejected.retain(|known| !JsObject::equals(known, &promise)),
+        });
+        // Outside of a run nobody waits for it.
+        drop((noted, context));
     }
 
     fn max_buffer_size(&self, _: &mut Context) -> u64 {

@@ -1,0 +1,84 @@
+//! What a script costs: the way to a worker and back, and 1 KB of JSON in and out.
+
+use divan::Bencher;
+use myelin::script::js::{Entry, Form, Given, Isolation, Outcome, Pool, Program, Settings};
+use myelin::text::{FileId, Placed, Span};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+
+fn main() {
+    divan::main();
+}
+
+const SCRIPTS: &[&str] = &["nothing", "property", "echo"];
+const WAYS: &[&str] = &["process", "thread"];
+
+fn text(script: &str) -> &'static str {
+    match script {
+        "nothing" => "true",
+        "property" => "mc.setProperty('HTTP_SC', mc.getProperty('a') + '')",
+        _ => "var p = mc.getPayloadJSON(); p.id = 7; mc.setPayloadJSON(p)",
+    }
+}
+
+struct Ready {
+    runtime: Runtime,
+    local: LocalSet,
+    pool: Rc<Pool>,
+    program: Program,
+    body: String,
+}
+
+fn ready(way: &str, script: &str) -> Ready {
+    let text = text(script);
+    let placed = Placed::verbatim(text, Span::new(FileId(0), 0..text.len()));
+    let (program, told) = Program::compile(&[], &placed, Entry::Text);
+    assert!(told.is_empty(), "{told:?}");
+    let isolation = match way {
+        "process" => Isolation::Process(PathBuf::from(env!("CARGO_BIN_EXE_myelin"))),
+        _ => Isolation::Thread,
+    };
+    let settings = Settings {
+        isolation,
+        ..Settings::default()
+    };
+    let pets: Vec<String> = (0..16)
+        .map(|n| format!("{{\"id\":{n},\"name\":\"Rex {n}\",\"tags\":[\"dog\",\"brown\"],\"age\":{n}.5}}"))
+        .collect();
+    Ready {
+        runtime: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+        local: LocalSet::new(),
+        pool: Pool::new(settings, Arc::default()),
+        program: program.expect("a script"),
+        body: format!("{{\"pets\":[{}]}}", pets.join(",")),
+    }
+}
+
+impl Ready {
+    fn run(&self) {
+        let given = Given {
+            bodies: match self.program.asks.bodies.is_empty() {
+                true => Vec::new(),
+                false => vec![(Form::Json, Some(self.body.clone()))],
+            },
+            default: myelin::script::js::Bag::everything(Vec::new()),
+            ..Given::default()
+        };
+        let run = self.pool.run("bench", self.program.id, &self.program.source, given);
+        let reply = self.local.block_on(&self.runtime, run).expect("an answer");
+        assert!(matches!(reply.outcome, Outcome::Done(_)), "{:?}", reply.outcome);
+    }
+}
+
+#[divan::bench(args = SCRIPTS, consts = [0, 1])]
+fn run<const WAY: usize>(bencher: Bencher, script: &str) {
+    let ready = ready(WAYS[WAY], script);
+    ready.run();
+    bencher.bench_local(|| ready.run());
+}

@@ -1,0 +1,111 @@
+//! `[script]` of the settings: where scripts run, and what they may use.
+
+use crate::script::js::{self, Isolation};
+use crate::wire::limits::{parse_duration, parse_size};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The keys of the table, each with a variable: `MYELIN_SCRIPT_DEADLINE`.
+pub const KEYS: &[&str] = &["isolation", "deadline", "memory", "workers"];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptSettings {
+    pub isolation: Where,
+    pub deadline: Duration,
+    /// Bytes, of each worker process.
+    pub memory: u64,
+    /// Worker processes of each core.
+    pub workers: usize,
+    /// What becomes a worker process. The command line says so; where nobody does, scripts run on threads.
+    pub program: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    Process,
+    Thread,
+}
+
+impl Default for ScriptSettings {
+    fn default() -> ScriptSettings {
+        let built_in = js::Settings::default();
+        ScriptSettings {
+            isolation: Where::Process,
+            deadline: built_in.time,
+            memory: built_in.memory,
+            workers: built_in.workers,
+            program: None,
+        }
+    }
+}
+
+impl ScriptSettings {
+    /// Takes up the value of one of `KEYS`.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        let text = text.trim();
+        match key {
+            "isolation" => self.isolation = parse_where(text)?,
+            "deadline" => {
+                let millis = || text.replace('_', "").parse().ok().map(Duration::from_millis);
+                let deadline = parse_duration(text).or_else(millis);
+                let range = Duration::from_millis(10)..=Duration::from_secs(600);
+                self.deadline = deadline
+                    .filter(|deadline| range.contains(deadline))
+                    .ok_or("this is a duration from 10ms to 10m, such as 1s")?;
+            }
+            "memory" => {
+                let memory = parse_size(text);
+                self.memory = memory
+                    .filter(|memory| *memory >= 16 << 20)
+                    .ok_or("this is a size of at least 16MiB, such as 256MiB")?;
+            }
+            "workers" => {
+                let workers = text.parse().ok().filter(|workers| (1..=64).contains(workers));
+                self.workers = workers.ok_or("this is a number from 1 to 64")?;
+            }
+            _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
+        }
+        Ok(())
+    }
+
+    pub fn pool(&self) -> js::Settings {
+        js::Settings {
+            isolation: match (&self.isolation, &self.program) {
+                (Where::Process, Some(program)) => Isolation::Process(program.clone()),
+                _ => Isolation::Thread,
+            },
+            time: self.deadline,
+            memory: self.memory,
+            workers: self.workers,
+        }
+    }
+}
+
+pub fn parse_where(text: &str) -> Result<Where, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "process" => Ok(Where::Process),
+        "thread" => Ok(Where::Thread),
+        _ => Err("this is `process` or `thread`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_takes_what_it_says_and_nothing_else() {
+        for (key, right, wrong) in [
+            ("isolation", "thread", "none"),
+            ("deadline", "500ms", "0s"),
+            ("memory", "64MiB", "1KiB"),
+            ("workers", "3", "0"),
+        ] {
+            let mut settings = ScriptSettings::default();
+            assert_eq!(settings.set(key, right), Ok(()), "{key}");
+            assert_ne!(settings, ScriptSettings::default(), "{key}");
+            assert!(settings.set(key, wrong).is_err(), "{key}");
+        }
+        assert!(ScriptSettings::default().set("other", "1").is_err());
+    }
+}
