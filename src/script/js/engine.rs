@@ -183,7 +183,11 @@ impl Engine {
     fn failure(&mut self, error: JsError) -> Failure {
         let shown = error.to_string();
         let stack = shown.lines().filter_map(frame).collect();
-        let first = shown.split("\n    at ").next().unwrap_or_default().to_owned();
+        let first = shown.split("\n    at ").next().unwrap_or_default();
+        // The engine's own place is of no use: it knows nothing of files.
+        let first = first.rsplit_once(" (").filter(|(_, place)| place.starts_with(PATH) || place.starts_with("native"));
+        let first = first.map_or_else(|| shown.split("\n    at ").next().unwrap_or_default(), |(first, _)| first);
+        let first = first.to_owned();
         let limit = first.starts_with("RuntimeLimit") || error.as_engine().is_some();
         let message = match error.as_opaque() {
             Some(value) if value.is_object() => {
@@ -196,7 +200,7 @@ impl Engine {
             None => first,
         };
         let message = match (limit, self.loops) {
-            (true, Some(loops)) if message.contains("loop iteration") => {
+            (true, Some(loops)) if message.contains("iteration") => {
                 format!("a loop went round more than {loops} times")
             }
             _ => message,

@@ -401,7 +401,7 @@ impl Process {
         let Some(mut child) = child else { return reason };
         let ended = tokio::task::spawn_blocking(move || {
             // It may live on: then it is not what it should be.
-            let lives = std::thread::scope(|_| (0..20).all(|_| still_lives(&mut child)));
+            let lives = (0..20).all(|_| still_lives(&mut child));
             if lives {
                 child.kill().ok();
             }

@@ -97,7 +97,11 @@ impl Program {
                 let part = &parts[part];
                 let end = part.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
                 let message = format!("this is no JavaScript: {message}");
-                told.push(Diagnostic::error("E0309", part.span_of(at..end), message));
+                let rest = &part.text[at..];
+                let is_xml = rest.starts_with('<') || rest.starts_with("..") || part.text[..at].ends_with('<');
+                let help = "XML is written as a text: mc.setPayloadXML('<a/>')".to_owned();
+                let mistake = Diagnostic::error("E0309", part.span_of(at..end), message);
+                told.push(mistake.maybe_help(is_xml.then_some(help)));
                 return (None, told);
             }
         };
@@ -111,7 +115,11 @@ impl Program {
         let piece = self.pieces.iter().rev().find(|(from, ..)| *from <= at)?;
         let (from, part, start) = *piece;
         let part = self.parts.get(part)?;
-        let at = (start + (at - from)).min(part.text.len());
+        let at = start + (at - from);
+        // Behind the text stands what calls it.
+        if at > part.text.len() {
+            return None;
+        }
         let end = part.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
         Some(part.span_of(at..end))
     }
@@ -121,8 +129,20 @@ impl Program {
         failure.stack.iter().filter_map(|Frame { function, line, column }| {
             let span = self.span_of(*line, *column)?;
             let name = if function == "<main>" { "" } else { function.as_str() };
-            Some((name, span))
+            Some((name, self.unknown_name(failure, span).unwrap_or(span)))
         })
+    }
+}
+
+impl Program {
+    /// The engine places a name that nobody declared at the statement before it: the name itself is found behind that.
+    fn unknown_name(&self, failure: &Failure, span: Span) -> Option<Span> {
+        let name = failure.message.strip_prefix("ReferenceError: ")?.strip_suffix(" is not defined")?;
+        let part = self.parts.iter().find(|part| part.span.file == span.file)?;
+        let tokens = scan::tokens(&part.text);
+        let mut found = tokens.into_iter().filter(|token| &part.text[token.at.clone()] == name);
+        let found = found.find(|token| part.span_of(token.at.clone()).start >= span.start)?;
+        Some(part.span_of(found.at))
     }
 }
 
@@ -507,7 +527,7 @@ mod tests {
         assert_eq!(refused("eval('1')"), "1:1 `eval` is switched off in scripts");
         let (program, told) = compile("var org = {a: 1}; org.a; var x = {java: 1}.java; mc.getPropertY('a')");
         assert!(program.is_some());
-        assert_eq!(told, ["1:54 there is no `mc.getPropertY`"]);
+        assert_eq!(told, ["1:53 there is no `mc.getPropertY`"]);
     }
 
     #[test]
