@@ -70,7 +70,9 @@ impl Ready {
             default: myelin::script::js::Bag::everything(Vec::new()),
             ..Given::default()
         };
-        let run = self.pool.run("bench", self.program.id, &self.program.source, given);
+        let run = self
+            .pool
+            .run("bench", self.program.id, &self.program.source, given);
         let reply = self.local.block_on(&self.runtime, run).expect("an answer");
         assert!(matches!(reply.outcome, Outcome::Done(_)), "{:?}", reply.outcome);
     }

@@ -329,7 +329,12 @@ async fn computed(
     }
 }
 
-pub(super) fn put(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Value>) -> Result<(), Fault> {
+pub(super) fn put(
+    exchange: &mut Exchange,
+    scope: Scope,
+    name: &str,
+    value: Option<Value>,
+) -> Result<(), Fault> {
     match (scope, value) {
         // Axis2MessageContext.setProperty returns at once for null: the old value stays.
         (Scope::Default, None) => {}

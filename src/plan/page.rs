@@ -1,7 +1,7 @@
 //! The page of an element, in Markdown: written from the table that checks it, so it cannot say anything else.
 
-use crate::script::js::members;
 use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
+use crate::script::js::members;
 
 /// A page about more than one element.
 pub struct Topic {
@@ -11,17 +11,20 @@ pub struct Topic {
     text: fn() -> String,
 }
 
-pub const TOPICS: &[Topic] = &[Topic {
-    name: "states",
-    title: "States of endpoints",
-    summary: "When an endpoint is taken out of use, and what brings it back.",
-    text: || include_str!("states.md").to_owned(),
-}, Topic {
-    name: "mc",
-    title: "What scripts are given",
-    summary: "Everything that a script can ask of `mc`, and what else there is.",
-    text: script_members,
-}];
+pub const TOPICS: &[Topic] = &[
+    Topic {
+        name: "states",
+        title: "States of endpoints",
+        summary: "When an endpoint is taken out of use, and what brings it back.",
+        text: || include_str!("states.md").to_owned(),
+    },
+    Topic {
+        name: "mc",
+        title: "What scripts are given",
+        summary: "Everything that a script can ask of `mc`, and what else there is.",
+        text: script_members,
+    },
+];
 
 /// All pages in one: `sequences/REFERENCE.md`.
 pub fn reference(
@@ -269,7 +272,9 @@ fn script_members() -> String {
     for (name, advice) in members::JAVA {
         page.push_str(&format!("* `{name}`: {advice}\n"));
     }
-    page.push_str("* `eval`, `Function`: a script runs what is written in it\n* `setTimeout`: `sleepFor` waits\n");
+    page.push_str(
+        "* `eval`, `Function`: a script runs what is written in it\n* `setTimeout`: `sleepFor` waits\n",
+    );
     page
 }
 

@@ -8,31 +8,79 @@ use std::time::{Duration, Instant};
 /// Each is a family of its own: see the reliability notes, S-JS-1 to S-JS-6.
 const JAVASCRIPT: &[(&str, &str)] = &[
     ("a loop", "while (true) {}"),
-    ("a loop of calls", "function f() { for (;;) { g() } } function g() {} f()"),
-    ("spread without end", "[...{ [Symbol.iterator]() { return { next() { return { value: 1, done: false } } } } }]"),
+    (
+        "a loop of calls",
+        "function f() { for (;;) { g() } } function g() {} f()",
+    ),
+    (
+        "spread without end",
+        "[...{ [Symbol.iterator]() { return { next() { return { value: 1, done: false } } } } }]",
+    ),
     ("fill", "new Array(4294967295).fill(1)"),
     ("a list from a length", "Array.from({ length: 4294967295 })"),
     ("join of much", "new Array(4294967295).join('x')"),
-    ("promises for ever", "(function f() { Promise.resolve().then(f) })()"),
-    ("backtracking", "/^(a+)+$/.test('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!')"),
+    (
+        "promises for ever",
+        "(function f() { Promise.resolve().then(f) })()",
+    ),
+    (
+        "backtracking",
+        "/^(a+)+$/.test('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!')",
+    ),
     ("a power", "var b = 2n ** 10000000n; b * b * b"),
     ("repeat", "'x'.repeat(1e9).length"),
     ("pad", "'x'.padEnd(1e9, 'abc').length"),
     ("doubling", "var s = 'x'; while (true) { s += s }"),
     ("push", "var a = []; while (true) { a.push([1, 2, 3, 4]) }"),
-    ("buffers", "var a = []; while (true) { a.push(new Uint8Array(1e7)) }"),
-    ("growth by replacing", "var s = 'aa'; while (true) { s = s.replaceAll('a', 'aaaa') }"),
-    ("nested data", "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } mc.setPayloadJSON(a)"),
-    ("flattening", "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } a.flat(Infinity)"),
-    ("text of a nest", "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } String(a)"),
-    ("a chain of proxies", "var p = {}; for (var i = 0; i < 1e6; i++) { p = new Proxy(p, {}) } p.x"),
-    ("a chain of prototypes", "var p = {}; for (var i = 0; i < 1e6; i++) { p = Object.create(p) } p.x"),
-    ("a chain of bind", "var f = function() {}; for (var i = 0; i < 1e6; i++) { f = f.bind(null) } f()"),
-    ("getters that call themselves", "var o = { get x() { return this.x } }; o.x"),
-    ("text that asks itself", "var o = { toString() { return '' + this } }; '' + o"),
+    (
+        "buffers",
+        "var a = []; while (true) { a.push(new Uint8Array(1e7)) }",
+    ),
+    (
+        "growth by replacing",
+        "var s = 'aa'; while (true) { s = s.replaceAll('a', 'aaaa') }",
+    ),
+    (
+        "nested data",
+        "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } mc.setPayloadJSON(a)",
+    ),
+    (
+        "flattening",
+        "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } a.flat(Infinity)",
+    ),
+    (
+        "text of a nest",
+        "var a = []; for (var i = 0; i < 1e6; i++) { a = [a] } String(a)",
+    ),
+    (
+        "a chain of proxies",
+        "var p = {}; for (var i = 0; i < 1e6; i++) { p = new Proxy(p, {}) } p.x",
+    ),
+    (
+        "a chain of prototypes",
+        "var p = {}; for (var i = 0; i < 1e6; i++) { p = Object.create(p) } p.x",
+    ),
+    (
+        "a chain of bind",
+        "var f = function() {}; for (var i = 0; i < 1e6; i++) { f = f.bind(null) } f()",
+    ),
+    (
+        "getters that call themselves",
+        "var o = { get x() { return this.x } }; o.x",
+    ),
+    (
+        "text that asks itself",
+        "var o = { toString() { return '' + this } }; '' + o",
+    ),
     ("sorting in sorting", "function f() { [2, 1].sort(f) } f()"),
-    ("replacing in replacing", "function f() { return 'x'.replace(/x/, f) } f()"),
-    ("loops in loops", "var a = new Array(2000).fill(0); a.forEach(function() { a.forEach(function() { a.forEach(function() {}) }) })"),
+    (
+        "replacing in replacing",
+        "function f() { return 'x'.replace(/x/, f) } f()",
+    ),
+    (
+        "loops in loops",
+        "var a = new Array(2000).fill(0); a.forEach(function() { a.forEach(function() { a.forEach(function() {}) }) })",
+    ),
 ];
 
 const RHAI: &[(&str, &str)] = &[
@@ -40,7 +88,10 @@ const RHAI: &[(&str, &str)] = &[
     ("while", "let a = 0; while true { a += 1 }; a"),
     ("text", "let s = \"x\"; loop { s += s; }"),
     ("lists", "let a = []; loop { a.push([1, 2, 3]); }"),
-    ("maps", "let a = #{}; let i = 0; loop { a[\"k\" + i] = i; i += 1; }"),
+    (
+        "maps",
+        "let a = #{}; let i = 0; loop { a[\"k\" + i] = i; i += 1; }",
+    ),
     ("ranges", "let n = 0; for i in 0..9000000000 { n += i; } n"),
     ("recursion", "fn f(n) { f(n + 1) } f(0)"),
     ("two at once", "fn f(n) { f(n) + f(n) } f(0)"),
@@ -54,7 +105,8 @@ const RHAI: &[(&str, &str)] = &[
 ];
 
 fn api(scripts: &[(&str, &str, &str)]) -> String {
-    let mut text = String::from("<api xmlns=\"http://ws.apache.org/ns/synapse\" name=\"Bombs\" context=\"/b\">");
+    let mut text =
+        String::from("<api xmlns=\"http://ws.apache.org/ns/synapse\" name=\"Bombs\" context=\"/b\">");
     for (path, language, script) in scripts {
         text.push_str(&format!(
             "<resource methods=\"GET\" uri-template=\"/{path}\"><inSequence><script language=\"{language}\"><![CDATA[{script}]]></script><respond/></inSequence></resource>"
@@ -71,7 +123,8 @@ fn serve(scripts: &[(&str, &str, &str)], more: &[&str]) -> Running {
     Running::with(folder, free_port(), more)
 }
 
-const GOOD: &str = "var n = 0; for (var i = 0; i < 10; i++) { n += i }\nmc.setPayloadJSON({n: n, left: typeof leak});";
+const GOOD: &str =
+    "var n = 0; for (var i = 0; i < 10; i++) { n += i }\nmc.setPayloadJSON({n: n, left: typeof leak});";
 
 fn get(port: u16, path: &str) -> (u16, String, Duration) {
     let began = Instant::now();
@@ -91,7 +144,10 @@ struct Company {
 impl Company {
     fn of(count: usize, port: u16) -> Company {
         let (over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (wrong, times) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<Duration>>>::default());
+        let (wrong, times) = (
+            Arc::<Mutex<Vec<String>>>::default(),
+            Arc::<Mutex<Vec<Duration>>>::default(),
+        );
         let threads = (0..count).map(|_| {
             let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
             let (wrong, times) = (Arc::clone(&wrong), Arc::clone(&times));
@@ -122,7 +178,13 @@ impl Company {
             thread.join().unwrap();
         }
         let wrong = self.wrong.lock().unwrap();
-        assert!(wrong.is_empty(), "{} of {} went wrong: {:?}", wrong.len(), self.answered.load(Ordering::Relaxed), &wrong[..wrong.len().min(3)]);
+        assert!(
+            wrong.is_empty(),
+            "{} of {} went wrong: {:?}",
+            wrong.len(),
+            self.answered.load(Ordering::Relaxed),
+            &wrong[..wrong.len().min(3)]
+        );
         let mut times = self.times.lock().unwrap().clone();
         times.sort_unstable();
         (times.len(), times[times.len() * 99 / 100])
@@ -131,7 +193,9 @@ impl Company {
 
 #[test]
 fn no_script_harms_the_gateway_or_another_request() {
-    let names: Vec<String> = (0..JAVASCRIPT.len() + RHAI.len()).map(|number| format!("bomb{number}")).collect();
+    let names: Vec<String> = (0..JAVASCRIPT.len() + RHAI.len())
+        .map(|number| format!("bomb{number}"))
+        .collect();
     let mut scripts = vec![("good", "js", GOOD)];
     let all: Vec<(&str, &str, &str)> = JAVASCRIPT
         .iter()
@@ -153,17 +217,28 @@ fn no_script_harms_the_gateway_or_another_request() {
         good += answered;
         worst = worst.max(p99);
         let answer: String = text.chars().take(120).collect();
-        table.push_str(&format!("{language:5} {what:30} {status} {:5} ms, {answered:5} good, p99 {:3} ms: {answer}\n", took.as_millis(), p99.as_millis()));
+        table.push_str(&format!(
+            "{language:5} {what:30} {status} {:5} ms, {answered:5} good, p99 {:3} ms: {answer}\n",
+            took.as_millis(),
+            p99.as_millis()
+        ));
         // 1 s to the kill; the rest is a machine that compiles beside it.
         if took > Duration::from_millis(1500) {
             slow.push(format!("{what} took {took:?}"));
         }
         assert!(status == 500 || status == 200, "{what}: {status} {text}");
         assert_eq!(running.pid(), pid);
-        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "the gateway died of {what}");
+        assert!(
+            std::path::Path::new(&format!("/proc/{pid}")).exists(),
+            "the gateway died of {what}"
+        );
     }
     if std::env::var_os("SHOW").is_some() {
-        std::fs::write("/tmp/scripts-table.txt", format!("{table}{good} good requests, the worst p99 {worst:?}\n")).unwrap();
+        std::fs::write(
+            "/tmp/scripts-table.txt",
+            format!("{table}{good} good requests, the worst p99 {worst:?}\n"),
+        )
+        .unwrap();
     }
     assert!(slow.is_empty(), "{slow:?}\n{table}");
     assert_eq!(get(running.port, "good").0, 200);
@@ -174,7 +249,11 @@ fn what_one_request_leaves_is_gone_at_the_next() {
     let running = serve(
         &[
             ("good", "js", GOOD),
-            ("leak", "js", "leak = 1; try { Object.prototype.leak = 1 } catch (e) {} try { globalThis.leak = 1 } catch (e) {} mc.setPayloadJSON({})"),
+            (
+                "leak",
+                "js",
+                "leak = 1; try { Object.prototype.leak = 1 } catch (e) {} try { globalThis.leak = 1 } catch (e) {} mc.setPayloadJSON({})",
+            ),
             ("count", "js", "mc.setPayloadJSON({n: mc.store.counter('n')})"),
         ],
         &["--workers", "1"],
@@ -190,7 +269,10 @@ fn what_one_request_leaves_is_gone_at_the_next() {
 
 #[test]
 fn a_changed_script_answers_anew_and_its_store_is_kept() {
-    let running = serve(&[("count", "js", "mc.setPayloadJSON({old: mc.store.counter('n')})")], &[]);
+    let running = serve(
+        &[("count", "js", "mc.setPayloadJSON({old: mc.store.counter('n')})")],
+        &[],
+    );
     assert_eq!(get(running.port, "count").1, "{\"old\":1}");
     let changed = api(&[("count", "js", "mc.setPayloadJSON({now: mc.store.counter('n')})")]);
     std::fs::write(running.folder.path().join("api/b.xml"), changed).unwrap();

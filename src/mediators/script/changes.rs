@@ -41,7 +41,12 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
             Change::Address(field, value) => address(exchange, field, value.map(Arc::from)),
             Change::Flag(flag, yes) => set_flag(exchange, flag, yes),
             Change::Log { level, text, line } => {
-                log(exchange, level, &text, program.span_of(line, 1).map(|span| exchange.place(span)));
+                log(
+                    exchange,
+                    level,
+                    &text,
+                    program.span_of(line, 1).map(|span| exchange.place(span)),
+                );
             }
         }
     }
@@ -49,7 +54,9 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
 }
 
 fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Datum>) -> Result<(), Fault> {
-    let value = value.map(|datum| self::value(datum, &exchange.catalog.limits)).transpose()?;
+    let value = value
+        .map(|datum| self::value(datum, &exchange.catalog.limits))
+        .transpose()?;
     let scope = match scope {
         Scope::Default => properties::Scope::Default,
         Scope::Axis2 => properties::Scope::Axis2,

@@ -87,20 +87,37 @@ const ATTRIBUTES: &[Attr] = &[
         Shape::Text,
         "`js`, `rhinoJs`, `nashornJs` or `graalJs` for JavaScript; `rhai`.",
     ),
-    Attr::optional("key", Shape::Entry, "A file, local entry or registry resource that holds the script."),
-    Attr::optional("function", Shape::Text, "What is called in it, with `mc` and the inputs.").default("mediate"),
+    Attr::optional(
+        "key",
+        Shape::Entry,
+        "A file, local entry or registry resource that holds the script.",
+    ),
+    Attr::optional(
+        "function",
+        Shape::Text,
+        "What is called in it, with `mc` and the inputs.",
+    )
+    .default("mediate"),
     Attr::optional(
         "target",
         Shape::Choice(&["body", "variable", "none"]),
         "Where the value of the script goes. Without it only a Boolean counts.",
     ),
-    Attr::optional("target-variable", Shape::Text, "The variable for `target=\"variable\"`."),
+    Attr::optional(
+        "target-variable",
+        Shape::Text,
+        "The variable for `target=\"variable\"`.",
+    ),
 ];
 
 const CHILDREN: Children = Children::of(&[
     Child::optional(
         "include",
-        &[Attr::required("key", Shape::Entry, "A file, local entry or registry resource.")],
+        &[Attr::required(
+            "key",
+            Shape::Entry,
+            "A file, local entry or registry resource.",
+        )],
         Children::NONE,
         "A script that runs before this one.",
     )
@@ -163,10 +180,16 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     let target = target(element, planner);
     let arguments = arguments(element, planner);
     let main = main(element, planner)?;
-    let function = element.attribute("function").map(|function| function.value.trimmed());
+    let function = element
+        .attribute("function")
+        .map(|function| function.value.trimmed());
     if is_rhai {
         if let Some(inputs) = element.child("inputs").or(element.child("include")) {
-            planner.mistake("E0210", inputs.span, "a rhai script takes neither inputs nor includes");
+            planner.mistake(
+                "E0210",
+                inputs.span,
+                "a rhai script takes neither inputs nor includes",
+            );
             return None;
         }
         return rhai::build(&main, function.as_ref(), target?, planner);
@@ -175,9 +198,14 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     for include in element.all("include") {
         includes.push(stored(&include.attribute("key")?.value.clone(), planner)?);
     }
-    let name = function.as_ref().map_or("mediate", |function| function.text.as_str());
+    let name = function
+        .as_ref()
+        .map_or("mediate", |function| function.text.as_str());
     let entry = match element.attribute("key") {
-        Some(key) => Entry::Function(name, function.as_ref().map_or(key.value.span, |function| function.span)),
+        Some(key) => Entry::Function(
+            name,
+            function.as_ref().map_or(key.value.span, |function| function.span),
+        ),
         None => Entry::Text,
     };
     let (program, told) = Program::compile(&includes, &main, entry);
@@ -207,18 +235,29 @@ fn refused(language: &Placed, planner: &mut Planner<'_>) -> Option<Box<dyn Media
             let help = crate::text::suggest::did_you_mean(&language.text, words)
                 .unwrap_or_else(|| "write language=\"js\"".to_owned());
             planner.tell(
-                Diagnostic::error("E0203", language.span, format!("`{}` is no language of scripts", language.text))
-                    .help(help),
+                Diagnostic::error(
+                    "E0203",
+                    language.span,
+                    format!("`{}` is no language of scripts", language.text),
+                )
+                .help(help),
             );
             return None;
         }
     };
     let advice = "rewrite it in JavaScript (language=\"js\"): `mc` is the same";
-    planner
-        .compat
-        .met(format!("script@language={}", language.text), Support::Refused(advice), language.span);
+    planner.compat.met(
+        format!("script@language={}", language.text),
+        Support::Refused(advice),
+        language.span,
+    );
     planner.tell(
-        Diagnostic::error("E0505", language.span, format!("scripts in {name} are not supported")).help(advice),
+        Diagnostic::error(
+            "E0505",
+            language.span,
+            format!("scripts in {name} are not supported"),
+        )
+        .help(advice),
     );
     None
 }
@@ -251,7 +290,11 @@ fn arguments(element: &Element, planner: &mut Planner<'_>) -> Option<Vec<Argumen
         return Some(Vec::new());
     };
     if !element.has("key") {
-        planner.mistake("E0210", inputs.span, "inputs are for a function: they need a `key`");
+        planner.mistake(
+            "E0210",
+            inputs.span,
+            "inputs are for a function: they need a `key`",
+        );
         return None;
     }
     let mut arguments = Vec::new();
@@ -263,7 +306,12 @@ fn arguments(element: &Element, planner: &mut Planner<'_>) -> Option<Vec<Argumen
             let span = value.value.span;
             let text = planner.resolved(&value.value.clone())?;
             let limits = Default::default();
-            match typed::read(&text, kind.unwrap_or(typed::Type::Text), typed::Origin::Constant, &limits) {
+            match typed::read(
+                &text,
+                kind.unwrap_or(typed::Type::Text),
+                typed::Origin::Constant,
+                &limits,
+            ) {
                 Ok(value) => arguments.push(Argument::Constant(snapshot::datum(&value))),
                 Err(reason) => {
                     planner.mistake("E0203", span, reason);
@@ -271,7 +319,10 @@ fn arguments(element: &Element, planner: &mut Planner<'_>) -> Option<Vec<Argumen
                 }
             }
         } else if argument.has("expression") {
-            arguments.push(Argument::Computed(planner.expression_in(argument, "expression")?, kind));
+            arguments.push(Argument::Computed(
+                planner.expression_in(argument, "expression")?,
+                kind,
+            ));
         } else {
             planner.tell(
                 Diagnostic::error("E0210", argument.span, "this argument has no value")
@@ -310,8 +361,9 @@ fn main(element: &Element, planner: &mut Planner<'_>) -> Option<Placed> {
 fn stored(key: &Placed, planner: &mut Planner<'_>) -> Option<Placed> {
     if key.text.trim_start().starts_with('{') {
         planner.tell(
-            Diagnostic::error("E0203", key.span, "the key of a script has to be a constant")
-                .help("scripts are checked before the first message; let one script decide inside, or use `switch`"),
+            Diagnostic::error("E0203", key.span, "the key of a script has to be a constant").help(
+                "scripts are checked before the first message; let one script decide inside, or use `switch`",
+            ),
         );
         return None;
     }
@@ -385,9 +437,8 @@ impl Script {
                 Argument::Computed(expression, Some(kind)) => {
                     let text = exchange.text(expression).await?.unwrap_or_default();
                     let limits = &exchange.catalog.limits;
-                    let value = typed::read(&text, *kind, typed::Origin::Expression, limits).map_err(|reason| {
-                        Fault::mediation(format!("`{}`: {reason}", expression.source()))
-                    })?;
+                    let value = typed::read(&text, *kind, typed::Origin::Expression, limits)
+                        .map_err(|reason| Fault::mediation(format!("`{}`: {reason}", expression.source())))?;
                     snapshot::datum(&value)
                 }
             });
@@ -395,32 +446,43 @@ impl Script {
         Ok(arguments)
     }
 
-    async fn run(&self, exchange: &mut Exchange, asks: &Asked, arguments: Vec<Datum>) -> Result<Reply, Fault> {
+    async fn run(
+        &self,
+        exchange: &mut Exchange,
+        asks: &Asked,
+        arguments: Vec<Datum>,
+    ) -> Result<Reply, Fault> {
         let given = snapshot::take(exchange, asks, arguments).await?;
         let store = exchange.properties.text("SYNAPSE_REST_API");
         let store = store.unwrap_or_else(|| exchange.served_by.to_string());
         let pool = &exchange.worker.scripts;
         let program = &self.program;
-        pool.run(&store, program.id, &program.source, given).await.map_err(|none| {
-            let settings = pool.settings();
-            let busy = none == NoAnswer::Busy;
-            let fault = self.fault(match none {
-                NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
-                NoAnswer::Busy => format!(
-                    "all workers for scripts were busy for {} ms",
-                    settings.time.as_millis()
-                ),
-                NoAnswer::Died(reason) => reason,
-                NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),
-            });
-            if busy { fault.status(503) } else { fault }
-        })
+        pool.run(&store, program.id, &program.source, given)
+            .await
+            .map_err(|none| {
+                let settings = pool.settings();
+                let busy = none == NoAnswer::Busy;
+                let fault = self.fault(match none {
+                    NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
+                    NoAnswer::Busy => format!(
+                        "all workers for scripts were busy for {} ms",
+                        settings.time.as_millis()
+                    ),
+                    NoAnswer::Died(reason) => reason,
+                    NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),
+                });
+                if busy { fault.status(503) } else { fault }
+            })
     }
 
     /// Synapse's words, and the reason.
     fn fault(&self, reason: String) -> Fault {
         let words = format!("The script engine returned an error executing {}", self.words);
-        Fault::new(fault::code::MEDIATION, Origin::Script, format!("{words}: {reason}"))
+        Fault::new(
+            fault::code::MEDIATION,
+            Origin::Script,
+            format!("{words}: {reason}"),
+        )
     }
 
     fn failed(&self, exchange: &Exchange, failure: &js::Failure) -> Fault {
@@ -437,7 +499,10 @@ impl Script {
         if let Some((_, span)) = self.program.frames(failure).next() {
             reason = format!("{reason} (at {})", exchange.place(span));
         }
-        let detail = std::iter::once(failure.message.clone()).chain(frames).collect::<Vec<_>>().join("\n");
+        let detail = std::iter::once(failure.message.clone())
+            .chain(frames)
+            .collect::<Vec<_>>()
+            .join("\n");
         self.fault(reason).detail(detail)
     }
 

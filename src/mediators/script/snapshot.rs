@@ -60,11 +60,7 @@ pub async fn take(exchange: &mut Exchange, asks: &Asked, arguments: Vec<Datum>) 
     })
 }
 
-fn bag(
-    which: &Which,
-    all: impl FnOnce() -> Vec<String>,
-    look: impl Fn(&str) -> Option<Datum>,
-) -> Bag {
+fn bag(which: &Which, all: impl FnOnce() -> Vec<String>, look: impl Fn(&str) -> Option<Datum>) -> Bag {
     let with_value = |name: String| {
         let value = look(&name);
         (name, value)
@@ -94,7 +90,9 @@ fn headers(exchange: &Exchange, which: &Which) -> Bag {
         || headers.keys().map(|name| name.as_str().to_owned()).collect(),
         |name| {
             let value = headers.get(name)?;
-            Some(Datum::Text(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            Some(Datum::Text(
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            ))
         },
     )
 }
@@ -109,12 +107,20 @@ async fn body(exchange: &mut Exchange, form: Form) -> Result<Option<String>, Fau
         Form::Json | Form::Text if is_json => {
             exchange.json().await?;
             let context = exchange.catalog.build_context();
-            let text = exchange.message.payload.json_text(&context).map(|text| text.into_owned());
+            let text = exchange
+                .message
+                .payload
+                .json_text(&context)
+                .map(|text| text.into_owned());
             text.map(Some).map_err(|error| exchange.not_parsed(error))
         }
         Form::Json => Ok(None),
         Form::Text if exchange.message.payload.form() == media_type::Form::Text => {
-            let text = exchange.message.payload.raw_text().map(|text| text.map(|text| text.into_owned()));
+            let text = exchange
+                .message
+                .payload
+                .raw_text()
+                .map(|text| text.map(|text| text.into_owned()));
             match text.map_err(|error| exchange.not_parsed(error))? {
                 Some(text) => Ok(Some(text)),
                 None => Ok(exchange.envelope().await?.text()),
@@ -148,9 +154,15 @@ fn addressing(exchange: &Exchange) -> Addressing {
 
 fn flags(exchange: &Exchange) -> Flags {
     let properties = &exchange.properties;
-    let soap = exchange.message.payload.built_envelope().map(|envelope| envelope.version());
+    let soap = exchange
+        .message
+        .payload
+        .built_envelope()
+        .map(|envelope| envelope.version());
     let message_type = exchange.message_type();
-    let essence = message_type.as_deref().map(|text| text.split(';').next().unwrap_or("").trim());
+    let essence = message_type
+        .as_deref()
+        .map(|text| text.split(';').next().unwrap_or("").trim());
     Flags {
         response: exchange.message.response,
         fault: properties.is_true("FAULT_RESPONSE"),
@@ -158,7 +170,9 @@ fn flags(exchange: &Exchange) -> Flags {
         get: exchange.request.method == http::Method::GET,
         mtom: properties.axis2_is_true("enableMTOM"),
         swa: properties.axis2_is_true("enableSwA"),
-        soap11: soap.map_or(essence != Some("application/soap+xml"), |version| version == SoapVersion::Soap11),
+        soap11: soap.map_or(essence != Some("application/soap+xml"), |version| {
+            version == SoapVersion::Soap11
+        }),
     }
 }
 

@@ -1,7 +1,8 @@
 use crate::mediators::trial::{ALL, Trial, outcome, told, written};
 use crate::script::js::members::{EXAMPLE, MEMBERS};
 
-const JSON: &str = "POST /pets/7?colour=red\nContent-Type: application/json\nX-A: one\n\n{\"name\": \"Rex\", \"age\": 3}";
+const JSON: &str =
+    "POST /pets/7?colour=red\nContent-Type: application/json\nX-A: one\n\n{\"name\": \"Rex\", \"age\": 3}";
 
 fn script(text: &str) -> String {
     format!("<script language=\"js\"><![CDATA[{text}]]></script>")
@@ -14,8 +15,16 @@ fn check(text: &str, expected: &str) {
 
 fn fault(text: &str) -> String {
     let text = outcome(&script(text), JSON);
-    assert!(text.starts_with("fault 0 The script engine returned an error executing the inlined js script function mediate: "), "{text}");
-    text.split_once("mediate: ").expect("it was looked for above").1.to_owned()
+    assert!(
+        text.starts_with(
+            "fault 0 The script engine returned an error executing the inlined js script function mediate: "
+        ),
+        "{text}"
+    );
+    text.split_once("mediate: ")
+        .expect("it was looked for above")
+        .1
+        .to_owned()
 }
 
 #[test]
@@ -24,10 +33,18 @@ fn every_example_of_a_member_holds() {
     for member in MEMBERS {
         let (outcome, exchange) = ALL.run(&script(member.example), EXAMPLE);
         let kept = script(&format!("{};", member.example.trim_end_matches(';')));
-        let target = kept.replacen("language", "target=\"variable\" target-variable=\"holds\" language", 1);
+        let target = kept.replacen(
+            "language",
+            "target=\"variable\" target-variable=\"holds\" language",
+            1,
+        );
         drop((outcome, exchange));
         let (outcome, exchange) = ALL.run(&target, EXAMPLE);
-        let holds = exchange.properties.variables.get("holds").map(|value| value.to_text().into_owned());
+        let holds = exchange
+            .properties
+            .variables
+            .get("holds")
+            .map(|value| value.to_text().into_owned());
         if outcome.is_err() || holds.as_deref() != Some("true") {
             wrong.push(format!("{}: {outcome:?} {holds:?}", member.name));
         }
@@ -38,12 +55,19 @@ fn every_example_of_a_member_holds() {
 #[test]
 fn a_string_is_raw_json_and_a_value_is_written_with_its_escapes() {
     check("mc.setPayloadJSON('{\"a\": 1}')", "{\"a\": 1}");
-    check("mc.setPayloadJSON({a: [1, 2], b: 'x\"y\\n', c: null, d: 1.5, e: true})", "{\"a\":[1,2],\"b\":\"x\\\"y\\n\",\"c\":null,\"d\":1.5,\"e\":true}");
+    check(
+        "mc.setPayloadJSON({a: [1, 2], b: 'x\"y\\n', c: null, d: 1.5, e: true})",
+        "{\"a\":[1,2],\"b\":\"x\\\"y\\n\",\"c\":null,\"d\":1.5,\"e\":true}",
+    );
     check("mc.setPayloadJSON(null)", "{}");
     check("mc.setPayloadJSON(4 * 2)", "8");
     check("mc.setPayloadJSON([undefined, function(){}])", "[null,null]");
     assert!(fault("mc.setPayloadJSON('{a}')").contains("setPayloadJSON: the text is not JSON"));
-    assert!(fault("var a = {}; a.a = a;\nmc.setPayloadJSON(a)").contains("(at test.xml:2:"), "{}", fault("var a = {}; a.a = a;\nmc.setPayloadJSON(a)"));
+    assert!(
+        fault("var a = {}; a.a = a;\nmc.setPayloadJSON(a)").contains("(at test.xml:2:"),
+        "{}",
+        fault("var a = {}; a.a = a;\nmc.setPayloadJSON(a)")
+    );
 }
 
 #[test]
@@ -51,7 +75,11 @@ fn an_error_names_its_line_in_the_file() {
     let reason = fault("var a = 1;\nfunction f() {\n  return nothing.x;\n}\nf();");
     assert!(reason.contains("nothing is not defined"), "{reason}");
     assert!(reason.contains("(at test.xml:3:"), "{reason}");
-    assert!(fault("throw new Error('no such pet')").contains("Error: no such pet (at test.xml:1:"), "{}", fault("throw new Error('no such pet')"));
+    assert!(
+        fault("throw new Error('no such pet')").contains("Error: no such pet (at test.xml:1:"),
+        "{}",
+        fault("throw new Error('no such pet')")
+    );
     assert!(fault("throw 'plain'").contains("plain"));
 }
 
@@ -65,12 +93,27 @@ fn what_is_wrong_is_told_at_load() {
     assert!(shown.contains("test.xml:2:9"), "{shown}");
     for (config, expected) in [
         (script(""), "E0210 this script is empty"),
-        ("<script language=\"groovy\">x</script>".to_owned(), "E0505 scripts in Groovy are not supported"),
-        ("<script language=\"jss\">x</script>".to_owned(), "E0203 `jss` is no language of scripts"),
-        ("<script language=\"js\" function=\"f\">x</script>".to_owned(), "E0210 `function` needs a `key` beside it"),
-        ("<script language=\"js\" target=\"variable\">x</script>".to_owned(), "E0210 target=\"variable\" needs a `target-variable`"),
+        (
+            "<script language=\"groovy\">x</script>".to_owned(),
+            "E0505 scripts in Groovy are not supported",
+        ),
+        (
+            "<script language=\"jss\">x</script>".to_owned(),
+            "E0203 `jss` is no language of scripts",
+        ),
+        (
+            "<script language=\"js\" function=\"f\">x</script>".to_owned(),
+            "E0210 `function` needs a `key` beside it",
+        ),
+        (
+            "<script language=\"js\" target=\"variable\">x</script>".to_owned(),
+            "E0210 target=\"variable\" needs a `target-variable`",
+        ),
         (script("new java.util.Date()"), "E0310 `java.util.Date` is Java"),
-        (script(&"[".repeat(500)), "E0309 this script is nested too deep: more than 200 brackets are open here"),
+        (
+            script(&"[".repeat(500)),
+            "E0309 this script is nested too deep: more than 200 brackets are open here",
+        ),
     ] {
         assert_eq!(told(&config), expected, "{config}");
     }
@@ -94,13 +137,34 @@ fn only_a_false_boolean_ends_the_flow() {
 #[test]
 fn nothing_is_left_for_the_next_script() {
     let pollute = [
-        "leak = 1", "this.leak = 1", "globalThis.leak = 1", "Object.prototype.leak = 1", "Array.prototype.leak = 1",
-        "Array.prototype.push = function() { return 'leak' }", "JSON.parse = null", "JSON.leak = 1", "Math.leak = 1", "mc.leak = 1",
-        "mc.getProperty = null", "mc.getProperty.leak = 1", "console.leak = 1", "Date = null", "Date.prototype.getTime = null",
-        "String.prototype.trim.leak = 1", "(function*(){}).constructor.prototype.leak = 1", "Object.defineProperty(globalThis, 'leak', {value: 1})",
-        "Object.setPrototypeOf(Array.prototype, {leak: 1})", "Error.prototype.name = 'leak'", "Object.prototype.toString = function() { return 'leak' }",
-        "Object.prototype.__defineGetter__('leak', function() { return 1 })", "[].__proto__.leak = 1", "Symbol.prototype.leak = 1",
-        "Promise.resolve().then(function() { Object.prototype.leak = 1 })", "mc.headers.leak = 1", "mc.store.leak = 1", "undefined = 1",
+        "leak = 1",
+        "this.leak = 1",
+        "globalThis.leak = 1",
+        "Object.prototype.leak = 1",
+        "Array.prototype.leak = 1",
+        "Array.prototype.push = function() { return 'leak' }",
+        "JSON.parse = null",
+        "JSON.leak = 1",
+        "Math.leak = 1",
+        "mc.leak = 1",
+        "mc.getProperty = null",
+        "mc.getProperty.leak = 1",
+        "console.leak = 1",
+        "Date = null",
+        "Date.prototype.getTime = null",
+        "String.prototype.trim.leak = 1",
+        "(function*(){}).constructor.prototype.leak = 1",
+        "Object.defineProperty(globalThis, 'leak', {value: 1})",
+        "Object.setPrototypeOf(Array.prototype, {leak: 1})",
+        "Error.prototype.name = 'leak'",
+        "Object.prototype.toString = function() { return 'leak' }",
+        "Object.prototype.__defineGetter__('leak', function() { return 1 })",
+        "[].__proto__.leak = 1",
+        "Symbol.prototype.leak = 1",
+        "Promise.resolve().then(function() { Object.prototype.leak = 1 })",
+        "mc.headers.leak = 1",
+        "mc.store.leak = 1",
+        "undefined = 1",
     ];
     let look = "mc.setPayloadJSON({a: typeof leak, b: ({}).leak, c: [].leak, d: [1].push(2), e: JSON.parse('1'), f: typeof Date.now(), \
         g: mc.getProperty('none'), h: new Error('x').toString(), i: String({}), j: ''.trim.leak, k: mc.leak, l: mc.store.leak})";
@@ -130,8 +194,14 @@ fn scripts_of_the_old_school_run() {
         "var e = new Error('x'); e.name = 'Mine'; var o = {}; o.constructor = 1; o.toString = 2;\nmc.setPayloadJSON([String(e), o.constructor, o.toString])",
         "[\"Mine: x\",1,2]",
     );
-    check("mc.setPayloadJSON({a: 'abcdef'.substr(1, 2), b: escape('a b'), c: mc.getProperty('query.param.colour') == null})", "{\"a\":\"bc\",\"b\":\"a%20b\",\"c\":true}");
-    check("var a = new Array(3).join('x'); mc.setPayloadJSON({a: a, n: parseInt('7')})", "{\"a\":\"xx\",\"n\":7}");
+    check(
+        "mc.setPayloadJSON({a: 'abcdef'.substr(1, 2), b: escape('a b'), c: mc.getProperty('query.param.colour') == null})",
+        "{\"a\":\"bc\",\"b\":\"a%20b\",\"c\":true}",
+    );
+    check(
+        "var a = new Array(3).join('x'); mc.setPayloadJSON({a: a, n: parseInt('7')})",
+        "{\"a\":\"xx\",\"n\":7}",
+    );
 }
 
 #[test]
@@ -143,11 +213,17 @@ fn what_a_script_sets_is_done_to_the_message() {
     outcome.expect("no fault");
     let properties = &exchange.properties;
     assert_eq!(properties.text("a").as_deref(), Some("text"));
-    assert_eq!(properties.get("n").as_deref(), Some(&crate::message::properties::Value::Integer(7)));
+    assert_eq!(
+        properties.get("n").as_deref(),
+        Some(&crate::message::properties::Value::Integer(7))
+    );
     assert_eq!(properties.text("o").as_deref(), Some("{\"x\":1}"));
     assert_eq!(properties.axis2_text("HTTP_SC").as_deref(), Some("201"));
     assert_eq!(exchange.message.header("content-type"), Some("application/xml"));
-    assert_eq!((exchange.message.header("x-b"), exchange.message.header("x-a")), (Some("two"), None));
+    assert_eq!(
+        (exchange.message.header("x-b"), exchange.message.header("x-a")),
+        (Some("two"), None)
+    );
     assert_eq!(exchange.message.addressing.to.as_deref(), Some("http://else/"));
     assert_eq!(exchange.message.addressing.soap_action.as_deref(), Some("urn:a"));
     assert!(outcome_of("mc.setProperty('X-A', 'a\\r\\nb: c', 'transport')").contains("cannot carry"));
@@ -159,29 +235,54 @@ fn outcome_of(text: &str) -> String {
 
 #[test]
 fn what_the_text_does_not_name_is_sent_when_it_is_asked_for() {
-    check("var g = 'getPayload' + 'JSON';\nmc.setPayloadJSON([mc[g]().name])", "[\"Rex\"]");
-    check("var n = 'X-' + 'A', s = 'trans' + 'port';\nmc.setPayloadJSON([mc.getProperty(n, s)])", "[\"one\"]");
+    check(
+        "var g = 'getPayload' + 'JSON';\nmc.setPayloadJSON([mc[g]().name])",
+        "[\"Rex\"]",
+    );
+    check(
+        "var n = 'X-' + 'A', s = 'trans' + 'port';\nmc.setPayloadJSON([mc.getProperty(n, s)])",
+        "[\"one\"]",
+    );
 }
 
 #[test]
 fn a_function_gets_its_inputs_and_runs_behind_its_includes() {
     let trial = Trial {
         entries: &[
-            ("scripts/main.js", "var base = 10;\nfunction mediate(mc) { mc.setPayloadJSON({sum: base + more}); }\nfunction named(mc, a, b) { return {a: a, b: b}; }\nfunction bad() {\n  boom();\n}"),
+            (
+                "scripts/main.js",
+                "var base = 10;\nfunction mediate(mc) { mc.setPayloadJSON({sum: base + more}); }\nfunction named(mc, a, b) { return {a: a, b: b}; }\nfunction bad() {\n  boom();\n}",
+            ),
             ("scripts/more.js", "var more = 5;"),
         ],
         ..ALL
     };
     let include = "<include key=\"scripts/more.js\"/>";
-    let body = trial.body(&format!("<script language=\"nashornJs\" key=\"scripts/main.js\">{include}</script>"), JSON);
+    let body = trial.body(
+        &format!("<script language=\"nashornJs\" key=\"scripts/main.js\">{include}</script>"),
+        JSON,
+    );
     assert_eq!(body, "{\"sum\":15}");
     let inputs = "<inputs><argument name=\"a\" type=\"BOOLEAN\" value=\"true\"/><argument name=\"b\" expression=\"json-eval($.name)\"/></inputs>";
     let body = trial.body(&format!("<script language=\"js\" key=\"scripts/main.js\" function=\"named\" target=\"body\">{include}{inputs}</script>"), JSON);
     assert_eq!(body, "{\"a\":true,\"b\":\"Rex\"}");
-    let (outcome, _) = trial.run(&format!("<script language=\"js\" key=\"scripts/main.js\" function=\"bad\">{include}</script>"), JSON);
+    let (outcome, _) = trial.run(
+        &format!("<script language=\"js\" key=\"scripts/main.js\" function=\"bad\">{include}</script>"),
+        JSON,
+    );
     let fault = outcome.expect_err("it fails");
-    assert!(fault.detail.as_deref().unwrap_or_default().contains("scripts/main.js:5:"), "{fault:?}");
-    let told = trial.plan("<script language=\"js\" key=\"scripts/main.js\" function=\"mediat\"/>").map(|_| ()).expect_err("no such function");
+    assert!(
+        fault
+            .detail
+            .as_deref()
+            .unwrap_or_default()
+            .contains("scripts/main.js:5:"),
+        "{fault:?}"
+    );
+    let told = trial
+        .plan("<script language=\"js\" key=\"scripts/main.js\" function=\"mediat\"/>")
+        .map(|_| ())
+        .expect_err("no such function");
     assert!(told.contains("the script has no function `mediat`"), "{told}");
 }
 
@@ -213,23 +314,42 @@ fn promises_go_on_before_the_message_does() {
 #[test]
 fn what_comes_back_is_checked_as_if_a_client_had_sent_it() {
     assert!(outcome_of("mc.setPayloadXML('<a>')").contains("setPayloadXML: the text is not XML"));
-    assert!(outcome_of("mc.setPayloadXML('<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>')").contains("is not XML"));
+    assert!(
+        outcome_of("mc.setPayloadXML('<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>')").contains("is not XML")
+    );
     assert!(fault("mc.setPayloadJSON({get a() { throw new Error('trap') }})").contains("trap"));
     // An answer with a `then` is no promise of ours.
     check("mc.setPayloadJSON({then: 1, toJSON: undefined})", "{\"then\":1}");
-    check("mc.setProperty('HTTP_SC', NaN, 'axis2'); mc.setPayloadJSON({a: NaN, b: new Date(0)})", "{\"a\":null,\"b\":\"1970-01-01T00:00:00.000Z\"}");
+    check(
+        "mc.setProperty('HTTP_SC', NaN, 'axis2'); mc.setPayloadJSON({a: NaN, b: new Date(0)})",
+        "{\"a\":null,\"b\":\"1970-01-01T00:00:00.000Z\"}",
+    );
 }
 
 #[test]
 fn text_and_xml_bodies_are_written_as_their_type_says() {
-    let (_, mut exchange) = ALL.run(&script("mc.setPayloadText('hello'); mc.setProperty('messageType', 'text/plain', 'axis2')"), JSON);
+    let (_, mut exchange) = ALL.run(
+        &script("mc.setPayloadText('hello'); mc.setProperty('messageType', 'text/plain', 'axis2')"),
+        JSON,
+    );
     assert_eq!(written(&mut exchange), "hello");
-    let (_, mut exchange) = ALL.run(&script("mc.setPayloadXML('<a><b>1</b></a>'); mc.setProperty('messageType', 'application/xml', 'axis2')"), JSON);
+    let (_, mut exchange) = ALL.run(
+        &script(
+            "mc.setPayloadXML('<a><b>1</b></a>'); mc.setProperty('messageType', 'application/xml', 'axis2')",
+        ),
+        JSON,
+    );
     assert_eq!(written(&mut exchange), "<a><b>1</b></a>");
     let soap = "POST /\nContent-Type: text/xml\n\n<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><q><symbol>IBM</symbol></q></s:Body></s:Envelope>";
     let (outcome, exchange) = ALL.run(&script("mc.addHeader(true, '<w:t xmlns:w=\"urn:w\">1</w:t>'); mc.setProperty('a', mc.getPayloadXML().toString()); mc.setProperty('b', mc.isSOAP11())"), soap);
     outcome.expect("no fault");
-    assert!(exchange.properties.text("a").unwrap_or_default().contains("<symbol>IBM</symbol>"));
+    assert!(
+        exchange
+            .properties
+            .text("a")
+            .unwrap_or_default()
+            .contains("<symbol>IBM</symbol>")
+    );
     assert_eq!(exchange.properties.text("b").as_deref(), Some("true"));
     let envelope = exchange.message.payload.built_envelope().expect("it is XML");
     let text = envelope.tree().to_text(envelope.root());
@@ -247,5 +367,8 @@ fn the_clock_stands_and_chance_is_seeded_where_tests_want_it() {
 #[test]
 fn a_promise_that_fails_and_that_nobody_looks_after_is_a_fault() {
     assert!(fault("(async function() { throw new Error('later') })()").contains("Error: later"));
-    check("(async function() { throw new Error('later') })().catch(function(e) { mc.setPayloadJSON([e.message]) })", "[\"later\"]");
+    check(
+        "(async function() { throw new Error('later') })().catch(function(e) { mc.setPayloadJSON([e.message]) })",
+        "[\"later\"]",
+    );
 }

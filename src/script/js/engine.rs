@@ -1,10 +1,12 @@
 //! boa: one context that is frozen once and used again and again, scripts compiled once, and runs that leave nothing behind.
 
 use super::members;
-use super::protocol::{Call, Change, Datum, Failure, Form, Frame, Given, Outcome, Reply, Source, StoreCall, Stored};
+use super::protocol::{
+    Call, Change, Datum, Failure, Form, Frame, Given, Outcome, Reply, Source, StoreCall, Stored,
+};
 use boa_engine::builtins::promise::{OperationType, PromiseState};
-use boa_engine::context::{Clock, HostHooks};
 use boa_engine::context::time::JsInstant;
+use boa_engine::context::{Clock, HostHooks};
 use boa_engine::error::JsNativeError;
 use boa_engine::job::{Job, JobExecutor};
 use boa_engine::object::JsObject;
@@ -138,7 +140,9 @@ impl Engine {
         }
         let this = JsValue::from(JsObject::with_object_proto(self.context.intrinsics()));
         let maker = function.call(&JsValue::undefined(), &[], &mut self.context)?;
-        let inner = maker.as_callable().ok_or_else(|| JsNativeError::typ().with_message("the script is no function"))?;
+        let inner = maker
+            .as_callable()
+            .ok_or_else(|| JsNativeError::typ().with_message("the script is no function"))?;
         let answer = inner.call(&this, &values, &mut self.context)?;
         self.context.run_jobs()?;
         let rejected = with_run(|run| run.rejected.pop())?;
@@ -185,8 +189,13 @@ impl Engine {
         let stack = shown.lines().filter_map(frame).collect();
         let first = shown.split("\n    at ").next().unwrap_or_default();
         // The engine's own place is of no use: it knows nothing of files.
-        let first = first.rsplit_once(" (").filter(|(_, place)| place.starts_with(PATH) || place.starts_with("native"));
-        let first = first.map_or_else(|| shown.split("\n    at ").next().unwrap_or_default(), |(first, _)| first);
+        let first = first
+            .rsplit_once(" (")
+            .filter(|(_, place)| place.starts_with(PATH) || place.starts_with("native"));
+        let first = first.map_or_else(
+            || shown.split("\n    at ").next().unwrap_or_default(),
+            |(first, _)| first,
+        );
         let first = first.to_owned();
         let limit = first.starts_with("RuntimeLimit") || error.as_engine().is_some();
         let message = match error.as_opaque() {

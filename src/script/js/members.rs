@@ -164,29 +164,68 @@ pub static MEMBERS: &[Member] = &[
 
 /// What Synapse has and a script is not given, and what to use instead.
 pub const REFUSED: &[(&str, &str)] = &[
-    ("getSequence", "scripts cannot run sequences: put a `<sequence key=…/>` behind the script"),
-    ("getEndpoint", "scripts cannot send: put a `<send>` or `<call>` behind the script"),
-    ("getMainSequence", "scripts cannot run sequences: put a `<sequence key=…/>` behind the script"),
-    ("getFaultSequence", "scripts cannot run sequences: `throw` an error, and the fault sequence runs"),
-    ("getSequenceTemplate", "scripts cannot run templates: use `<call-template>` behind the script"),
-    ("getConfiguration", "there is no Java configuration object; `getEntry` reads local entries and registry resources"),
-    ("getEnvironment", "there is no Java environment object; read what you need with an expression before the script"),
+    (
+        "getSequence",
+        "scripts cannot run sequences: put a `<sequence key=…/>` behind the script",
+    ),
+    (
+        "getEndpoint",
+        "scripts cannot send: put a `<send>` or `<call>` behind the script",
+    ),
+    (
+        "getMainSequence",
+        "scripts cannot run sequences: put a `<sequence key=…/>` behind the script",
+    ),
+    (
+        "getFaultSequence",
+        "scripts cannot run sequences: `throw` an error, and the fault sequence runs",
+    ),
+    (
+        "getSequenceTemplate",
+        "scripts cannot run templates: use `<call-template>` behind the script",
+    ),
+    (
+        "getConfiguration",
+        "there is no Java configuration object; `getEntry` reads local entries and registry resources",
+    ),
+    (
+        "getEnvironment",
+        "there is no Java environment object; read what you need with an expression before the script",
+    ),
     ("getContextEntries", "`getEntry` reads one by its key"),
     ("getFaultStack", "`throw` an error, and the fault sequence runs"),
     ("pushFaultHandler", "give the sequence an `onError`"),
-    ("getEnvelope", "there are no Java objects; `getEnvelopeXML` gives the envelope"),
+    (
+        "getEnvelope",
+        "there are no Java objects; `getEnvelopeXML` gives the envelope",
+    ),
     ("getTracingState", "a trace is asked for from outside"),
     ("setTracingState", "a trace is asked for from outside"),
-    ("getAxis2MessageContext", "there is no Axis2; `setProperty` and `getProperty` take the scope `axis2`"),
-    ("getSynapseContext", "there are no Java objects; everything that scripts are given is on `mc`"),
+    (
+        "getAxis2MessageContext",
+        "there is no Axis2; `setProperty` and `getProperty` take the scope `axis2`",
+    ),
+    (
+        "getSynapseContext",
+        "there are no Java objects; everything that scripts are given is on `mc`",
+    ),
     ("getScriptEngine", "there is no Java script engine"),
-    ("getXpathResult", "read it with a `<property expression=…/>` before the script"),
-    ("getParsedOMElement", "there are no Java objects; `getPayloadXML` gives XML"),
+    (
+        "getXpathResult",
+        "read it with a `<property expression=…/>` before the script",
+    ),
+    (
+        "getParsedOMElement",
+        "there are no Java objects; `getPayloadXML` gives XML",
+    ),
 ];
 
 /// Words of Java, and what to use instead.
 pub const JAVA: &[(&str, &str)] = &[
-    ("java", "there is no Java here; use `uuid()`, `new Date()`, `console.log`, `JSON` and the methods of strings"),
+    (
+        "java",
+        "there is no Java here; use `uuid()`, `new Date()`, `console.log`, `JSON` and the methods of strings",
+    ),
     ("javax", "there is no Java here"),
     ("org", "there is no Java here"),
     ("Packages", "there is no Java here; use what JavaScript has"),
@@ -202,7 +241,13 @@ pub fn bind(context: &mut Context) -> JsResult<JsObject> {
         let name = member.name.rsplit('.').next().unwrap_or(member.name);
         FunctionObjectBuilder::new(context.realm(), NativeFunction::from_fn_ptr(member.run))
             .name(JsString::from(name))
-            .length(member.arguments.split(", ").filter(|part| !part.is_empty()).count())
+            .length(
+                member
+                    .arguments
+                    .split(", ")
+                    .filter(|part| !part.is_empty())
+                    .count(),
+            )
             .build()
     };
     let message_context = ObjectInitializer::new(context).build();
@@ -234,28 +279,53 @@ pub fn bind(context: &mut Context) -> JsResult<JsObject> {
     }
     for (name, advice) in REFUSED {
         let refuse = NativeFunction::from_copy_closure(move |_, _, _| {
-            Err(JsNativeError::typ().with_message(format!("mc.{name}: {advice}")).into())
+            Err(JsNativeError::typ()
+                .with_message(format!("mc.{name}: {advice}"))
+                .into())
         });
-        let built = FunctionObjectBuilder::new(context.realm(), refuse).name(JsString::from(*name)).build();
+        let built = FunctionObjectBuilder::new(context.realm(), refuse)
+            .name(JsString::from(*name))
+            .build();
         message_context.set(JsString::from(*name), built, true, context)?;
     }
     message_context.set(js_string!("store"), store, true, context)?;
     let log = ObjectInitializer::new(context).build();
     for (name, run) in [
-        ("debug", (|_: &JsValue, arguments: &[JsValue], context: &mut Context| log_line(Level::Debug, arguments, context)) as NativeFunctionPointer),
-        ("trace", |_, arguments, context| log_line(Level::Debug, arguments, context)),
-        ("info", |_, arguments, context| log_line(Level::Info, arguments, context)),
-        ("warn", |_, arguments, context| log_line(Level::Warn, arguments, context)),
-        ("error", |_, arguments, context| log_line(Level::Error, arguments, context)),
-        ("fatal", |_, arguments, context| log_line(Level::Error, arguments, context)),
+        (
+            "debug",
+            (|_: &JsValue, arguments: &[JsValue], context: &mut Context| {
+                log_line(Level::Debug, arguments, context)
+            }) as NativeFunctionPointer,
+        ),
+        ("trace", |_, arguments, context| {
+            log_line(Level::Debug, arguments, context)
+        }),
+        ("info", |_, arguments, context| {
+            log_line(Level::Info, arguments, context)
+        }),
+        ("warn", |_, arguments, context| {
+            log_line(Level::Warn, arguments, context)
+        }),
+        ("error", |_, arguments, context| {
+            log_line(Level::Error, arguments, context)
+        }),
+        ("fatal", |_, arguments, context| {
+            log_line(Level::Error, arguments, context)
+        }),
     ] {
-        let built = FunctionObjectBuilder::new(context.realm(), NativeFunction::from_fn_ptr(run)).name(JsString::from(name)).build();
+        let built = FunctionObjectBuilder::new(context.realm(), NativeFunction::from_fn_ptr(run))
+            .name(JsString::from(name))
+            .build();
         log.set(JsString::from(name), built, true, context)?;
     }
     message_context
         .define_property_or_throw(
             js_string!("serviceLog"),
-            boa_engine::property::PropertyDescriptor::builder().value(log).writable(false).enumerable(false).configurable(false),
+            boa_engine::property::PropertyDescriptor::builder()
+                .value(log)
+                .writable(false)
+                .enumerable(false)
+                .configurable(false),
             context,
         )
         .map(drop)?;
@@ -386,7 +456,10 @@ fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResult<J
     with_run(|run| {
         // Only the last body counts.
         run.changes.retain(|change| {
-            !matches!(change, Change::Json(_) | Change::Xml(_) | Change::Text(_) | Change::Envelope(_))
+            !matches!(
+                change,
+                Change::Json(_) | Change::Xml(_) | Change::Text(_) | Change::Envelope(_)
+            )
         });
         run.changes.push(set(text.clone()));
         run.written = Some((form, text));
@@ -527,7 +600,9 @@ fn names(scope: Scope, context: &mut Context) -> JsResult<JsValue> {
         let bag = run.given.bag(scope);
         let all = bag.all;
         let there = bag.list.iter().filter(|(_, value)| value.is_some());
-        let names = there.map(|(name, _)| JsString::from(name.as_str()).into()).collect();
+        let names = there
+            .map(|(name, _)| JsString::from(name.as_str()).into())
+            .collect();
         run.needs_all |= !all;
         names
     })?;
@@ -611,10 +686,18 @@ fn request(look: impl Fn(&super::protocol::Request) -> JsValue) -> JsResult<JsVa
 fn query(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let query = with_run(|run| {
         run.needs_all |= run.given.request.is_none();
-        run.given.request.as_ref().and_then(|request| request.query.clone())
+        run.given
+            .request
+            .as_ref()
+            .and_then(|request| request.query.clone())
     })?;
     let object = JsObject::with_object_proto(context.intrinsics());
-    for pair in query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query
+        .as_deref()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = |text: &str| {
             let spaced = text.replace('+', " ");
@@ -643,7 +726,10 @@ fn headers(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValu
             return Ok(JsValue::undefined());
         };
         match argument(arguments, 1).as_string() {
-            Some(name) => target.get(JsString::from(name.to_std_string_lossy().to_ascii_lowercase().as_str()), context),
+            Some(name) => target.get(
+                JsString::from(name.to_std_string_lossy().to_ascii_lowercase().as_str()),
+                context,
+            ),
             None => Ok(JsValue::undefined()),
         }
     });
@@ -686,7 +772,11 @@ fn store_counter(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> J
     };
     let by = match by {
         boa_engine::value::IntegerOrInfinity::Integer(by) => by,
-        _ => return Err(JsNativeError::range().with_message("a counter counts in whole numbers").into()),
+        _ => {
+            return Err(JsNativeError::range()
+                .with_message("a counter counts in whole numbers")
+                .into());
+        }
     };
     store(StoreCall::Add(key, by), context)
 }
@@ -735,7 +825,14 @@ fn uuid(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
     let bits = with_run(|run| run.random.u128(..))?;
     let bits = (bits & !(0xF000 << 64) & !(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48);
     let hex = format!("{bits:032x}");
-    let text = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    let text = format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    );
     Ok(JsString::from(text.as_str()).into())
 }
 
@@ -770,7 +867,9 @@ fn argument(arguments: &[JsValue], index: usize) -> JsValue {
 }
 
 fn text(arguments: &[JsValue], index: usize, context: &mut Context) -> JsResult<String> {
-    Ok(argument(arguments, index).to_string(context)?.to_std_string_lossy())
+    Ok(argument(arguments, index)
+        .to_string(context)?
+        .to_std_string_lossy())
 }
 
 fn limits() -> JsonLimits {
@@ -782,7 +881,8 @@ fn limits() -> JsonLimits {
 
 fn json_value(text: &str, context: &mut Context) -> JsResult<JsValue> {
     let json = json::parse(text.as_bytes(), &limits());
-    let json = json.map_err(|error| JsNativeError::syntax().with_message(format!("the text is not JSON: {error}")))?;
+    let json =
+        json.map_err(|error| JsNativeError::syntax().with_message(format!("the text is not JSON: {error}")))?;
     JsValue::from_json(&json, context)
 }
 

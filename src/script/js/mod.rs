@@ -13,6 +13,7 @@ pub use self::pool::{Isolation, NoAnswer, Pool, Settings};
 pub use self::process::serve;
 pub use self::program::{Asked, Entry, Program, Which};
 pub use self::protocol::{
-    Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request, Scope,
+    Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request,
+    Scope,
 };
 pub use self::store::Stores;

@@ -195,7 +195,9 @@ impl Pool {
             }
             Some(Err(reason)) => {
                 self.refill();
-                Err(NoAnswer::Died(worker.last_words(reason, self.settings.memory).await))
+                Err(NoAnswer::Died(
+                    worker.last_words(reason, self.settings.memory).await,
+                ))
             }
             None => {
                 self.refill();
@@ -221,7 +223,9 @@ impl Pool {
             }
             Isolation::Thread => {
                 if self.stuck.load(Ordering::Relaxed) >= STUCK {
-                    return Err(format!("{STUCK} scripts do not end, and threads cannot be killed"));
+                    return Err(format!(
+                        "{STUCK} scripts do not end, and threads cannot be killed"
+                    ));
                 }
                 Way::Thread(Thread::start(Arc::clone(&self.stores), Arc::clone(&self.stuck))?)
             }
@@ -388,7 +392,10 @@ impl Process {
             return Err(format!("what it gives back is longer than {} MiB", LONGEST >> 20));
         }
         let mut message = Vec::new();
-        let read = (&mut self.stream).take(length as u64).read_to_end(&mut message).await;
+        let read = (&mut self.stream)
+            .take(length as u64)
+            .read_to_end(&mut message)
+            .await;
         if read.map_err(told)? < length {
             return Err("it ended in the middle of its answer".to_owned());
         }
@@ -431,7 +438,10 @@ fn still_lives(child: &mut Child) -> bool {
 fn cause(status: ExitStatus, words: &str, memory: u64) -> String {
     const CPU: i32 = 24;
     if words.contains("memory allocation") || words.contains("capacity overflow") {
-        return format!("it needs more memory than the {} MiB that a script may use", memory >> 20);
+        return format!(
+            "it needs more memory than the {} MiB that a script may use",
+            memory >> 20
+        );
     }
     if words.contains("overflowed its stack") {
         return "it is nested too deep, or calls itself too often".to_owned();
@@ -439,7 +449,10 @@ fn cause(status: ExitStatus, words: &str, memory: u64) -> String {
     if status.signal() == Some(CPU) {
         return "it took more processor time than a script may".to_owned();
     }
-    let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = words
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     match (status.signal(), last) {
         (Some(signal), "") => format!("its worker was ended by signal {signal}"),
         (None, "") => format!("its worker ended with {status}"),
@@ -449,7 +462,9 @@ fn cause(status: ExitStatus, words: &str, memory: u64) -> String {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         child.kill().ok();
         // Its memory has to be freed before it is gone: not on the time of others.
         match tokio::runtime::Handle::try_current() {
@@ -501,7 +516,9 @@ impl Thread {
     async fn ask(&self, call: Call, store: &str) -> Result<Reply, String> {
         let (answer, answered) = oneshot::channel();
         let gone = || "the thread of the scripts has ended".to_owned();
-        self.tasks.send((call, store.to_owned(), answer)).map_err(|_| gone())?;
+        self.tasks
+            .send((call, store.to_owned(), answer))
+            .map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
     }
 }

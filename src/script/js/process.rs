@@ -70,15 +70,23 @@ fn read<T: DeserializeOwned>(socket: &mut UnixStream) -> Result<Option<T>, Strin
         return Err("a message is too long".to_owned());
     }
     let mut message = vec![0; length];
-    socket.read_exact(&mut message).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&message).map(Some).map_err(|error| error.to_string())
+    socket
+        .read_exact(&mut message)
+        .map_err(|error| error.to_string())?;
+    serde_json::from_slice(&message)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// Nothing is opened, written or started from here on, and memory is bounded.
 fn limit_self(memory: u64) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let used = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let pages: u64 = used
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
     let page = rustix::param::page_size() as u64;
     for (resource, limit) in [
         (Resource::Core, 0),

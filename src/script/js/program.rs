@@ -51,7 +51,11 @@ pub enum Entry<'a> {
 
 impl Program {
     /// Checks and wraps a script with those that it includes, which run before it. Hints come with a program, mistakes without one.
-    pub fn compile(includes: &[Placed], main: &Placed, entry: Entry<'_>) -> (Option<Program>, Vec<Diagnostic>) {
+    pub fn compile(
+        includes: &[Placed],
+        main: &Placed,
+        entry: Entry<'_>,
+    ) -> (Option<Program>, Vec<Diagnostic>) {
         let mut told = Vec::new();
         let mut asks = Asked::default();
         let mut assigned: Vec<String> = Vec::new();
@@ -76,13 +80,22 @@ impl Program {
             return (None, told);
         }
         if let Entry::Function(name, span) = entry {
-            let declared = parts.iter().zip(&scanned).any(|(part, tokens)| declares(&part.text, tokens, name));
+            let declared = parts
+                .iter()
+                .zip(&scanned)
+                .any(|(part, tokens)| declares(&part.text, tokens, name));
             if !declared {
                 let message = format!("the script has no function `{name}`");
-                let names = parts.iter().zip(&scanned).flat_map(|(part, tokens)| functions(&part.text, tokens));
+                let names = parts
+                    .iter()
+                    .zip(&scanned)
+                    .flat_map(|(part, tokens)| functions(&part.text, tokens));
                 let names: Vec<&str> = names.collect();
-                let help = suggest::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names.as_slice() {
-                    [] => "write `function mediate(mc) { … }` in it, or name another one with `function`".to_owned(),
+                let help = suggest::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names
+                    .as_slice()
+                {
+                    [] => "write `function mediate(mc) { … }` in it, or name another one with `function`"
+                        .to_owned(),
                     names => format!("its functions are: {}", names.join(", ")),
                 });
                 told.push(Diagnostic::error("E0309", span, message).help(help));
@@ -98,7 +111,8 @@ impl Program {
                 let end = part.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
                 let message = format!("this is no JavaScript: {message}");
                 let rest = &part.text[at..];
-                let is_xml = rest.starts_with('<') || rest.starts_with("..") || part.text[..at].ends_with('<');
+                let is_xml =
+                    rest.starts_with('<') || rest.starts_with("..") || part.text[..at].ends_with('<');
                 let help = "XML is written as a text: mc.setPayloadXML('<a/>')".to_owned();
                 let mistake = Diagnostic::error("E0309", part.span_of(at..end), message);
                 told.push(mistake.maybe_help(is_xml.then_some(help)));
@@ -126,10 +140,20 @@ impl Program {
 
     /// The frames that stand in the script's own text, with the script's own names.
     pub fn frames<'f>(&'f self, failure: &'f Failure) -> impl Iterator<Item = (&'f str, Span)> {
-        failure.stack.iter().filter_map(|Frame { function, line, column }| {
+        failure.stack.iter().enumerate().filter_map(|(index, frame)| {
+            let Frame {
+                function,
+                line,
+                column,
+            } = frame;
             let span = self.span_of(*line, *column)?;
-            let name = if function == "<main>" { "" } else { function.as_str() };
-            Some((name, self.unknown_name(failure, span).unwrap_or(span)))
+            let name = if function == "<main>" {
+                ""
+            } else {
+                function.as_str()
+            };
+            let unknown = self.unknown_name(failure, span).filter(|_| index == 0);
+            Some((name, unknown.unwrap_or(span)))
         })
     }
 }
@@ -137,10 +161,15 @@ impl Program {
 impl Program {
     /// The engine places a name that nobody declared at the statement before it: the name itself is found behind that.
     fn unknown_name(&self, failure: &Failure, span: Span) -> Option<Span> {
-        let name = failure.message.strip_prefix("ReferenceError: ")?.strip_suffix(" is not defined")?;
+        let name = failure
+            .message
+            .strip_prefix("ReferenceError: ")?
+            .strip_suffix(" is not defined")?;
         let part = self.parts.iter().find(|part| part.span.file == span.file)?;
         let tokens = scan::tokens(&part.text);
-        let mut found = tokens.into_iter().filter(|token| &part.text[token.at.clone()] == name);
+        let mut found = tokens
+            .into_iter()
+            .filter(|token| &part.text[token.at.clone()] == name);
         let found = found.find(|token| part.span_of(token.at.clone()).start >= span.start)?;
         Some(part.span_of(found.at))
     }
@@ -197,7 +226,12 @@ impl Asked {
                                 self.scope(scope).add(first, scope);
                             }
                         }
-                        _ => *self = Asked { bodies: self.bodies.clone(), ..Asked::everything() },
+                        _ => {
+                            *self = Asked {
+                                bodies: self.bodies.clone(),
+                                ..Asked::everything()
+                            }
+                        }
                     },
                     _ => self.default.add(first, Scope::Default),
                 }
@@ -249,7 +283,9 @@ impl Which {
 
 /// `("name"` and then `,` or `)`.
 fn first_argument<'t>(text: &'t str, behind: &[Token]) -> Option<&'t str> {
-    let [open, name, next, ..] = behind else { return None };
+    let [open, name, next, ..] = behind else {
+        return None;
+    };
     let ends = matches!(&text[next.at.clone()], "," | ")");
     (&text[open.at.clone()] == "(" && name.kind == Kind::Text && ends).then(|| inside(text, name))
 }
@@ -263,7 +299,11 @@ fn inside<'t>(text: &'t str, token: &Token) -> &'t str {
 fn check_words(part: &Placed, tokens: &[Token], told: &mut Vec<Diagnostic>) {
     let text = &part.text;
     let word = |index: usize| tokens.get(index).map_or("", |token| &text[token.at.clone()]);
-    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Word) {
+    for (index, token) in tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| token.kind == Kind::Word)
+    {
         let before = word(index.wrapping_sub(1));
         let next = word(index + 1);
         let name = word(index);
@@ -275,7 +315,9 @@ fn check_words(part: &Placed, tokens: &[Token], told: &mut Vec<Diagnostic>) {
                 if package && !own {
                     // `java.util.UUID`: the whole name is shown.
                     let mut last = index;
-                    while word(last + 1) == "." && tokens.get(last + 2).is_some_and(|token| token.kind == Kind::Word) {
+                    while word(last + 1) == "."
+                        && tokens.get(last + 2).is_some_and(|token| token.kind == Kind::Word)
+                    {
                         last += 2;
                     }
                     let range = token.at.start..tokens[last].at.end;
@@ -295,10 +337,14 @@ fn check_words(part: &Placed, tokens: &[Token], told: &mut Vec<Diagnostic>) {
                 let message = format!("`mc.{name}` is not there");
                 told.push(Diagnostic::error("E0310", span(), message).help(*advice));
             } else if !is_member(name) && next == "(" {
-                let names = MEMBERS.iter().filter_map(|member| member.name.strip_prefix("mc."));
+                let names = MEMBERS
+                    .iter()
+                    .filter_map(|member| member.name.strip_prefix("mc."));
                 let help = suggest::did_you_mean(name, names)
                     .unwrap_or_else(|| "`myelin explain mc` lists what there is".to_owned());
-                told.push(Diagnostic::warning("W0310", span(), format!("there is no `mc.{name}`")).help(help));
+                told.push(
+                    Diagnostic::warning("W0310", span(), format!("there is no `mc.{name}`")).help(help),
+                );
             }
         }
     }
@@ -315,8 +361,10 @@ fn declares(text: &str, tokens: &[Token], name: &str) -> bool {
     let word = |index: usize| tokens.get(index).map_or("", |token| &text[token.at.clone()]);
     (0..tokens.len()).any(|index| {
         word(index) == name
-            && (matches!(word(index.wrapping_sub(1)), "function" | "var" | "let" | "const" | "*")
-                || (word(index + 1) == "=" && word(index.wrapping_sub(1)) != "."))
+            && (matches!(
+                word(index.wrapping_sub(1)),
+                "function" | "var" | "let" | "const" | "*"
+            ) || (word(index + 1) == "=" && word(index.wrapping_sub(1)) != "."))
     })
 }
 
@@ -342,7 +390,11 @@ fn parse_apart(parts: &[Placed], last_tokens: &[Token], wants_value: bool) -> Pa
             parse(&part.text).map_err(|(at, message)| (index, at, message))?;
         }
         let last = parts.last().map_or("", |part| part.text.as_str());
-        Ok(if wants_value { last_expression(last, last_tokens) } else { None })
+        Ok(if wants_value {
+            last_expression(last, last_tokens)
+        } else {
+            None
+        })
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -370,7 +422,8 @@ fn parse(text: &str) -> Result<(), (usize, String)> {
             },
             _ => None,
         };
-        let at = place.and_then(|place| offset(text, place.line_number() as usize, place.column_number() as usize));
+        let at = place
+            .and_then(|place| offset(text, place.line_number() as usize, place.column_number() as usize));
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         let message = match message {
@@ -383,9 +436,9 @@ fn parse(text: &str) -> Result<(), (usize, String)> {
 
 /// Words that begin a statement that is no expression.
 const STATEMENTS: &[&str] = &[
-    "var", "let", "const", "function", "class", "if", "for", "while", "do", "switch", "try", "throw", "return", "break",
-    "continue", "with", "import", "export", "debugger", "async", "else", "catch", "finally", "case", "default", "{", "}", ";", ")",
-    "]",
+    "var", "let", "const", "function", "class", "if", "for", "while", "do", "switch", "try", "throw",
+    "return", "break", "continue", "with", "import", "export", "debugger", "async", "else", "catch",
+    "finally", "case", "default", "{", "}", ";", ")", "]",
 ];
 
 /// A script's own value is that of its last statement. Found by trial: what stands before has to be a script, and the rest an expression.
@@ -484,7 +537,10 @@ fn offset(text: &str, line: usize, column: usize) -> Option<usize> {
         };
     }
     let rest = &text[start..];
-    let inside = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
+    let inside = rest
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(rest.len(), |(at, _)| at);
     Some(start + inside)
 }
 
@@ -513,17 +569,34 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_at_its_line_and_column() {
-        assert!(refused("var a = 1;\nvar b = ;").starts_with("2:9 this is no JavaScript"), "{}", refused("var a = 1;\nvar b = ;"));
-        assert!(refused("if (a) {\n").contains("ends too early"), "{}", refused("if (a) {\n"));
+        assert!(
+            refused("var a = 1;\nvar b = ;").starts_with("2:9 this is no JavaScript"),
+            "{}",
+            refused("var a = 1;\nvar b = ;")
+        );
+        assert!(
+            refused("if (a) {\n").contains("ends too early"),
+            "{}",
+            refused("if (a) {\n")
+        );
         assert!(refused("}); evil(); (function(){").contains("no JavaScript"));
         assert!(refused("'abc").starts_with("1:"), "{}", refused("'abc"));
     }
 
     #[test]
     fn java_is_refused_where_it_stands() {
-        assert_eq!(refused("var id =\n  java.util.UUID.randomUUID();"), "2:3 `java.util.UUID.randomUUID` is Java");
-        assert_eq!(refused("importClass(Packages.x.Y)"), "1:1 `importClass` is Java; 1:13 `Packages.x.Y` is Java");
-        assert_eq!(refused("mc.getEnvironment()"), "1:4 `mc.getEnvironment` is not there");
+        assert_eq!(
+            refused("var id =\n  java.util.UUID.randomUUID();"),
+            "2:3 `java.util.UUID.randomUUID` is Java"
+        );
+        assert_eq!(
+            refused("importClass(Packages.x.Y)"),
+            "1:1 `importClass` is Java; 1:13 `Packages.x.Y` is Java"
+        );
+        assert_eq!(
+            refused("mc.getEnvironment()"),
+            "1:4 `mc.getEnvironment` is not there"
+        );
         assert_eq!(refused("eval('1')"), "1:1 `eval` is switched off in scripts");
         let (program, told) = compile("var org = {a: 1}; org.a; var x = {java: 1}.java; mc.getPropertY('a')");
         assert!(program.is_some());
@@ -534,7 +607,10 @@ mod tests {
     fn the_value_of_a_script_is_that_of_its_last_statement() {
         for (text, value) in [
             ("a = 1; false", "false"),
-            ("a = 1;\nmc.getProperty('b') == null;\n// end\n", "mc.getProperty('b') == null;\n// end\n"),
+            (
+                "a = 1;\nmc.getProperty('b') == null;\n// end\n",
+                "mc.getProperty('b') == null;\n// end\n",
+            ),
             ("var a = function(){}\nb", "b"),
             ("a\n+ 1", "a\n+ 1"),
             ("if (a) { b } else { c }", ""),
@@ -554,10 +630,12 @@ mod tests {
 
     #[test]
     fn a_script_gets_what_its_text_asks_for() {
-        let asks = compile("var a = mc.getProperty('uri.var.id'); mc.getProperty(\"X-A\", 'transport'); mc.getPayloadJSON()")
-            .0
-            .expect("a script")
-            .asks;
+        let asks = compile(
+            "var a = mc.getProperty('uri.var.id'); mc.getProperty(\"X-A\", 'transport'); mc.getPayloadJSON()",
+        )
+        .0
+        .expect("a script")
+        .asks;
         let which = |name: &str| Which {
             all: false,
             names: vec![name.to_owned()],
@@ -570,8 +648,18 @@ mod tests {
         };
         assert_eq!(asks, expected);
         assert!(compile("mc.getProperty(a)").0.expect("a script").asks.default.all);
-        assert_eq!(compile("mc.setProperty('a', 'b')").0.expect("a script").asks, Asked::default());
-        assert!(compile("mc.getProperty('a', b)").0.expect("a script").asks.axis2.all);
+        assert_eq!(
+            compile("mc.setProperty('a', 'b')").0.expect("a script").asks,
+            Asked::default()
+        );
+        assert!(
+            compile("mc.getProperty('a', b)")
+                .0
+                .expect("a script")
+                .asks
+                .axis2
+                .all
+        );
     }
 
     #[test]

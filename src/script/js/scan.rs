@@ -40,20 +40,33 @@ pub struct TooDeep {
 
 /// Operators that begin with these are read whole, the longest first.
 const SIGNS: &[&str] = &[
-    ">>>=", "...", "===", "!==", "**=", "<<=", ">>=", ">>>", "&&=", "||=", "??=", "=>", "==", "!=", "<=", ">=", "&&",
-    "||", "??", "?.", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<", ">>", "**",
+    ">>>=", "...", "===", "!==", "**=", "<<=", ">>=", ">>>", "&&=", "||=", "??=", "=>", "==", "!=", "<=",
+    ">=", "&&", "||", "??", "?.", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<", ">>",
+    "**",
 ];
 
 /// Words after which a slash begins a regular expression.
 const BEFORE_VALUE: &[&str] = &[
-    "return", "typeof", "instanceof", "in", "of", "new", "delete", "void", "throw", "case", "do", "else", "yield",
+    "return",
+    "typeof",
+    "instanceof",
+    "in",
+    "of",
+    "new",
+    "delete",
+    "void",
+    "throw",
+    "case",
+    "do",
+    "else",
+    "yield",
     "await",
 ];
 
 /// Words that make a tree deeper.
 const DEEPENING: &[&str] = &[
-    "if", "else", "for", "while", "do", "new", "typeof", "void", "delete", "await", "yield", "function", "class",
-    "with", "try",
+    "if", "else", "for", "while", "do", "new", "typeof", "void", "delete", "await", "yield", "function",
+    "class", "with", "try",
 ];
 
 /// All tokens of a text; comments are left out. What is no JavaScript gives tokens too.
@@ -238,7 +251,10 @@ pub fn assigned<'t>(text: &'t str, tokens: &[Token]) -> Vec<&'t str> {
     let word = |index: usize| tokens.get(index).map_or("", |token| &text[token.at.clone()]);
     let mut names: Vec<&str> = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
-        if token.kind != Kind::Word || word(index.wrapping_sub(1)) == "." || word(index.wrapping_sub(1)) == "?." {
+        if token.kind != Kind::Word
+            || word(index.wrapping_sub(1)) == "."
+            || word(index.wrapping_sub(1)) == "?."
+        {
             continue;
         }
         let next = word(index + 1);
@@ -260,11 +276,56 @@ fn is_comparison(sign: &str) -> bool {
 pub fn is_reserved(word: &str) -> bool {
     matches!(
         word,
-        "break" | "case" | "catch" | "class" | "const" | "continue" | "debugger" | "default" | "delete" | "do" | "else"
-            | "enum" | "export" | "extends" | "false" | "finally" | "for" | "function" | "if" | "implements" | "import"
-            | "in" | "instanceof" | "interface" | "let" | "new" | "null" | "package" | "private" | "protected"
-            | "public" | "return" | "static" | "super" | "switch" | "this" | "throw" | "true" | "try" | "typeof"
-            | "var" | "void" | "while" | "with" | "yield" | "await" | "async" | "arguments" | "eval" | "undefined"
+        "break"
+            | "case"
+            | "catch"
+            | "class"
+            | "const"
+            | "continue"
+            | "debugger"
+            | "default"
+            | "delete"
+            | "do"
+            | "else"
+            | "enum"
+            | "export"
+            | "extends"
+            | "false"
+            | "finally"
+            | "for"
+            | "function"
+            | "if"
+            | "implements"
+            | "import"
+            | "in"
+            | "instanceof"
+            | "interface"
+            | "let"
+            | "new"
+            | "null"
+            | "package"
+            | "private"
+            | "protected"
+            | "public"
+            | "return"
+            | "static"
+            | "super"
+            | "switch"
+            | "this"
+            | "throw"
+            | "true"
+            | "try"
+            | "typeof"
+            | "var"
+            | "void"
+            | "while"
+            | "with"
+            | "yield"
+            | "await"
+            | "async"
+            | "arguments"
+            | "eval"
+            | "undefined"
     )
 }
 
@@ -351,14 +412,17 @@ mod tests {
         assert_eq!(
             words("a = /[/]\"/g.test(b) / 2 // c\n/* d */ 'e\\'f' `g${h}i` `j`"),
             [
-                "a", "=", "/[/]\"/g", ".", "test", "(", "b", ")", "/", "2", "'e\\'f'", "`g${", "h", "}i`", "`j`"
+                "a", "=", "/[/]\"/g", ".", "test", "(", "b", ")", "/", "2", "'e\\'f'", "`g${", "h", "}i`",
+                "`j`"
             ]
         );
     }
 
     #[test]
     fn no_text_can_harm_it() {
-        for text in ["'", "`${", "/", "/*", "\\", "}}}", "`${`${`", "é", "'\\", "`\\", "a?.b"] {
+        for text in [
+            "'", "`${", "/", "/*", "\\", "}}}", "`${`${`", "é", "'\\", "`\\", "a?.b",
+        ] {
             tokens(text);
         }
     }

@@ -49,16 +49,24 @@ impl Store {
             StoreCall::Delete(key) => Ok(Some(self.remove(key).to_string())),
             StoreCall::Keys(prefix) => {
                 let from = self.values.range(prefix.clone()..);
-                let keys = from.map(|(key, _)| key).take_while(|key| key.starts_with(prefix.as_str()));
+                let keys = from
+                    .map(|(key, _)| key)
+                    .take_while(|key| key.starts_with(prefix.as_str()));
                 let keys: Vec<&String> = keys.collect();
-                serde_json::to_string(&keys).map(Some).map_err(|error| error.to_string())
+                serde_json::to_string(&keys)
+                    .map(Some)
+                    .map_err(|error| error.to_string())
             }
             StoreCall::Add(key, by) => {
                 let now: i64 = match self.values.get(key) {
                     None => 0,
-                    Some(text) => text.parse().map_err(|_| format!("`{key}` is not a whole number"))?,
+                    Some(text) => text
+                        .parse()
+                        .map_err(|_| format!("`{key}` is not a whole number"))?,
                 };
-                let sum = now.checked_add(*by).ok_or_else(|| format!("`{key}` is too large to count on"))?;
+                let sum = now
+                    .checked_add(*by)
+                    .ok_or_else(|| format!("`{key}` is too large to count on"))?;
                 self.set(key, sum.to_string())?;
                 Ok(Some(sum.to_string()))
             }
@@ -104,7 +112,10 @@ mod tests {
         let call = |api: &str, call| stores.call(api, &call);
         call("a", StoreCall::Set("k".into(), "{\"x\":1}".into())).unwrap();
         assert_eq!(call("b", StoreCall::Get("k".into())), Ok(None));
-        assert_eq!(call("a", StoreCall::Get("k".into())), Ok(Some("{\"x\":1}".into())));
+        assert_eq!(
+            call("a", StoreCall::Get("k".into())),
+            Ok(Some("{\"x\":1}".into()))
+        );
         assert_eq!(call("a", StoreCall::Add("n".into(), 2)), Ok(Some("2".into())));
         assert_eq!(call("a", StoreCall::Add("n".into(), 2)), Ok(Some("4".into())));
         assert!(call("a", StoreCall::Add("k".into(), 2)).is_err());
@@ -121,9 +132,15 @@ mod tests {
         let big = "x".repeat(SIZE);
         assert!(stores.call("a", &StoreCall::Set("k".into(), big)).is_err());
         for key in 0..KEYS {
-            stores.call("a", &StoreCall::Set(key.to_string(), "1".into())).unwrap();
+            stores
+                .call("a", &StoreCall::Set(key.to_string(), "1".into()))
+                .unwrap();
         }
-        assert!(stores.call("a", &StoreCall::Set("one more".into(), "1".into())).is_err());
+        assert!(
+            stores
+                .call("a", &StoreCall::Set("one more".into(), "1".into()))
+                .is_err()
+        );
         assert!(stores.call("a", &StoreCall::Set("1".into(), "2".into())).is_ok());
     }
 }
