@@ -206,7 +206,7 @@ def lockstep(channel):
 
 
 def cancelled(channel):
-    """The backend learns within a second that a client gave up."""
+    """The backend learns that a client gave up. How soon is asked in tests/it/grpc.rs; here a busy machine may take its time."""
     stub = shapes_pb2_grpc.ShapesStub(channel)
     before = stub.Cancelled(Text()).count
     quiet = threading.Event()
@@ -218,7 +218,7 @@ def cancelled(channel):
     call = stub.Both(say())
     first = next(call)
     call.cancel()
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 15
     while stub.Cancelled(Text()).count == before and time.monotonic() < deadline:
         time.sleep(0.01)
     learnt = stub.Cancelled(Text()).count > before
@@ -346,6 +346,10 @@ def main():
                     results.append(run(channel))
                 except Exception as error:
                     results.append({"raised": repr(error)})
+            for result in results:
+                # Whether the client or the server notices first that the time is over is a race, and each has its own words.
+                if result.get("code") == "DEADLINE_EXCEEDED":
+                    result.pop("details", None)
             if results[0] == results[1] and "raised" not in results[0] and results[0].get("learnt", True):
                 passed += 1
             else:
