@@ -109,7 +109,7 @@ fn api(scripts: &[(&str, &str, &str)]) -> String {
         String::from("<api xmlns=\"http://ws.apache.org/ns/synapse\" name=\"Bombs\" context=\"/b\">");
     for (path, language, script) in scripts {
         text.push_str(&format!(
-            "<resource methods=\"GET\" uri-template=\"/{path}\"><inSequence><script language=\"{language}\"><![CDATA[{script}]]></script><respond/></inSequence></resource>"
+            "<resource methods=\"GET\" uri-template=\"/{path}\"><inSequence><script language=\"{language}\"><![CDATA[{script}]]></script><property name=\"messageType\" value=\"application/json\" scope=\"axis2\"/><respond/></inSequence></resource>"
         ));
     }
     text.push_str("</api>");

@@ -212,6 +212,9 @@ impl Engine {
             (true, Some(loops)) if message.contains("iteration") => {
                 format!("a loop went round more than {loops} times")
             }
+            (true, _) if message.contains("recursive") => {
+                format!("functions call each other more than {RECURSION} deep")
+            }
             _ => message,
         };
         Failure {
