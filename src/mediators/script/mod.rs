@@ -1,7 +1,7 @@
 //! `<script>`: JavaScript between two steps, apart from the gateway; or rhai, in place.
 
 mod changes;
-mod rhai;
+mod in_place;
 mod snapshot;
 
 use super::typed;
@@ -192,7 +192,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
             );
             return None;
         }
-        return rhai::build(&main, function.as_ref(), target?, planner);
+        return in_place::build(&main, function.as_ref(), target?, planner);
     }
     let mut includes = Vec::new();
     for include in element.all("include") {
