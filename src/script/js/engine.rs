@@ -83,6 +83,8 @@ impl Engine {
             context.eval(source).map_err(|error| format!("{name}: {error}"))
         };
         prelude(include_str!("freeze.js"), "freeze.js", &mut context)?;
+        // What freezing needed is needed no more.
+        boa_engine::gc::force_collect();
         let limits = context.runtime_limits_mut();
         limits.set_recursion_limit(RECURSION);
         limits.set_stack_size_limit(STACK_SLOTS);
