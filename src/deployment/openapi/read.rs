@@ -1,6 +1,7 @@
 //! Reads YAML and JSON as one tree whose parts know where they stand. Aliases are followed, within a bound; nothing here recurses while reading.
 
-use crate::text::{Diagnostic, FileId, Span};
+use crate::message::json::Json;
+use crate::text::{Diagnostic, FileId, Placed, Span};
 use std::collections::HashMap;
 use std::ops::Range;
 use yaml_rust2::Event;
@@ -11,7 +12,21 @@ use yaml_rust2::scanner::{Marker, TScalarStyle};
 #[derive(Debug, Clone)]
 pub struct Node {
     pub value: Value,
+    /// Of a scalar that is written as it reads: the whole of it. Of any other: its first character.
     pub span: Span,
+    pub style: Style,
+}
+
+/// How a scalar is written; lists and maps are plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Single,
+    Double,
+    /// A block behind `|`.
+    Literal,
+    /// A block behind `>`.
+    Folded,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +82,29 @@ impl Node {
         self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
+    pub fn json(&self) -> Json {
+        match &self.value {
+            Value::Text(text) if self.style == Style::Plain => plain(text),
+            Value::Text(text) => Json::String(text.clone()),
+            Value::List(items) => Json::Array(items.iter().map(Node::json).collect()),
+            Value::Map(entries) => Json::Object(
+                entries
+                    .iter()
+                    .map(|(key, node)| (key.name.clone(), node.json()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// A scalar with the place of each of its characters in `text`, the text of its file.
+    pub fn placed(&self, text: &str) -> Placed {
+        let mut placed = Placed::verbatim("", self.span);
+        if let Value::Text(decoded) = &self.value {
+            align(decoded, self.style, text, self.span.range().start, &mut placed);
+        }
+        placed
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Text(_) => 0,
@@ -74,6 +112,106 @@ impl Node {
             Value::Map(entries) => entries.iter().map(|(_, node)| node.size()).sum(),
         }
     }
+}
+
+/// What a scalar without quotes means, by YAML's core schema; JSON's words are among them.
+fn plain(text: &str) -> Json {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Json::Null,
+        "true" | "True" | "TRUE" => return Json::Bool(true),
+        "false" | "False" | "FALSE" => return Json::Bool(false),
+        _ => {}
+    }
+    let radix = [("0x", 16), ("0o", 8)].into_iter().find_map(|(prefix, radix)| {
+        let digits = text.strip_prefix(prefix)?;
+        u64::from_str_radix(digits, radix).ok()
+    });
+    if let Some(number) = radix {
+        return Json::from(number);
+    }
+    // YAML's numbers may have a sign and may leave digits out around the point; JSON's keep the digits as they are written.
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    let starts = unsigned
+        .trim_start_matches('-')
+        .starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if starts && unsigned.parse::<f64>().is_ok_and(f64::is_finite) {
+        if let Ok(number) = serde_json::from_str::<serde_json::Number>(unsigned) {
+            return Json::Number(number);
+        }
+        if let Some(number) = unsigned.parse().ok().and_then(serde_json::Number::from_f64) {
+            return Json::Number(number);
+        }
+    }
+    Json::String(text.to_owned())
+}
+
+/// Walks a decoded scalar and its source side by side: escapes, folded lines and the indentation of blocks make them differ.
+fn align(decoded: &str, style: Style, text: &str, start: usize, placed: &mut Placed) {
+    let before = text.get(..start).unwrap_or("");
+    let indent = before.chars().rev().take_while(|c| *c == ' ').count();
+    let mut at = start;
+    // What has been walked and runs beside the source: where it begins, in both.
+    let (mut from, mut beside) = (0, start);
+    for (index, character) in decoded.char_indices() {
+        let mut source = text.get(at..).unwrap_or("");
+        if style == Style::Double {
+            while let Some(length) = continued(source) {
+                at += length;
+                source = text.get(at..).unwrap_or("");
+            }
+        }
+        if !character.is_whitespace() && !source.starts_with(character) {
+            at += source.len() - source.trim_start().len();
+            source = text.get(at..).unwrap_or("");
+        }
+        if character == '\n' && source.starts_with("\r\n") {
+            at += 1;
+            source = &source[1..];
+        }
+        if at - beside != index - from {
+            placed.push(&decoded[from..index], beside);
+            (from, beside) = (index, at);
+        }
+        at += match style {
+            Style::Double if source.starts_with('\\') => escape(source),
+            Style::Single if source.starts_with("''") => 2,
+            _ if source.starts_with(character) => {
+                let next = character.len_utf8();
+                let spaces = source[next..]
+                    .bytes()
+                    .take(indent)
+                    .take_while(|byte| *byte == b' ');
+                match (style, character) {
+                    (Style::Literal | Style::Folded, '\n') => next + spaces.count(),
+                    (_, ' ') if !source.trim_start_matches([' ', '\t']).starts_with(['\r', '\n']) => next,
+                    (_, ' ' | '\n') => source.len() - source.trim_start().len(),
+                    _ => next,
+                }
+            }
+            // A line that was folded into a space, or breaks that a block has lost at its beginning.
+            _ if character.is_whitespace() => source.len() - source.trim_start().len(),
+            _ => 0,
+        };
+    }
+    placed.push(&decoded[from..], beside);
+}
+
+/// A line of a quoted text that goes on in the next one, without a space.
+fn continued(source: &str) -> Option<usize> {
+    let rest = source.strip_prefix('\\')?;
+    let rest = rest.strip_prefix("\r\n").or(rest.strip_prefix('\n'))?;
+    Some(source.len() - rest.trim_start_matches([' ', '\t']).len())
+}
+
+/// How long an escape is written.
+fn escape(source: &str) -> usize {
+    let length = match source.as_bytes().get(1) {
+        Some(b'x') => 4,
+        Some(b'u') => 6,
+        Some(b'U') => 10,
+        _ => 1 + source[1..].chars().next().map_or(0, char::len_utf8),
+    };
+    length.min(source.len())
 }
 
 /// The first document of a text.
@@ -121,9 +259,16 @@ impl Building<'_> {
     fn take(&mut self, event: Event, marker: Marker) -> Result<(), Box<Diagnostic>> {
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
+                let style = match style {
+                    TScalarStyle::Plain => Style::Plain,
+                    TScalarStyle::SingleQuoted => Style::Single,
+                    TScalarStyle::DoubleQuoted => Style::Double,
+                    TScalarStyle::Literal => Style::Literal,
+                    TScalarStyle::Folded => Style::Folded,
+                };
                 let span = self.places.span(marker, &text, style);
                 let value = Value::Text(text);
-                return self.place(Node { value, span }, anchor, marker);
+                return self.place(Node { value, span, style }, anchor, marker);
             }
             Event::Alias(anchor) => {
                 let Some(known) = self.anchors.get(&anchor) else {
@@ -149,9 +294,13 @@ impl Building<'_> {
                 .places
                 .mistake(marker, format!("this is nested more than {DEEPEST} deep")));
         }
-        let span = self.places.span(marker, "", TScalarStyle::Plain);
+        let span = self.places.span(marker, "", Style::Plain);
         self.open.push(Open {
-            node: Node { value, span },
+            node: Node {
+                value,
+                span,
+                style: Style::Plain,
+            },
             anchor,
             key: None,
         });
@@ -231,12 +380,12 @@ impl Places<'_> {
         at.min(self.text.len())
     }
 
-    fn span(&self, marker: Marker, text: &str, style: TScalarStyle) -> Span {
-        let start = self.offset(marker);
-        let quote = usize::from(!matches!(style, TScalarStyle::Plain));
-        let written = self.text.get(start + quote..).unwrap_or("");
+    fn span(&self, marker: Marker, text: &str, style: Style) -> Span {
+        let quote = usize::from(matches!(style, Style::Single | Style::Double));
+        let start = (self.offset(marker) + quote).min(self.text.len());
+        let written = self.text.get(start..).unwrap_or("");
         if !text.is_empty() && written.starts_with(text) {
-            return self.range(start + quote..start + quote + text.len());
+            return self.range(start..start + text.len());
         }
         let first = self.text.get(start..).and_then(|rest| rest.chars().next());
         self.range(start..start + first.map_or(0, char::len_utf8))
@@ -247,7 +396,7 @@ impl Places<'_> {
     }
 
     fn mistake(&self, marker: Marker, message: impl Into<String>) -> Box<Diagnostic> {
-        let span = self.span(marker, "", TScalarStyle::Plain);
+        let span = self.span(marker, "", Style::Plain);
         Box::new(Diagnostic::error("E0111", span, message))
     }
 }
@@ -282,6 +431,60 @@ mod tests {
         check("{\"a\": {\"ö\": \"x\", \"b\": \"y\"}}", &["a", "b"], "1:24 y");
         check("x: &one\n  b: 'ü'\ny: *one\n", &["y", "b"], "2:7 ü");
         check("a: |\n  text\n", &["a"], "2:3 text\n");
+    }
+
+    #[test]
+    fn every_character_of_a_scalar_knows_where_it_stands() {
+        // The place of `!` in the scalar, and what is decoded.
+        let placed = |text: &str, decoded: &str, expected: &str| {
+            let mut sources = Sources::default();
+            let file = sources.add("x.yaml", text);
+            let root = read(file, text).expect("it can be read");
+            let placed = root.get("a").expect("it is there").placed(text);
+            assert_eq!(placed.text, decoded, "for {text}");
+            let places: Vec<String> = decoded
+                .match_indices('!')
+                .map(|(at, _)| sources.place(placed.span_of(at..at + 1)))
+                .map(|place| format!("{}:{}", place.line, place.column))
+                .collect();
+            assert_eq!(places.join(" "), expected, "for {text}");
+        };
+        placed("a: x!y", "x!y", "1:5");
+        placed(
+            "a: |\n  one!\n\n    two!\n  three!\nb: 1\n",
+            "one!\n\n  two!\nthree!\n",
+            "2:6 4:8 5:8",
+        );
+        placed("a: |-\r\n  one!\r\n  two!\r\n", "one!\ntwo!", "2:6 3:6");
+        placed("a: |2\n    one!\n  two!\n", "  one!\ntwo!\n", "2:8 3:6");
+        placed("a: |\n\n  ö!\n", "\nö!\n", "3:4");
+        placed(
+            "a: >\n  one\n  two!\n\n  three!\n",
+            "one two!\nthree!\n",
+            "3:6 5:8",
+        );
+        placed(r#"{"a": "1\n2!\t\u00e9\"\\\/!"}"#, "1\n2!\té\"\\/!", "1:12 1:27");
+        placed("a: 'it''s!\n  folded!'\n", "it's! folded!", "1:10 2:9");
+        placed(
+            "a: \"one!\n\n  two! \\\n   three!\"\n",
+            "one!\ntwo! three!",
+            "1:8 3:6 4:9",
+        );
+        placed("a: one!\n  two!\n", "one! two!", "1:7 2:6");
+    }
+
+    #[test]
+    fn scalars_without_quotes_are_values_of_json() {
+        let text = "[1, '1', 1.10, -2e3, +4, .5, 0x1F, true, 'true', null, ~, , 2026-01-02, .inf, 1_000, -a, {a: [No]}]";
+        let mut sources = Sources::default();
+        let file = sources.add("x.yaml", text);
+        let json = read(file, &text.replace(", ,", ", \"\","))
+            .expect("it can be read")
+            .json();
+        assert_eq!(
+            crate::message::json::text(&json),
+            r#"[1,"1",1.10,-2e+3,4,0.5,31,true,"true",null,null,"","2026-01-02",".inf","1_000","-a",{"a":["No"]}]"#
+        );
     }
 
     #[test]
