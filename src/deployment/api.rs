@@ -3,6 +3,8 @@
 use super::SequenceRef;
 use super::guard::{self, Guard};
 use super::uri_template::{self, UriTemplate, UrlMapping};
+use crate::flow::{Sequence, Step};
+use crate::mediators::prototype;
 use crate::plan::kind::ArtifactKind;
 use crate::plan::{Attr, Child, Children, Element, Planner, Shape, Support, table};
 use crate::text::{Diagnostic, Placed, Span, suggest};
@@ -157,6 +159,12 @@ const RESOURCE_CHILDREN: Children = Children::of(&[
         INLINE,
         Children::STEPS,
         "what requests go through; without it the answer is 202",
+    ),
+    Child::optional(
+        "prototype",
+        prototype::ATTRIBUTES,
+        prototype::CHILDREN,
+        "what answers while there is no backend yet, in the place of the inSequence: see [`<prototype>`](#prototype)",
     ),
     Child::optional(
         "outSequence",
@@ -578,7 +586,11 @@ fn resource(element: &Element, api: &str, planner: &mut Planner<'_>) -> Option<R
     let mut side = |which: &'static str| sequence(element, which, &format!("of api {api} {name}"), planner);
     let (in_sequence, out_sequence, fault_sequence) =
         (side("inSequence"), side("outSequence"), side("faultSequence"));
-    if in_sequence.is_none() && !element.has("inSequence") {
+    let in_sequence = match element.child("prototype") {
+        Some(inner) => prototype(element, inner, &format!("of api {api} {name}"), planner),
+        None => in_sequence,
+    };
+    if in_sequence.is_none() && !element.has("inSequence") && element.child("prototype").is_none() {
         planner.tell(
             Diagnostic::warning(
                 "W0222",
@@ -604,6 +616,41 @@ fn resource(element: &Element, api: &str, planner: &mut Planner<'_>) -> Option<R
         span: element.span,
         scopes: Vec::new(),
     })
+}
+
+/// The in side of a resource that has a prototype.
+fn prototype(
+    resource: &Element,
+    inner: &Element,
+    of: &str,
+    planner: &mut Planner<'_>,
+) -> Option<SequenceRef> {
+    let beside = resource
+        .attribute("inSequence")
+        .map(|attribute| attribute.name_span)
+        .or(resource.child("inSequence").map(|sequence| sequence.span));
+    if let Some(beside) = beside {
+        planner.tell(
+            Diagnostic::error(
+                "E0210",
+                inner.span,
+                "a resource has an inSequence or a prototype, not both",
+            )
+            .also(beside, "the inSequence")
+            .help("remove one of the two"),
+        );
+        return None;
+    }
+    planner.owner = Arc::from(format!("prototype {of}"));
+    let step = Step {
+        element: prototype::KIND.element,
+        span: inner.span,
+        mediator: prototype::build(inner, planner)?,
+    };
+    Some(SequenceRef::Inline(Arc::new(Sequence::branch(
+        Arc::clone(&planner.owner),
+        vec![step],
+    ))))
 }
 
 /// A regular expression that must fit the whole text, as Java's `matches`.

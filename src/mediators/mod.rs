@@ -17,6 +17,7 @@ mod pattern;
 mod payload_factory;
 mod property;
 mod property_group;
+pub mod prototype;
 mod respond;
 mod script;
 mod send;
@@ -49,6 +50,7 @@ pub static ALL: &[&MediatorKind] = &[
     &payload_factory::KIND,
     &property::KIND,
     &property_group::KIND,
+    &prototype::KIND,
     &respond::KIND,
     &script::KIND,
     &send::KIND,

@@ -87,6 +87,8 @@ pub struct Planner<'a> {
     pub endpoint_templates: HashMap<String, Rc<EndpointTemplate>>,
     /// Some step is a script that needs a worker.
     pub scripts: bool,
+    /// Where prototypes stand: not every API may have them.
+    pub prototypes: Vec<Span>,
     /// The templates that an endpoint is being made from just now.
     pub expanding: Vec<String>,
 }
@@ -121,6 +123,7 @@ impl<'a> Planner<'a> {
             endpoint_names: HashSet::new(),
             endpoint_templates: HashMap::new(),
             scripts: false,
+            prototypes: Vec::new(),
             expanding: Vec::new(),
         }
     }

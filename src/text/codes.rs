@@ -88,6 +88,7 @@ pub const ALL: &[Code] = &[
     code("W0305", "A name in a URI template that never has a value.", "Set it before the call, or remove it."),
     code("W0308", "A script that may give no address, as nothing says where it may go.", "Say with `allow` where it may go, unless it gives names of endpoints alone."),
     code("W0310", "There is nothing of this name on `mc`.", "`myelin explain mc` lists what there is."),
+    code("W0311", "A mock sets JSON and does not say so, so that it answers with XML.", "Set the property CONTENT_TYPE to `application/json`."),
     code("W0401", "A step that is never reached.", "Remove it, or what stands before it."),
     code("W0402", "A resource that another one always hides.", "Remove it, or make the other one narrower."),
     code("W0403", "Requests that go to another API here than in Synapse.", "Rename one context if you mean the other one."),

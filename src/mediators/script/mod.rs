@@ -110,18 +110,20 @@ const ATTRIBUTES: &[Attr] = &[
     ),
 ];
 
+pub(super) const INCLUDE: Child = Child::optional(
+    "include",
+    &[Attr::required(
+        "key",
+        Shape::Entry,
+        "A file, local entry or registry resource.",
+    )],
+    Children::NONE,
+    "A script that runs before this one.",
+)
+.many();
+
 const CHILDREN: Children = Children::of(&[
-    Child::optional(
-        "include",
-        &[Attr::required(
-            "key",
-            Shape::Entry,
-            "A file, local entry or registry resource.",
-        )],
-        Children::NONE,
-        "A script that runs before this one.",
-    )
-    .many(),
+    INCLUDE,
     Child::optional(
         "inputs",
         &[],
@@ -146,7 +148,8 @@ const ARGUMENT: &[Attr] = &[
     Attr::optional("expression", Shape::Expression, "Gives the value."),
 ];
 
-struct Script {
+/// JavaScript, ready to run on messages.
+pub struct Script {
     program: Program,
     arguments: Vec<Argument>,
     target: Target,
@@ -172,9 +175,8 @@ const JAVASCRIPT: &[&str] = &["js", "rhinojs", "nashornjs", "graaljs", "javascri
 
 fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
     let language = element.attribute("language")?.value.trimmed();
-    let word = language.text.to_ascii_lowercase();
-    let is_rhai = word == "rhai";
-    if !is_rhai && !JAVASCRIPT.contains(&word.as_str()) {
+    let is_rhai = language.text.eq_ignore_ascii_case("rhai");
+    if !is_rhai && !is_javascript(&language.text) {
         return refused(&language, planner);
     }
     let target = target(element, planner);
@@ -194,10 +196,6 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         }
         return in_place::build(&main, function.as_ref(), target?, planner);
     }
-    let mut includes = Vec::new();
-    for include in element.all("include") {
-        includes.push(stored(&include.attribute("key")?.value.clone(), planner)?);
-    }
     let name = function
         .as_ref()
         .map_or("mediate", |function| function.text.as_str());
@@ -208,24 +206,33 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         ),
         None => Entry::Text,
     };
-    let (program, told) = Program::compile(&includes, &main, entry);
-    told.into_iter().for_each(|mistake| planner.tell(mistake));
-    let program = program?;
-    entries(&program.asks, element, planner);
-    planner.scripts = true;
     let words = match element.get("key") {
         Some(_) => format!("the external {} script function {name}", language.text),
         None => format!("the inlined {} script function mediate", language.text),
     };
+    let script = Script::compile(&includes(element, planner)?, &main, entry, words, planner)?;
     Some(Box::new(Script {
-        program,
         arguments: arguments?,
         target: target?,
-        words,
+        ..script
     }))
 }
 
-fn refused(language: &Placed, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+/// The scripts that run before this one.
+pub(super) fn includes(element: &Element, planner: &mut Planner<'_>) -> Option<Vec<Placed>> {
+    let mut includes = Vec::new();
+    for include in element.all("include") {
+        includes.push(stored(&include.attribute("key")?.value.clone(), planner)?);
+    }
+    Some(includes)
+}
+
+/// Whether scripts in this language are JavaScript.
+pub(super) fn is_javascript(language: &str) -> bool {
+    JAVASCRIPT.contains(&language.trim().to_ascii_lowercase().as_str())
+}
+
+pub(super) fn refused<T>(language: &Placed, planner: &mut Planner<'_>) -> Option<T> {
     let name = match language.text.to_ascii_lowercase().as_str() {
         "groovy" => "Groovy",
         "rb" | "ruby" | "jruby" => "Ruby",
@@ -358,7 +365,7 @@ fn main(element: &Element, planner: &mut Planner<'_>) -> Option<Placed> {
 }
 
 /// A script in a file, local entry or registry resource.
-fn stored(key: &Placed, planner: &mut Planner<'_>) -> Option<Placed> {
+pub(super) fn stored(key: &Placed, planner: &mut Planner<'_>) -> Option<Placed> {
     if key.text.trim_start().starts_with('{') {
         planner.tell(
             Diagnostic::error("E0203", key.span, "the key of a script has to be a constant").help(
@@ -382,10 +389,10 @@ fn stored(key: &Placed, planner: &mut Planner<'_>) -> Option<Placed> {
 }
 
 /// What a script reads by name is loaded with the rest.
-fn entries(asks: &Asked, element: &Element, planner: &mut Planner<'_>) {
+fn entries(asks: &Asked, at: Span, planner: &mut Planner<'_>) {
     for name in &asks.entries.names {
         if !planner.entries.contains_key(name) {
-            let from = planner.sources.file(element.span.file).name.clone();
+            let from = planner.sources.file(at.file).name.clone();
             if let Some((_, text)) = planner.lookup.resource(name, &from) {
                 planner
                     .entries
@@ -398,6 +405,47 @@ fn entries(asks: &Asked, element: &Element, planner: &mut Planner<'_>) {
 #[async_trait(?Send)]
 impl Mediator for Script {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        let value = self.apply(exchange, Headers::Stay).await?;
+        self.finish(exchange, value)
+    }
+}
+
+/// What becomes of the message's headers when a script has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Headers {
+    Stay,
+    /// Only those that the script sets are left.
+    Go,
+}
+
+impl Script {
+    /// A script that takes no arguments, and whose value goes nowhere. `words`: how Synapse's errors name it.
+    pub(super) fn compile(
+        includes: &[Placed],
+        main: &Placed,
+        entry: Entry<'_>,
+        words: String,
+        planner: &mut Planner<'_>,
+    ) -> Option<Script> {
+        let (program, told) = Program::compile(includes, main, entry);
+        told.into_iter().for_each(|mistake| planner.tell(mistake));
+        let program = program?;
+        entries(&program.asks, main.span, planner);
+        planner.scripts = true;
+        Some(Script {
+            program,
+            arguments: Vec::new(),
+            target: Target::Flow,
+            words,
+        })
+    }
+
+    /// Runs it on the message; gives its value.
+    pub(super) async fn apply(
+        &self,
+        exchange: &mut Exchange,
+        headers: Headers,
+    ) -> Result<Option<Datum>, Fault> {
         let arguments = self.arguments(exchange).await?;
         let mut reply = self.run(exchange, &self.program.asks, arguments).await?;
         if reply.outcome == js::Outcome::NeedsAll {
@@ -407,8 +455,11 @@ impl Mediator for Script {
         tracing::debug!(served_by = %exchange.served_by, micros = reply.took, "A script has run.");
         match reply.outcome {
             js::Outcome::Done(value) => {
+                if headers == Headers::Go {
+                    exchange.message.headers.clear();
+                }
                 changes::apply(exchange, reply.changes, &self.program).await?;
-                self.finish(exchange, value)
+                Ok(value)
             }
             js::Outcome::Failed(failure) => {
                 for change in reply.changes {
@@ -422,9 +473,7 @@ impl Mediator for Script {
             js::Outcome::NeedsAll => Err(self.fault("it asks for what no message has".to_owned())),
         }
     }
-}
 
-impl Script {
     async fn arguments(&self, exchange: &mut Exchange) -> Result<Vec<Datum>, Fault> {
         let mut arguments = Vec::new();
         for argument in &self.arguments {

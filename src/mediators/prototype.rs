@@ -1,0 +1,424 @@
+//! `<prototype>`: what answers while there is no backend yet. A mock script, or an endpoint that is only tried out.
+
+use super::script::{self, Headers, Script};
+use super::send;
+use crate::flow::{Endpoint, Exchange, Flow, Mediator, Outcome, Step, delivery};
+use crate::message::properties::Value;
+use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
+use crate::script::js::{Datum, Entry};
+use crate::text::{Diagnostic, Placed, Span};
+use async_trait::async_trait;
+use http::{Method, header};
+use std::sync::Arc;
+
+pub static KIND: MediatorKind = MediatorKind {
+    element: "prototype",
+    summary: "Answers in place of a backend that is not there yet, by a script.",
+    notes: "Stands in a `<resource>`, in the place of its `inSequence`; it may be a step of a sequence as well. The script is JavaScript, as in \
+        `<script>` (`myelin explain mc` lists what it is given), inside or in the file that `key` names, and makes the whole answer:\n\n\
+        * the body is what `mc.setPayloadJSON`, `mc.setPayloadXML` or `mc.setPayloadText` was given;\n\
+        * `mc.setProperty('CONTENT_TYPE', 'application/json')` says how it is written. Without it the answer is XML (`application/xml`), also \
+        where the script has set JSON;\n\
+        * `mc.setProperty('HTTP_SC', '404')` says the status; without it, it is 200;\n\
+        * `mc.setProperty('X-Name', 'value', 'transport')` sets a header. The headers of the request do not go back.\n\n\
+        The property `AcceptHeader` holds what the client accepts, `uri.var.NAME` and `query.param.NAME` what its path and query say. Without a script the \
+        answer is 501. The out sequence does not run. An error that nobody catches is a fault; the log names its line.\n\n\
+        With an `<endpoint>` inside, requests are sent to it, and the out side is that of any `<send>`.\n\n\
+        An API that has a `state` may have prototypes as long as it is CREATED or PROTOTYPED (`myelin explain api`). From the mock to the real backend \
+        is one changed element: `<prototype>` becomes `<inSequence><send>…</send></inSequence>`.",
+    differences: "The element is ours. It keeps the contract of API Manager's inline scripts (`x-mediation-script`), and the steps that API Manager generates \
+        around them (`script`, `messageType`, `HTTP_SC`, `respond`) run as they are. There the headers of the request go back to the client.",
+    attributes: ATTRIBUTES,
+    children: CHILDREN,
+    build,
+    examples: &[
+        Example::new(
+            "A mock",
+            r#"<prototype><![CDATA[
+    mc.setProperty('CONTENT_TYPE', 'application/json');
+    mc.setPayloadJSON({id: Number(mc.query.id), name: 'Rex'});
+]]></prototype>"#,
+            "GET /pets?id=7",
+            "responds\naxis2 HTTP_SC = 200\nheader Content-Type = application/json\nbody {\"id\":7,\"name\":\"Rex\"}",
+        ),
+        Example::new(
+            "Status, headers, and XML for those who want it",
+            r#"<prototype language="js"><![CDATA[
+    mc.setProperty('HTTP_SC', '404');
+    mc.setProperty('X-Seen', 'yes', 'transport');
+    if (mc.getProperty('AcceptHeader') == 'application/xml') {
+        mc.setPayloadXML('<error>no such pet</error>');
+    } else {
+        mc.setProperty('CONTENT_TYPE', 'application/json');
+        mc.setPayloadJSON({error: 'no such pet'});
+    }
+]]></prototype>"#,
+            "GET /pets/8\nAccept: application/xml\nX-Secret: 1",
+            "responds\naxis2 HTTP_SC = 404\nheader Content-Type = application/xml\nheader X-Seen = yes\nheader X-Secret is not there\nbody <error>no such pet</error>",
+        ),
+        Example::new(
+            "A function in a file",
+            r#"<prototype key="scripts/pet.js" function="show"><include key="scripts/names.js"/></prototype>"#,
+            "GET /pets/1",
+            "responds\nbody {\"name\":\"Rex\"}",
+        )
+        .beside(
+            "<localEntry key=\"scripts/pet.js\"><![CDATA[function show(mc) { mc.setProperty('CONTENT_TYPE', 'application/json'); mc.setPayloadJSON({name: first}); }]]></localEntry>\n\
+             <localEntry key=\"scripts/names.js\"><![CDATA[var first = 'Rex';]]></localEntry>",
+        ),
+        Example::new(
+            "A backend that is only tried out",
+            r#"<prototype><endpoint><address uri="http://backend/pets"/></endpoint></prototype>"#,
+            "GET /pets",
+            "turns\nbackend GET http://backend/pets\nbody []",
+        )
+        .backend("200\ncontent-type: application/json\n\n[]"),
+    ],
+};
+
+pub const ATTRIBUTES: &[Attr] = &[
+    Attr::optional(
+        "language",
+        Shape::Text,
+        "`js`, `rhinoJs`, `nashornJs` or `graalJs`: all mean JavaScript.",
+    )
+    .default("js"),
+    Attr::optional(
+        "key",
+        Shape::Entry,
+        "A file, local entry or registry resource that holds the script.",
+    ),
+    Attr::optional(
+        "function",
+        Shape::Text,
+        "What is called in it, with `mc`. Without it the file runs from its first line to its last, and `mediate` is called if it declares that.",
+    ),
+];
+
+pub const CHILDREN: Children = Children::of(&[
+    script::INCLUDE,
+    Child::endpoint("Where requests are sent instead. A `key`, or the endpoint itself."),
+])
+.or_text();
+
+/// Who answers.
+enum Prototype {
+    Script(Script),
+    Endpoint(Arc<dyn Endpoint>),
+    /// Nobody yet.
+    Nothing,
+}
+
+pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
+    planner.prototypes.push(element.span);
+    Some(Box::new(read(element, planner)?))
+}
+
+/// The step that answers by a script that stands somewhere else than in `<prototype>`, or with 501 where there is none.
+pub fn step(script: Option<&Placed>, span: Span, planner: &mut Planner<'_>) -> Option<Step> {
+    planner.prototypes.push(span);
+    let prototype = match script.filter(|script| !script.text.trim().is_empty()) {
+        Some(script) => Prototype::Script(compile(&[], script, Entry::Text, INLINED, planner)?),
+        None => Prototype::Nothing,
+    };
+    Some(Step {
+        element: KIND.element,
+        span,
+        mediator: Box::new(prototype),
+    })
+}
+
+const INLINED: &str = "the inlined js script function mediate";
+
+fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Prototype> {
+    let text = element.text();
+    let is_written = !text.text.trim().is_empty();
+    let key = element.attribute("key");
+    let function = element
+        .attribute("function")
+        .map(|function| function.value.trimmed());
+    if let Some(language) = element
+        .attribute("language")
+        .map(|language| language.value.trimmed())
+        && !script::is_javascript(&language.text)
+    {
+        return script::refused(&language, planner);
+    }
+    if let Some(inner) = element.child("endpoint") {
+        let beside = [key, element.attribute("function"), element.attribute("language")];
+        let beside = beside
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|attribute| attribute.name_span);
+        let beside = beside.or(element.child("include").map(|include| include.span));
+        if let Some(beside) = beside.or(is_written.then_some(text.span)) {
+            planner.tell(
+                Diagnostic::error(
+                    "E0210",
+                    beside,
+                    "a prototype is a script or an endpoint, not both",
+                )
+                .also(inner.span, "the endpoint"),
+            );
+            return None;
+        }
+        return send::build_endpoint(element, planner)?.map(Prototype::Endpoint);
+    }
+    if let (Some(key), true) = (key, is_written) {
+        planner.tell(
+            Diagnostic::error("E0210", text.span, "this script stands beside a `key`")
+                .also(key.value.span, "the key of another one")
+                .help("remove one of the two"),
+        );
+        return None;
+    }
+    if key.is_none() && function.is_some() {
+        planner.mistake("E0210", function?.span, "`function` needs a `key` beside it");
+        return None;
+    }
+    let includes = script::includes(element, planner)?;
+    let Some(key) = key else {
+        if !is_written {
+            return Some(Prototype::Nothing);
+        }
+        return compile(&includes, &text, Entry::Text, INLINED, planner).map(Prototype::Script);
+    };
+    let main = script::stored(&key.value.clone(), planner)?;
+    let (entry, name) = match &function {
+        Some(function) => (
+            Entry::Function(&function.text, function.span),
+            function.text.as_str(),
+        ),
+        None if main.text.contains("function mediate") => {
+            (Entry::Function("mediate", key.value.span), "mediate")
+        }
+        None => (Entry::Text, "mediate"),
+    };
+    let words = format!("the external js script function {name}");
+    compile(&includes, &main, entry, &words, planner).map(Prototype::Script)
+}
+
+fn compile(
+    includes: &[Placed],
+    main: &Placed,
+    entry: Entry<'_>,
+    words: &str,
+    planner: &mut Planner<'_>,
+) -> Option<Script> {
+    let all = || includes.iter().chain([main]).map(|part| part.text.as_str());
+    let sets_json = main.text.find("setPayloadJSON");
+    if let Some(at) = sets_json.filter(|_| !all().any(|text| text.contains("CONTENT_TYPE"))) {
+        planner.tell(
+            Diagnostic::warning(
+                "W0311",
+                main.span_of(at..at + "setPayloadJSON".len()),
+                "this answer will be XML: the script sets JSON, and no CONTENT_TYPE",
+            )
+            .help("write mc.setProperty('CONTENT_TYPE', 'application/json')"),
+        );
+    }
+    Script::compile(includes, main, entry, words.to_owned(), planner)
+}
+
+#[async_trait(?Send)]
+impl Mediator for Prototype {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        match self {
+            Prototype::Endpoint(endpoint) => {
+                return delivery::send(exchange, Some(endpoint.as_ref()), None).await;
+            }
+            Prototype::Script(script) => {
+                if let Some(Datum::Boolean(false)) = answer(script, exchange).await? {
+                    return Ok(Flow::Drop);
+                }
+            }
+            Prototype::Nothing => {
+                let body_type = exchange.message.headers.remove(header::CONTENT_TYPE);
+                exchange.message.headers.clear();
+                if let Some(body_type) = body_type {
+                    exchange.message.headers.insert(header::CONTENT_TYPE, body_type);
+                }
+                exchange.properties.set_axis2("HTTP_SC", Value::Integer(501));
+            }
+        }
+        if matches!(
+            exchange.request.method,
+            Method::GET | Method::DELETE | Method::HEAD
+        ) {
+            exchange.properties.remove_axis2("NO_ENTITY_BODY");
+        }
+        if exchange.message.payload.is_empty() {
+            // There is nothing that it could be the type of.
+            exchange.message.headers.remove(header::CONTENT_TYPE);
+        }
+        exchange.message.addressing.to = None;
+        exchange.message.response = true;
+        Ok(Flow::Respond)
+    }
+}
+
+/// What API Manager's gateway does around a script.
+async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum>, crate::flow::Fault> {
+    if let Some(accept) = exchange.message.header("accept").map(Value::text) {
+        exchange.properties.set("AcceptHeader", accept);
+    }
+    let value = script.apply(exchange, Headers::Go).await?;
+    let said = |name: &str| {
+        exchange
+            .properties
+            .text(name)
+            .filter(|text| !text.trim().is_empty())
+    };
+    let (content_type, status) = (said("CONTENT_TYPE"), said("HTTP_SC"));
+    exchange.set_message_type(content_type.as_deref().unwrap_or("application/xml"));
+    let status = status.map_or(Value::Integer(200), Value::text);
+    exchange.properties.set_axis2("HTTP_SC", status);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mediators::trial::{ALL, written};
+
+    fn prototype(text: &str) -> String {
+        format!("<prototype><![CDATA[{text}]]></prototype>")
+    }
+
+    /// Status, content type and body.
+    fn check(text: &str, request: &str, expected: &str) {
+        let (outcome, mut exchange) = ALL.run(&prototype(text), request);
+        assert_eq!(outcome.expect("no fault"), Flow::Respond, "{text}");
+        let status = exchange.properties.axis2_text("HTTP_SC").unwrap_or_default();
+        let content_type = exchange.message.header("content-type").unwrap_or("-").to_owned();
+        let body = written(&mut exchange);
+        assert_eq!(format!("{status} {content_type} {body}"), expected, "{text}");
+    }
+
+    fn told(config: &str) -> String {
+        match ALL.plan(config) {
+            Ok(_) => String::new(),
+            Err(told) => told,
+        }
+    }
+
+    #[test]
+    fn content_type_and_status_are_what_the_script_says() {
+        let json = "mc.setProperty('CONTENT_TYPE', 'application/json'); ";
+        check(
+            &format!("{json}mc.setPayloadJSON('{{\"hello\": \"world\"}}')"),
+            "GET /",
+            "200 application/json {\"hello\": \"world\"}",
+        );
+        check(
+            &format!("{json}mc.setProperty('HTTP_SC', 201); mc.setPayloadJSON([1])"),
+            "POST /\n\nx",
+            "201 application/json [1]",
+        );
+        check(
+            "mc.setProperty('CONTENT_TYPE', 'text/plain'); mc.setPayloadText('hello')",
+            "GET /",
+            "200 text/plain hello",
+        );
+    }
+
+    #[test]
+    fn without_a_content_type_the_answer_is_xml() {
+        check(
+            "mc.setPayloadJSON({a: 1})",
+            "GET /",
+            "200 application/xml <jsonObject><a>1</a></jsonObject>",
+        );
+        check("mc.setPayloadXML('<a/>')", "GET /", "200 application/xml <a/>");
+    }
+
+    #[test]
+    fn without_a_payload_of_its_own_a_get_has_no_body_and_a_post_its_own() {
+        check("mc.setProperty('HTTP_SC', '204')", "GET /?a=b", "204 - ");
+        check(
+            "mc.setProperty('CONTENT_TYPE', 'application/json')",
+            "POST /\nContent-Type: application/json\n\n{\"a\": 1}",
+            "200 application/json {\"a\": 1}",
+        );
+    }
+
+    #[test]
+    fn without_a_script_nothing_is_implemented() {
+        for config in ["<prototype/>", "<prototype>\n  </prototype>"] {
+            let (outcome, exchange) = ALL.run(config, "GET /\nX-Secret: 1");
+            assert_eq!(outcome.expect("no fault"), Flow::Respond);
+            assert_eq!(exchange.properties.axis2_text("HTTP_SC").as_deref(), Some("501"));
+            assert!(exchange.message.headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_script_reads_the_request_and_gives_none_of_it_back() {
+        let (_, exchange) = ALL.run(
+            &prototype(
+                "mc.setProperty('X-Echo', mc.headers['x-tenant'] + mc.getProperty('AcceptHeader') + mc.getProperty('X-Other', 'transport'), 'transport')",
+            ),
+            "GET /\nX-Tenant: blue\nAccept: text/css\nAuthorization: Bearer x",
+        );
+        let headers: Vec<(&str, &str)> = exchange
+            .message
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(headers, [("x-echo", "bluetext/cssnull")]);
+    }
+
+    #[test]
+    fn a_file_runs_from_its_first_line_or_by_its_function() {
+        let json = "mc.setProperty('CONTENT_TYPE', 'application/json');";
+        let entries = [
+            ("scripts/plain.js", format!("{json} mc.setPayloadJSON([1])")),
+            (
+                "scripts/mediate.js",
+                format!("function mediate(mc) {{ {json} mc.setPayloadJSON([2]) }}"),
+            ),
+        ];
+        let entries: Vec<(&str, &str)> = entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
+        let trial = crate::mediators::trial::Trial {
+            entries: &entries,
+            ..ALL
+        };
+        for (key, body) in [("plain", "[1]"), ("mediate", "[2]")] {
+            let (outcome, mut exchange) =
+                trial.run(&format!("<prototype key=\"scripts/{key}.js\"/>"), "GET /");
+            assert_eq!(outcome.expect("no fault"), Flow::Respond);
+            assert_eq!(written(&mut exchange), body);
+        }
+    }
+
+    #[test]
+    fn a_script_that_fails_is_a_fault_with_its_line() {
+        let (outcome, exchange) = ALL.run(&prototype("\n\nnothing.x;"), "GET /\nX-A: 1");
+        let fault = outcome.expect_err("a fault");
+        assert!(fault.reason.contains("(at test.xml:3:"), "{}", fault.reason);
+        assert!(exchange.message.headers.contains_key("x-a"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_at_load() {
+        for (config, expected) in [
+            (
+                "<prototype language=\"groovy\">x</prototype>".to_owned(),
+                "E0505]: scripts in Groovy are not supported",
+            ),
+            (
+                "<prototype function=\"f\">x</prototype>".to_owned(),
+                "E0210]: `function` needs a `key` beside it",
+            ),
+            (
+                "<prototype>x<endpoint key=\"a\"/></prototype>".to_owned(),
+                "E0210]: a prototype is a script or an endpoint, not both",
+            ),
+            (prototype("var a = ;"), "E0309]: this is no JavaScript"),
+        ] {
+            assert!(told(&config).contains(expected), "{config}: {}", told(&config));
+        }
+    }
+}
