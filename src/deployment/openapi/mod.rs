@@ -1,5 +1,6 @@
 //! OpenAPI definitions that lie in a folder: their operations become resources of an API, written in Synapse's words and planned like any other.
 
+pub mod model;
 pub mod read;
 
 use crate::plan::element::SYNAPSE;

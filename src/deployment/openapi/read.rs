@@ -2,6 +2,7 @@
 
 use crate::message::json::Json;
 use crate::text::{Diagnostic, FileId, Placed, Span};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use yaml_rust2::Event;
@@ -80,6 +81,15 @@ impl Node {
 
     pub fn is_true(&self) -> bool {
         self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    pub fn is_map(&self) -> bool {
+        matches!(self.value, Value::Map(_))
+    }
+
+    /// Whether nothing is written here, in one of YAML's ways.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Text(text) if self.style == Style::Plain && plain(text).is_null())
     }
 
     pub fn json(&self) -> Json {
@@ -207,6 +217,7 @@ fn continued(source: &str) -> Option<usize> {
 fn escape(source: &str) -> usize {
     let length = match source.as_bytes().get(1) {
         Some(b'x') => 4,
+        Some(b'u') if two_halves(source).is_some() => 12,
         Some(b'u') => 6,
         Some(b'U') => 10,
         _ => 1 + source[1..].chars().next().map_or(0, char::len_utf8),
@@ -216,7 +227,11 @@ fn escape(source: &str) -> usize {
 
 /// The first document of a text.
 pub fn read(file: FileId, text: &str) -> Result<Node, Box<Diagnostic>> {
-    let places = Places::of(file, text);
+    let (prepared, shifts) = prepared(text);
+    let places = Places {
+        shifts,
+        ..Places::of(file, text)
+    };
     let mut building = Building {
         places: &places,
         open: Vec::new(),
@@ -224,7 +239,7 @@ pub fn read(file: FileId, text: &str) -> Result<Node, Box<Diagnostic>> {
         nodes: 0,
         root: None,
     };
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new_from_str(&prepared);
     loop {
         let (event, marker) = parser.next_token().map_err(|error| {
             places.mistake(
@@ -237,6 +252,58 @@ pub fn read(file: FileId, text: &str) -> Result<Node, Box<Diagnostic>> {
             return Ok(root);
         }
     }
+}
+
+/// What the YAML reader does not take of JSON, as YAML: tabs between parts, and characters in two halves (`\ud83d\ude00`), which become two
+/// characters shorter; where, is told.
+fn prepared(text: &str) -> (Cow<'_, str>, Vec<usize>) {
+    if !text.trim_start().starts_with('{') || !text.contains(['\t', '\\']) {
+        return (Cow::Borrowed(text), Vec::new());
+    }
+    let mut shifts = Vec::new();
+    let mut quoted = false;
+    let mut prepared = String::with_capacity(text.len());
+    let mut count = 0;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let mut taken = first.len_utf8();
+        match first {
+            '"' => quoted = !quoted,
+            '\t' if !quoted => {
+                prepared.push(' ');
+                count += 1;
+                rest = &rest[taken..];
+                continue;
+            }
+            '\\' if quoted => match two_halves(rest) {
+                Some(whole) => {
+                    prepared.push_str(&format!("\\U{:08x}", u32::from(whole)));
+                    count += 10;
+                    shifts.push(count);
+                    rest = &rest[12..];
+                    continue;
+                }
+                None => taken += rest[1..].chars().next().map_or(0, char::len_utf8),
+            },
+            _ => {}
+        }
+        prepared.push_str(&rest[..taken]);
+        count += rest[..taken].chars().count();
+        rest = &rest[taken..];
+    }
+    (Cow::Owned(prepared), shifts)
+}
+
+/// The character that begins here as two escapes.
+fn two_halves(text: &str) -> Option<char> {
+    let half = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    char::decode_utf16([half(0)?, half(6)?])
+        .next()?
+        .ok()
+        .filter(|whole| *whole > '\u{ffff}')
 }
 
 struct Building<'a> {
@@ -356,6 +423,8 @@ struct Places<'a> {
     text: &'a str,
     /// Where each character begins; nothing for a text of single bytes.
     starts: Vec<usize>,
+    /// Behind these characters the text that was read is two shorter, each time.
+    shifts: Vec<usize>,
 }
 
 impl Places<'_> {
@@ -365,15 +434,22 @@ impl Places<'_> {
         } else {
             text.char_indices().map(|(at, _)| at).collect()
         };
-        Places { file, text, starts }
+        Places {
+            file,
+            text,
+            starts,
+            shifts: Vec::new(),
+        }
     }
 
     fn offset(&self, marker: Marker) -> usize {
+        let index = marker.index();
+        let index = index + 2 * self.shifts.partition_point(|shift| *shift <= index);
         let at = if self.starts.is_empty() {
-            marker.index()
+            index
         } else {
             self.starts
-                .get(marker.index())
+                .get(index)
                 .copied()
                 .unwrap_or(self.text.len())
         };
@@ -431,6 +507,11 @@ mod tests {
         check("{\"a\": {\"ö\": \"x\", \"b\": \"y\"}}", &["a", "b"], "1:24 y");
         check("x: &one\n  b: 'ü'\ny: *one\n", &["y", "b"], "2:7 ü");
         check("a: |\n  text\n", &["a"], "2:3 text\n");
+        check(
+            r#"{"a": {"c": "\ud83d\ude00", "b": "y"}}"#,
+            &["a", "b"],
+            "1:35 y",
+        );
     }
 
     #[test]
@@ -464,6 +545,7 @@ mod tests {
             "3:6 5:8",
         );
         placed(r#"{"a": "1\n2!\t\u00e9\"\\\/!"}"#, "1\n2!\té\"\\/!", "1:12 1:27");
+        placed(r#"{"a": "\ud83d\ude00!"}"#, "😀!", "1:20");
         placed("a: 'it''s!\n  folded!'\n", "it's! folded!", "1:10 2:9");
         placed(
             "a: \"one!\n\n  two! \\\n   three!\"\n",
@@ -485,6 +567,16 @@ mod tests {
             crate::message::json::text(&json),
             r#"[1,"1",1.10,-2e+3,4,0.5,31,true,"true",null,null,"","2026-01-02",".inf","1_000","-a",{"a":["No"]}]"#
         );
+    }
+
+    #[test]
+    fn json_may_have_tabs_and_characters_in_two_halves() {
+        let text = "{\n\t\"a\":\t\"\\ud83d\\ude00\t\\\\ud83d\",\n\t\"b\": [\t1\t]\n}";
+        let mut sources = Sources::default();
+        let file = sources.add("x.json", text);
+        let json = read(file, text).expect("it can be read").json();
+        let parsed: Json = serde_json::from_str(&text.replace("\t\\\\", "\\t\\\\")).expect("it is JSON");
+        assert_eq!(json, parsed);
     }
 
     #[test]
