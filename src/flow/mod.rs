@@ -13,6 +13,7 @@ pub mod group;
 pub mod grpc;
 pub mod health;
 pub mod mediator;
+pub mod mishap;
 pub mod runtime;
 pub mod sequence;
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct Runtime {
     pub sends_where_senders_say: bool,
     /// What services say of themselves.
     pub descriptions: Descriptions,
+    /// A request may ask a mock to answer late or brokenly.
+    pub mishaps: bool,
     /// What scripts keep.
     pub stores: Arc<Stores>,
 }
@@ -82,6 +84,7 @@ impl Runtime {
             shelf: Shelf::default(),
             total: None,
             sends_where_senders_say: false,
+            mishaps: true,
             groups: Groups::default(),
             descriptions: Descriptions::default(),
             stores: Arc::default(),
@@ -104,6 +107,10 @@ impl Runtime {
             sends_where_senders_say,
             ..self
         }
+    }
+
+    pub fn with_mishaps(self, mishaps: bool) -> Runtime {
+        Runtime { mishaps, ..self }
     }
 
     pub fn with_tokens(self, tokens: Tokens, signer: Option<Arc<BackendJwt>>) -> Runtime {

@@ -9,6 +9,7 @@ pub mod deployment_toml;
 pub mod endpoint_settings;
 pub mod environments;
 pub mod mark;
+pub mod mock_settings;
 pub mod reload;
 mod route;
 pub mod script_settings;
@@ -106,7 +107,13 @@ impl Gateway {
                 .unwrap_or(settings.client.response_headers),
         };
         let endpoints = &settings.endpoints;
-        let runtime = Runtime::new(Clock::System, fastrand::u64(..), timeouts)
+        let clock = match settings.script.clock {
+            Some(millis) => Clock::Fixed(millis.into()),
+            None => Clock::System,
+        };
+        let seed = settings.script.seed.unwrap_or_else(|| fastrand::u64(..));
+        let runtime = Runtime::new(clock, seed, timeouts)
+            .with_mishaps(settings.mock.mishaps)
             .with_health(Registry::new(endpoints.defaults()))
             .within(endpoints.deadline)
             .sending_where_senders_say(endpoints.sends_where_senders_say);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The keys of the table, each with a variable: `MYELIN_SCRIPT_DEADLINE`.
-pub const KEYS: &[&str] = &["isolation", "deadline", "memory", "workers"];
+pub const KEYS: &[&str] = &["isolation", "deadline", "memory", "workers", "seed", "clock"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptSettings {
@@ -16,6 +16,10 @@ pub struct ScriptSettings {
     pub memory: u64,
     /// Worker processes of each core.
     pub workers: usize,
+    /// Where chance begins; without it every start has another chance.
+    pub seed: Option<u64>,
+    /// Milliseconds since 1970: the clock stands still there, for everything that tells or looks at the time.
+    pub clock: Option<i64>,
     /// What becomes a worker process. The command line says so; where nobody does, scripts run on threads.
     pub program: Option<PathBuf>,
 }
@@ -34,6 +38,8 @@ impl Default for ScriptSettings {
             deadline: built_in.time,
             memory: built_in.memory,
             workers: built_in.workers,
+            seed: None,
+            clock: None,
             program: None,
         }
     }
@@ -63,6 +69,8 @@ impl ScriptSettings {
                 let workers = text.parse().ok().filter(|workers| (1..=64).contains(workers));
                 self.workers = workers.ok_or("this is a number from 1 to 64")?;
             }
+            "seed" => self.seed = Some(parse_seed(text)?),
+            "clock" => self.clock = Some(parse_clock(text)?),
             _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
         }
         Ok(())
@@ -79,6 +87,22 @@ impl ScriptSettings {
             workers: self.workers,
         }
     }
+}
+
+pub fn parse_seed(text: &str) -> Result<u64, String> {
+    let seed = text.trim().parse();
+    seed.map_err(|_| "this is a whole number, such as 1".to_owned())
+}
+
+/// A point in time (RFC 3339), or milliseconds since 1970.
+pub fn parse_clock(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    let point = || {
+        let point = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        Some(point.timestamp_millis())
+    };
+    let clock = text.parse::<i64>().ok().or_else(point);
+    clock.ok_or_else(|| "this is a point in time, such as 2026-01-31T12:00:00Z".to_owned())
 }
 
 pub fn parse_where(text: &str) -> Result<Where, String> {
@@ -100,6 +124,8 @@ mod tests {
             ("deadline", "500ms", "0s"),
             ("memory", "64MiB", "1KiB"),
             ("workers", "3", "0"),
+            ("seed", "7", "-1"),
+            ("clock", "2026-01-31T12:00:00Z", "noon"),
         ] {
             let mut settings = ScriptSettings::default();
             assert_eq!(settings.set(key, right), Ok(()), "{key}");

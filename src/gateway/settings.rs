@@ -5,6 +5,7 @@ use super::backend_settings::{self, BackendSettings};
 use super::deployment_toml;
 use super::endpoint_settings::{self, EndpointSettings};
 use super::environments::Environment;
+use super::mock_settings::{self, MockSettings};
 use super::script_settings::{self, ScriptSettings, Where};
 use super::tokens::{self, IssuerSettings, KeysFrom};
 use crate::deployment::LoadOptions;
@@ -53,6 +54,7 @@ const KEYS: &[&str] = &[
     "limits",
     "endpoints",
     "script",
+    "mock",
     "token",
     "api-key",
     "token-required",
@@ -65,6 +67,7 @@ const KEYS: &[&str] = &[
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
 const ENDPOINTS_PREFIX: &str = "MYELIN_ENDPOINTS_";
 const SCRIPT_PREFIX: &str = "MYELIN_SCRIPT_";
+const MOCK_PREFIX: &str = "MYELIN_MOCK_";
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -95,6 +98,8 @@ pub struct Settings {
     pub endpoints: EndpointSettings,
     /// Where scripts run.
     pub script: ScriptSettings,
+    /// Which definitions are mocks, and what may be asked of them.
+    pub mock: MockSettings,
     /// Where messages may go that say themselves where.
     pub allow: Option<Arc<AllowList>>,
     /// Whose tokens are taken.
@@ -210,6 +215,7 @@ pub fn load(
         global_timeout: None,
         endpoints: EndpointSettings::default(),
         script: ScriptSettings::default(),
+        mock: MockSettings::default(),
         allow: None,
         issuers: Vec::new(),
         tokens: TokenRules::default(),
@@ -252,6 +258,7 @@ pub(super) struct Reading<'i> {
     pub global_timeout: Option<Duration>,
     pub backends: BackendSettings,
     pub script: ScriptSettings,
+    pub mock: MockSettings,
     pub endpoints: EndpointSettings,
     pub allow: Option<Arc<AllowList>>,
     pub issuers: Vec<IssuerSettings>,
@@ -325,6 +332,7 @@ impl<'i> Reading<'i> {
                 "limits" => self.limit_tables(file, value),
                 "endpoints" => self.endpoints_table(file, value),
                 "script" => self.script_table(file, value),
+                "mock" => self.mock_table(file, value),
                 name @ ("token" | "api-key") => {
                     let kind = if name == "token" {
                         Kind::AccessToken
@@ -479,6 +487,29 @@ impl<'i> Reading<'i> {
         }
     }
 
+    fn mock_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
+        let Some(entries) = value.get_ref().as_table() else {
+            return self.bad(Span::new(file, value.span()), "`mock` is a table");
+        };
+        for (key, value) in entries {
+            if !mock_settings::KEYS.contains(&key.get_ref().as_ref()) {
+                let known = mock_settings::KEYS.iter().copied();
+                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
+                continue;
+            }
+            let mut place = Place {
+                file,
+                key: key.get_ref(),
+                value,
+                mistakes: &mut self.mistakes,
+            };
+            let mut mock = self.mock;
+            if place.read(|text| mock.set(key.get_ref(), text)).is_some() {
+                self.mock = mock;
+            }
+        }
+    }
+
     fn allow_list(&mut self, span: Span, text: Option<&str>) {
         let Some(text) = text else {
             return self.bad(span, "`allow` is a text in quotes");
@@ -568,6 +599,16 @@ impl<'i> Reading<'i> {
                 }
                 continue;
             }
+            let mock = name.strip_prefix(MOCK_PREFIX).and_then(|key| {
+                let key = key.to_ascii_lowercase();
+                mock_settings::KEYS.iter().find(|known| **known == key)
+            });
+            if let Some(key) = mock {
+                if let Err(reason) = self.mock.set(key, value) {
+                    self.tell(None, "E0110", format!("`{name}`: {reason}"));
+                }
+                continue;
+            }
             let Some((table, key)) = name
                 .strip_prefix(ENVIRONMENT_PREFIX)
                 .and_then(|rest| rest.split_once('_'))
@@ -646,6 +687,7 @@ impl<'i> Reading<'i> {
                 isolation: layer.script_isolation.unwrap_or(self.script.isolation),
                 ..self.script.clone()
             },
+            mock: self.mock,
             allow: self.allow.clone(),
             tokens: TokenRules {
                 taken: !self.issuers.is_empty(),

@@ -448,10 +448,7 @@ impl Places<'_> {
         let at = if self.starts.is_empty() {
             index
         } else {
-            self.starts
-                .get(index)
-                .copied()
-                .unwrap_or(self.text.len())
+            self.starts.get(index).copied().unwrap_or(self.text.len())
         };
         at.min(self.text.len())
     }
@@ -507,11 +504,7 @@ mod tests {
         check("{\"a\": {\"ö\": \"x\", \"b\": \"y\"}}", &["a", "b"], "1:24 y");
         check("x: &one\n  b: 'ü'\ny: *one\n", &["y", "b"], "2:7 ü");
         check("a: |\n  text\n", &["a"], "2:3 text\n");
-        check(
-            r#"{"a": {"c": "\ud83d\ude00", "b": "y"}}"#,
-            &["a", "b"],
-            "1:35 y",
-        );
+        check(r#"{"a": {"c": "\ud83d\ude00", "b": "y"}}"#, &["a", "b"], "1:35 y");
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! `[mock]` of the settings: which definitions are mocks, and what clients may ask of one.
+
+/// The keys of the table, each with a variable: `MYELIN_MOCK_MISHAPS`.
+pub const KEYS: &[&str] = &["definitions", "mishaps"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MockSettings {
+    /// An OpenAPI definition in the folder that nothing implements is answered from its examples.
+    pub definitions: bool,
+    /// A request may ask a mock to answer late or brokenly (`x-mock-latency`, `x-mock-fault`, `Prefer: wait=`).
+    pub mishaps: bool,
+}
+
+impl Default for MockSettings {
+    fn default() -> MockSettings {
+        MockSettings {
+            definitions: true,
+            mishaps: true,
+        }
+    }
+}
+
+impl MockSettings {
+    /// Takes up the value of one of `KEYS`.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        let value = match text.trim().to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => return Err("this is `true` or `false`".to_owned()),
+        };
+        match key {
+            "definitions" => self.definitions = value,
+            "mishaps" => self.mishaps = value,
+            _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_takes_what_it_says_and_nothing_else() {
+        for key in KEYS {
+            let mut settings = MockSettings::default();
+            assert_eq!(settings.set(key, "false"), Ok(()), "{key}");
+            assert_ne!(settings, MockSettings::default(), "{key}");
+            assert!(settings.set(key, "maybe").is_err(), "{key}");
+        }
+        assert!(MockSettings::default().set("other", "true").is_err());
+    }
+}
