@@ -390,7 +390,7 @@ fn first_request(deployment: &Deployment) -> Option<(String, String)> {
     for api in deployment
         .apis
         .iter()
-        .filter(|api| api.broken.is_none() && api.transports.http)
+        .filter(|api| api.broken.is_none() && api.transports.http && !api.is_blocked() && !api.is_retired())
     {
         let served = || api.resources.iter().filter(|resource| resource.transports.http);
         let get = http::Method::GET;

@@ -2,6 +2,7 @@
 
 use super::SequenceRef;
 use super::guard::{self, Guard};
+use super::lifecycle::{self, State};
 use super::uri_template::{self, UriTemplate, UrlMapping};
 use crate::flow::{Sequence, Step};
 use crate::mediators::prototype;
@@ -19,7 +20,12 @@ pub static KIND: ArtifactKind = ArtifactKind {
     notes: "The API with the longest context that fits is chosen, then the version, host, port and transport must fit. \
         Among its resources those that accept the method go in this order: all `url-mapping`s (exact, longest prefix, extension), \
         all `uri-template`s in the order they are written, then the default resource. Nothing fits: 404. The path fits and the method \
-        does not: 405. HEAD is not derived from GET. OPTIONS is answered from the resource's methods unless a resource declares it.",
+        does not: 405. HEAD is not derived from GET. OPTIONS is answered from the resource's methods unless a resource declares it.\n\n\
+        An API that says nothing of its `state` is served, whatever stands in it. `CREATED` and `PROTOTYPED` (newer products call it `PRE-RELEASED`) \
+        may have `<prototype>`s: mocks, and endpoints that are only tried out. A `PROTOTYPED` API asks nobody for a token because the settings \
+        demand one of all (one whose own `<handlers>` demand one does). `PUBLISHED` and `DEPRECATED` are for APIs whose callers rely on them: a \
+        `<prototype>` is refused. `BLOCKED` answers every request with 503 and the code 700700. `RETIRED` is as if it were not there. On the way from \
+        prototype to published, each `<prototype>` becomes an `<inSequence>` that sends to the backend.",
     differences: "Where a versioned API has a shorter context than an unversioned one and both fit, Synapse takes the versioned one; \
         here the longer context wins, and `check` tells. 405 carries `Allow`.",
     attributes: &[
@@ -48,7 +54,7 @@ pub static KIND: ArtifactKind = ArtifactKind {
         ),
         Attr::optional(
             "transports",
-            Shape::Choice(&["http", "https", ""]),
+            Shape::Choice(&["http", "https", "http https", "https http", ""]),
             "only over this transport",
         )
         .default("both"),
@@ -58,6 +64,7 @@ pub static KIND: ArtifactKind = ArtifactKind {
             "names of inbound endpoints; `default` is the main port",
         )
         .default("default"),
+        lifecycle::STATE,
         Attr::not_yet(
             "publishSwagger",
             "publishing a given OpenAPI file comes in a later release",
@@ -207,6 +214,7 @@ pub struct Api {
     pub broken: Option<Arc<str>>,
     /// Its callers have to present a token.
     pub guard: Option<Guard>,
+    pub state: Option<State>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -417,7 +425,9 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
     let transports = planner
         .text(element, "transports")
         .map_or(Transports::BOTH, |text| Transports::named(&text));
+    let state = State::of(element);
     let mut resources = Vec::new();
+    let prototypes = planner.prototypes.len();
     if sound {
         resources.extend(
             element
@@ -425,6 +435,8 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
                 .filter_map(|inner| resource(inner, &name, planner)),
         );
         check_resources(&resources, planner);
+        let prototypes = planner.prototypes.split_off(prototypes);
+        lifecycle::check(state, element, &prototypes, planner);
     }
     let guard = guard::of_handlers(element, planner);
     if planner.mistakes.errors() > before {
@@ -442,6 +454,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         span: element.span,
         broken: None,
         guard,
+        state,
     })
 }
 
@@ -858,7 +871,7 @@ fn clashes(apis: &[Api]) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     let mut paths: HashMap<(&str, &str), &Api> = HashMap::new();
     let mut names: HashMap<String, &Api> = HashMap::new();
-    for api in apis {
+    for api in apis.iter().filter(|api| !api.is_retired()) {
         if let Some(first) = paths.get(&(&*api.context, api.version_text())) {
             let context = if api.context.is_empty() { "/" } else { &api.context };
             mistakes.push(
@@ -889,7 +902,7 @@ fn clashes(apis: &[Api]) -> Vec<Diagnostic> {
 /// Where Synapse would choose a versioned API with a shorter context, and we choose the longer context.
 fn chosen_otherwise_in_synapse(apis: &[Api]) -> Vec<Diagnostic> {
     let mut versioned: HashMap<String, &Api> = HashMap::new();
-    for api in apis {
+    for api in apis.iter().filter(|api| !api.is_retired()) {
         match &api.version {
             Some(Version::Url(version)) => versioned.insert(format!("{}/{version}", api.context), api),
             Some(Version::Context(_)) => versioned.insert(api.context.to_string(), api),
@@ -897,7 +910,10 @@ fn chosen_otherwise_in_synapse(apis: &[Api]) -> Vec<Diagnostic> {
         };
     }
     let mut warnings = Vec::new();
-    for api in apis.iter().filter(|api| api.version.is_none()) {
+    for api in apis
+        .iter()
+        .filter(|api| api.version.is_none() && !api.is_retired())
+    {
         let ends = api
             .context
             .match_indices('/')

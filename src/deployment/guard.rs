@@ -184,7 +184,8 @@ impl TokenRules {
     pub fn apply(&self, apis: &mut [Api], proxies: &[&str], planner: &mut Planner<'_>) {
         for api in apis.iter_mut() {
             let full_name = api.full_name();
-            if api.guard.is_none() && self.demand(&[&*api.name, full_name.as_str()]) {
+            // One that is only tried out asks nobody.
+            if api.guard.is_none() && !api.is_prototyped() && self.demand(&[&*api.name, full_name.as_str()]) {
                 api.guard = Some(Guard::ANY);
             }
             if api.guard.is_some() && !self.taken {

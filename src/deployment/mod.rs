@@ -12,6 +12,7 @@ mod examples;
 pub mod folder;
 pub mod guard;
 pub mod layout;
+pub mod lifecycle;
 pub mod load;
 pub mod local_entry;
 pub mod openapi;

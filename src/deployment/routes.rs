@@ -58,6 +58,10 @@ pub enum Route {
     Refused {
         api: usize,
     },
+    /// Its state says so: 503.
+    Blocked {
+        api: usize,
+    },
     /// Served by `--lenient`, and not whole: 503.
     Broken {
         reason: Arc<str>,
@@ -90,7 +94,7 @@ pub const SERVICES: &str = "/services/";
 impl Routes {
     pub fn new(apis: &[Api], proxies: &[Proxy]) -> Routes {
         let mut routes = Routes::default();
-        for (index, api) in apis.iter().enumerate() {
+        for (index, api) in apis.iter().enumerate().filter(|(_, api)| !api.is_retired()) {
             routes.longest_context = routes.longest_context.max(api.context.len());
             routes
                 .contexts
@@ -114,6 +118,9 @@ impl Routes {
     pub fn find(&self, apis: &[Api], proxies: &[Proxy], asked: &Asked<'_>) -> Route {
         if let Some((index, below)) = self.api(apis, asked) {
             let api = &apis[index];
+            if api.is_blocked() {
+                return Route::Blocked { api: index };
+            }
             return match &api.broken {
                 Some(reason) => Route::Broken {
                     reason: Arc::clone(reason),
@@ -405,6 +412,7 @@ mod tests {
                 Route::NotAllowed { allow, .. } => format!("405 {allow}"),
                 Route::Refused { .. } => "400".to_owned(),
                 Route::Broken { .. } => "503".to_owned(),
+                Route::Blocked { .. } => "503 blocked".to_owned(),
                 Route::Proxy { proxy, below } => {
                     format!("proxy {} {}", self.proxies[proxy].name, &target[below..])
                 }

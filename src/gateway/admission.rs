@@ -72,6 +72,37 @@ pub fn refused(refusal: &Refusal, client: Client) -> Reply {
     reply
 }
 
+/// What a caller of a blocked API hears, in API Manager's shape: XML if that is what it wants, else JSON.
+pub fn blocked(accept: Option<&str>, client: Client) -> Reply {
+    const CODE: i32 = 700_700;
+    const MESSAGE: &str = "API blocked";
+    const DESCRIPTION: &str = "This API has been blocked temporarily. Please try again later.";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    if client.grpc || client.speech != Speech::Rest {
+        return plain(status, &format!("{CODE} {MESSAGE}. {DESCRIPTION}"), client);
+    }
+    let accepted = accept.unwrap_or_default();
+    let (xml, json) = (accepted.find("xml"), accepted.find("json"));
+    let wants_xml = xml.is_some_and(|xml| json.is_none_or(|json| xml < json));
+    let (content_type, body) = if wants_xml {
+        let body = format!(
+            "<am:fault xmlns:am=\"http://wso2.org/apimanager\"><am:code>{CODE}</am:code><am:type>Status report</am:type>\
+             <am:message>{MESSAGE}</am:message><am:description>{DESCRIPTION}</am:description></am:fault>"
+        );
+        ("application/xml; charset=UTF-8", body)
+    } else {
+        let body = serde_json::json!({
+            "code": CODE.to_string(), "type": "Status report", "message": MESSAGE, "description": DESCRIPTION,
+        });
+        ("application/json; charset=UTF-8", Json::to_string(&body))
+    };
+    let mut reply = Reply::new(status);
+    let content_type = HeaderValue::from_static(content_type);
+    reply.headers.insert(header::CONTENT_TYPE, content_type);
+    reply.body = ByteStream::from(Bytes::from(body));
+    reply
+}
+
 /// RFC 6750 section 3.
 fn challenge(refusal: &Refusal) -> String {
     let error = match refusal {

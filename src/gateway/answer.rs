@@ -209,7 +209,8 @@ fn reason(exchange: &Exchange, status: StatusCode) -> Option<String> {
 /// Headers that say something about a request, and would say something wrong about an answer.
 fn is_for_requests(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("accept")
+    // These three belong to answers.
+    (name.starts_with("accept") && !matches!(name, "accept-ranges" | "accept-patch" | "accept-post"))
         || name.starts_with("if-")
         || matches!(
             name,

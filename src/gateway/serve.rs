@@ -256,6 +256,11 @@ async fn exchange(
             )
         }
         Route::Refused { .. } => return answer::bare(StatusCode::BAD_REQUEST),
+        Route::Blocked { api } => {
+            let api = &deployment.apis[api];
+            tracing::debug!(api = %api.name, "A request to an API that is blocked.");
+            return admission::blocked(header_text(&headers, header::ACCEPT), client);
+        }
         Route::Broken { reason } => {
             let text = format!("Not served, because its configuration has a mistake: {reason}");
             return answer::plain(StatusCode::SERVICE_UNAVAILABLE, &text, client);

@@ -41,6 +41,7 @@ pub const ALL: &[Code] = &[
     code("E0221", "A `uri-template` or `url-mapping` is not one.", "Mend it at the place that is shown."),
     code("E0222", "The target of a proxy leads nowhere.", "Give it an `inSequence` or an `endpoint`."),
     code("E0223", "An API definition (OpenAPI) says what it cannot mean.", "Mend it at the place that is shown."),
+    code("E0224", "An API whose callers rely on it has a prototype.", "Put an `<inSequence>` that sends to the real backend in its place, or make the API's `state` PROTOTYPED."),
     code("E0301", "An expression is missing, or is no XPath.", "Mend it at the place that is shown."),
     code("E0302", "This is no JSONPath.", "Mend it at the place that is shown."),
     code("E0303", "This is no Synapse expression.", "Mend it at the place that is shown."),

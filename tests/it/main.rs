@@ -23,6 +23,7 @@ mod management;
 mod mistakes;
 mod no_client_trouble;
 mod payload_attacks;
+mod prototypes;
 mod readme;
 mod reference;
 mod reload_under_load;

@@ -115,7 +115,7 @@ fn token(change: Value) -> String {
     token_of("one", change)
 }
 
-fn jwks(kid: &str) -> String {
+pub fn jwks(kid: &str) -> String {
     let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_pem(RSA).unwrap(), Algorithm::RS256).unwrap();
     jwk.common.key_id = Some(kid.to_owned());
     json!({ "keys": [jwk] }).to_string()

@@ -1,0 +1,252 @@
+//! Mocks and the states of APIs, over loopback.
+
+use super::talk::{Running, ask, free_port};
+use std::time::{Duration, Instant};
+
+fn serve(apis: &str, more: &[&str]) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("api")).unwrap();
+    std::fs::write(folder.path().join("api/a.xml"), definitions(apis)).unwrap();
+    Running::with(folder, free_port(), more)
+}
+
+fn definitions(apis: &str) -> String {
+    format!("<definitions xmlns=\"http://ws.apache.org/ns/synapse\">{apis}</definitions>")
+}
+
+const PET: &str = r#"<api name="Pets" context="/pets"><resource methods="GET HEAD" uri-template="/{id}"><prototype><![CDATA[
+var id = mc.getProperty('uri.var.id');
+mc.setProperty('CONTENT_TYPE', 'application/json');
+mc.setProperty('Accept-Ranges', 'none', 'transport');
+if (id == 1) {
+    mc.setPayloadJSON({id: id, accept: mc.getProperty('AcceptHeader'), responseCode: mc.getProperty('query.param.responseCode')});
+} else {
+    mc.setProperty('HTTP_SC', '404');
+    mc.setPayloadJSON('{"error": "no such pet"}');
+}
+]]></prototype></resource>
+<resource methods="POST" uri-template="/"><prototype><![CDATA[
+var pet = mc.getPayloadJSON();
+pet.id = 7;
+mc.setProperty('HTTP_SC', '201');
+mc.setProperty('CONTENT_TYPE', 'application/json');
+mc.setProperty('Location', '/pets/7', 'transport');
+mc.setPayloadJSON(pet);
+]]></prototype></resource>
+<resource methods="DELETE" uri-template="/"><prototype><![CDATA[
+mc.setProperty('HTTP_SC', '204');
+mc.setProperty('NO_ENTITY_BODY', true, 'axis2');
+]]></prototype></resource>
+<resource methods="PUT" uri-template="/"><prototype/></resource>
+</api>"#;
+
+#[test]
+fn a_prototype_answers_by_the_contract_of_inline_scripts() {
+    let running = serve(PET, &[]);
+    let answer =
+        running.ask("GET /pets/1?responseCode=404\nAccept: text/css\nX-Secret: 1\nAuthorization: Bearer x");
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (200, r#"{"id":"1","accept":"text/css","responseCode":"404"}"#)
+    );
+    let mut headers: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    headers.sort_unstable();
+    assert_eq!(
+        headers,
+        [
+            "accept-ranges",
+            "connection",
+            "content-length",
+            "content-type",
+            "date"
+        ],
+        "{answer:?}"
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json; charset=UTF-8")
+    );
+    let answer = running.ask("GET /pets/2");
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (404, r#"{"error": "no such pet"}"#)
+    );
+    let answer = running.ask("HEAD /pets/2");
+    assert_eq!((answer.status, answer.body.as_str()), (404, ""));
+    assert_eq!(answer.header("content-length"), Some("24"));
+    let answer = running.ask("POST /pets/\nContent-Type: application/json\n\n{\"name\": \"Rex\"}");
+    assert_eq!(
+        (answer.status, answer.body.as_str(), answer.header("location")),
+        (201, r#"{"name":"Rex","id":7}"#, Some("/pets/7"))
+    );
+    let answer = running.ask("DELETE /pets/?a=b");
+    assert_eq!(
+        (
+            answer.status,
+            answer.body.as_str(),
+            answer.header("content-length"),
+            answer.header("content-type")
+        ),
+        (204, "", None, None)
+    );
+    let answer = running.ask("PUT /pets/\nX-Secret: 1");
+    assert_eq!((answer.status, answer.body.as_str()), (501, ""));
+    assert_eq!(answer.header("x-secret"), None);
+}
+
+/// Word for word what API Manager's template makes of an inline script.
+#[test]
+fn what_the_product_generates_around_a_script_runs_unchanged() {
+    let running = serve(
+        r#"<api name="admin--Pets" context="/pets/1.0.0" version="1.0.0" version-type="context" transports="http https">
+<resource methods="GET" uri-template="/pet/{petId}" faultSequence="fault"><inSequence>
+    <property name="AcceptHeader" expression="get-property('transport', 'Accept')"/>
+    <script language="js"><![CDATA[
+var accept = mc.getProperty('AcceptHeader');
+if (accept == 'application/json') {
+    mc.setProperty('CONTENT_TYPE', 'application/json');
+    mc.setPayloadJSON({id: mc.getProperty('uri.var.petId')});
+} else {
+    mc.setPayloadXML('<pet/>');
+}
+if (mc.getProperty('uri.var.petId') == 2) { mc.setProperty('HTTP_SC', '404'); }
+]]></script>
+    <filter source="boolean(get-property('CONTENT_TYPE'))" regex="true">
+        <then><property name="messageType" expression="get-property('CONTENT_TYPE')" scope="axis2"/></then>
+        <else><property name="messageType" value="application/xml" scope="axis2"/></else>
+    </filter>
+    <filter source="boolean(get-property('HTTP_SC'))" regex="true">
+        <then><property name="HTTP_SC" expression="get-property('HTTP_SC')" scope="axis2"/></then>
+        <else><property name="HTTP_SC" value="200" scope="axis2"/></else>
+    </filter>
+    <property name="NO_ENTITY_BODY" scope="axis2" action="remove"/>
+    <respond/>
+</inSequence><outSequence><send/></outSequence></resource></api>"#,
+        &[],
+    );
+    let answer = running.ask("GET /pets/1.0.0/pet/2\nAccept: application/json");
+    assert_eq!((answer.status, answer.body.as_str()), (404, r#"{"id":"2"}"#));
+    let answer = running.ask("GET /pets/1.0.0/pet/1");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "<pet/>"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/xml; charset=UTF-8")
+    );
+}
+
+#[test]
+fn a_failing_mock_answers_500_and_the_log_has_its_line() {
+    let running = serve(
+        "<api name=\"A\" context=\"/a\"><resource methods=\"GET\"><prototype><![CDATA[\n\nnothing.x;]]></prototype></resource></api>",
+        &["--log", "warn"],
+    );
+    let from = running.told_so_far();
+    assert_eq!(running.ask("GET /a").status, 500);
+    let told = running.told_after(from, "ReferenceError: nothing is not defined");
+    assert!(told.contains("a.xml:3:"), "{told}");
+}
+
+#[test]
+fn a_saved_mock_answers_anew_in_half_a_second() {
+    let running = serve(PET, &[]);
+    assert_eq!(running.ask("GET /pets/2").status, 404);
+    let mut slowest = Duration::ZERO;
+    for status in ["410", "451"] {
+        std::fs::write(
+            running.folder.path().join("api/a.xml"),
+            definitions(&PET.replace("'404'", &format!("'{status}'"))),
+        )
+        .unwrap();
+        let saved = Instant::now();
+        while ask(running.port, "GET /pets/2").status.to_string() != status {
+            assert!(saved.elapsed() < Duration::from_secs(20), "it never changed");
+        }
+        slowest = slowest.max(saved.elapsed());
+    }
+    // Measured at 60 to 250 ms; a machine that compiles beside it may take longer.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+fn in_state(state: &str) -> String {
+    format!(
+        r#"<api name="{state}" context="/{state}" state="{state}"><resource methods="GET" uri-template="/x"><inSequence><payloadFactory media-type="json"><format>{{"a": 1}}</format></payloadFactory><respond/></inSequence></resource></api>"#
+    )
+}
+
+#[test]
+fn a_blocked_api_says_so_and_a_retired_one_is_not_there() {
+    let apis: String = [
+        "CREATED",
+        "PROTOTYPED",
+        "PUBLISHED",
+        "BLOCKED",
+        "DEPRECATED",
+        "RETIRED",
+    ]
+    .into_iter()
+    .map(in_state)
+    .collect();
+    // A retired API's place is free for another.
+    let again = in_state("RETIRED")
+        .replace(
+            "name=\"RETIRED\" context=\"/RETIRED\" state=\"RETIRED\"",
+            "name=\"Next\" context=\"/RETIRED\"",
+        )
+        .replace("\"/x\"", "\"/y\"");
+    let running = serve(&format!("{apis}{again}"), &[]);
+    for served in ["CREATED", "PROTOTYPED", "PUBLISHED", "DEPRECATED"] {
+        assert_eq!(running.ask(&format!("GET /{served}/x")).status, 200, "{served}");
+    }
+    assert_eq!(running.ask("GET /RETIRED/x").status, 404);
+    assert_eq!(running.ask("GET /RETIRED/y").status, 200);
+    for request in [
+        "GET /BLOCKED/x",
+        "DELETE /BLOCKED",
+        "POST /BLOCKED/a/b\nAccept: application/json, text/xml",
+    ] {
+        let answer = running.ask(request);
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (
+                503,
+                r#"{"code":"700700","type":"Status report","message":"API blocked","description":"This API has been blocked temporarily. Please try again later."}"#
+            ),
+            "{request}"
+        );
+    }
+    let answer = running.ask("GET /BLOCKED/x\nAccept: application/xml");
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.body,
+        "<am:fault xmlns:am=\"http://wso2.org/apimanager\"><am:code>700700</am:code><am:type>Status report</am:type><am:message>API blocked</am:message><am:description>This API has been blocked temporarily. Please try again later.</am:description></am:fault>"
+    );
+    let answer = running.ask("POST /BLOCKED/x\nContent-Type: text/xml\nSOAPAction: \"\"\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body/></e:Envelope>");
+    assert!(
+        answer.body.contains("700700") && answer.body.contains("Envelope"),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn tokens_that_are_demanded_of_all_are_not_demanded_of_prototypes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("api")).unwrap();
+    let handled = in_state("PRE-RELEASED").replace(
+        "</api>",
+        r#"<handlers><handler class="org.wso2.carbon.apimgt.gateway.handlers.security.APIAuthenticationHandler"/></handlers></api>"#,
+    );
+    let apis = format!("{}{}{handled}", in_state("PROTOTYPED"), in_state("PUBLISHED"));
+    std::fs::write(folder.path().join("api/a.xml"), definitions(&apis)).unwrap();
+    std::fs::write(
+        folder.path().join("myelin.toml"),
+        "token-required = true\n[[token]]\nissuer = \"i\"\njwks = \"keys.json\"\nalgorithms = [\"RS256\"]\n",
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("keys.json"), super::tokens::jwks("one")).unwrap();
+    let settings = folder.path().join("myelin.toml").display().to_string();
+    let running = Running::with(folder, free_port(), &["--config", &settings]);
+    assert_eq!(running.ask("GET /PROTOTYPED/x").status, 200);
+    assert_eq!(running.ask("GET /PUBLISHED/x").status, 401);
+    assert_eq!(running.ask("GET /PRE-RELEASED/x").status, 401);
+}
