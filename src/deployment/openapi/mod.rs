@@ -2,6 +2,7 @@
 
 pub mod model;
 pub mod read;
+pub mod sample;
 
 use crate::plan::element::SYNAPSE;
 use crate::text::{Diagnostic, FileId};

@@ -148,6 +148,9 @@ fn plain(text: &str) -> Json {
         if let Ok(number) = serde_json::from_str::<serde_json::Number>(unsigned) {
             return Json::Number(number);
         }
+        if let Ok(number) = unsigned.parse::<i64>() {
+            return Json::from(number);
+        }
         if let Some(number) = unsigned.parse().ok().and_then(serde_json::Number::from_f64) {
             return Json::Number(number);
         }
@@ -550,7 +553,7 @@ mod tests {
 
     #[test]
     fn scalars_without_quotes_are_values_of_json() {
-        let text = "[1, '1', 1.10, -2e3, +4, .5, 0x1F, true, 'true', null, ~, , 2026-01-02, .inf, 1_000, -a, {a: [No]}]";
+        let text = "[1, '1', 1.10, -2e3, +4, .5, 0x1F, true, 'true', null, ~, , 2026-01-02, .inf, 1_000, -a, 012, {a: [No]}]";
         let mut sources = Sources::default();
         let file = sources.add("x.yaml", text);
         let json = read(file, &text.replace(", ,", ", \"\","))
@@ -558,7 +561,7 @@ mod tests {
             .json();
         assert_eq!(
             crate::message::json::text(&json),
-            r#"[1,"1",1.10,-2e+3,4,0.5,31,true,"true",null,null,"","2026-01-02",".inf","1_000","-a",{"a":["No"]}]"#
+            r#"[1,"1",1.10,-2e+3,4,0.5,31,true,"true",null,null,"","2026-01-02",".inf","1_000","-a",12,{"a":["No"]}]"#
         );
     }
 
