@@ -1,13 +1,11 @@
 //! `<address>`: a fixed address.
 
-use super::leaf::Leaf;
-use super::{authentication, common, states};
-use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
+use super::common;
+use super::leaf::{self, Leaf, LeafKind};
+use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::text::Diagnostic;
 use crate::wire::url::Url;
-use async_trait::async_trait;
 use std::sync::Arc;
 
 pub const KIND: EndpointKind = EndpointKind {
@@ -74,20 +72,7 @@ sends to the address as it is written."#,
         common::STATISTICS,
         common::TRACE,
     ],
-    children: Children::of(&[
-        common::TIMEOUT,
-        common::ENABLE_ADDRESSING,
-        common::ENABLE_SECURITY,
-        common::ENABLE_RELIABLE,
-        states::SUSPEND_ON_FAILURE,
-        states::MARK_FOR_SUSPENSION,
-        states::RETRY_CONFIG,
-        states::SUSPEND_DURATION,
-        states::LIMITS,
-        authentication::AUTHENTICATION,
-        common::TLS,
-        common::PROXY,
-    ]),
+    children: Children::of(leaf::CHILDREN),
     build,
     examples: &[
         Example::new(
@@ -198,7 +183,11 @@ fn plan_address(element: &Element, planner: &mut Planner<'_>) -> Option<Address>
     })
 }
 
-impl AddressEndpoint {
+impl LeafKind for AddressEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let url = match &self.address {
@@ -219,37 +208,5 @@ impl AddressEndpoint {
             }
         };
         self.leaf.send(exchange, url).await
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for AddressEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn alters(&self) -> bool {
-        self.leaf.alters()
-    }
-
-    fn weight(&self) -> u32 {
-        self.leaf.weight()
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }

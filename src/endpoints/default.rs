@@ -1,13 +1,11 @@
 //! `<default>`: wherever the message's `To` says.
 
-use super::leaf::Leaf;
-use super::{authentication, common, states};
+use super::common;
+use super::leaf::{self, Leaf, LeafKind};
 use crate::flow::delivery::Chosen;
-use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule, delivery};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, delivery};
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::text::Diagnostic;
-use async_trait::async_trait;
 use std::sync::Arc;
 
 pub const KIND: EndpointKind = EndpointKind {
@@ -35,20 +33,7 @@ host is made of properties."#,
         common::STATISTICS,
         common::TRACE,
     ],
-    children: Children::of(&[
-        common::TIMEOUT,
-        common::ENABLE_ADDRESSING,
-        common::ENABLE_SECURITY,
-        common::ENABLE_RELIABLE,
-        states::SUSPEND_ON_FAILURE,
-        states::MARK_FOR_SUSPENSION,
-        states::RETRY_CONFIG,
-        states::SUSPEND_DURATION,
-        states::LIMITS,
-        authentication::AUTHENTICATION,
-        common::TLS,
-        common::PROXY,
-    ]),
+    children: Children::of(leaf::CHILDREN),
     build,
     examples: &[
         Example::new(
@@ -100,42 +85,14 @@ fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Op
     Some(Arc::new(DefaultEndpoint { leaf }))
 }
 
-impl DefaultEndpoint {
+impl LeafKind for DefaultEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let url = delivery::find_target(exchange).await?;
         self.leaf.send(exchange, url).await
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for DefaultEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn alters(&self) -> bool {
-        self.leaf.alters()
-    }
-
-    fn weight(&self) -> u32 {
-        self.leaf.weight()
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }

@@ -1,17 +1,15 @@
 //! `<dynamic>`: wherever a rhai script says.
 
-use super::leaf::Leaf;
-use super::{authentication, common, key, states};
+use super::leaf::{self, Leaf, LeafKind};
+use super::{common, key};
 use crate::flow::delivery::{Chosen, deliver_watched, not_allowed};
-use crate::flow::health::{Health, NotReady};
-use crate::flow::{AllowList, Answer, Endpoint, Exchange, Fault, Origin, RetryRule, fault};
+use crate::flow::{AllowList, Answer, Endpoint, Exchange, Fault, Origin, fault};
 use crate::message::json::{Json, Object};
 use crate::message::properties::Value;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::script::{Given, Name, Script};
 use crate::text::{Diagnostic, Placed, Span, suggest};
 use crate::wire::url::{self, Url};
-use async_trait::async_trait;
 use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,20 +73,7 @@ is a fault with its reason. The state of the endpoint is kept for each host and 
         common::FORMAT,
         common::ENCODING,
     ],
-    children: Children::of(&[
-        common::TIMEOUT,
-        common::ENABLE_ADDRESSING,
-        common::ENABLE_SECURITY,
-        common::ENABLE_RELIABLE,
-        states::SUSPEND_ON_FAILURE,
-        states::MARK_FOR_SUSPENSION,
-        states::RETRY_CONFIG,
-        states::SUSPEND_DURATION,
-        states::LIMITS,
-        authentication::AUTHENTICATION,
-        common::TLS,
-        common::PROXY,
-    ]),
+    children: Children::of(leaf::CHILDREN),
     build,
     examples: &[
         Example::new(
@@ -297,7 +282,11 @@ fn written_out(element: &Element, script: &Script, planner: &mut Planner<'_>) ->
     Some(AllowList::of_origins(origins.iter().map(|origin| &**origin)))
 }
 
-impl DynamicEndpoint {
+impl LeafKind for DynamicEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let answer = self.ask(exchange).await?;
@@ -319,7 +308,9 @@ impl DynamicEndpoint {
         }
         sent
     }
+}
 
+impl DynamicEndpoint {
     async fn ask(&self, exchange: &mut Exchange) -> Result<Json, Fault> {
         let payload = if self.script.reads(Name::Payload) {
             Some(exchange.shared_json().await?)
@@ -558,30 +549,6 @@ fn wrong(what: String) -> Fault {
         Origin::Script,
         format!("the script that says where to send to {what}"),
     )
-}
-
-#[async_trait(?Send)]
-impl Endpoint for DynamicEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
-    }
 }
 
 #[cfg(test)]

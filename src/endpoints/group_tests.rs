@@ -298,12 +298,17 @@ fn without_failover_a_failure_is_the_answer() {
 #[test]
 fn weights_say_how_often_and_the_turns_are_spread() {
     wait(async {
-        let child = |host: &str, weight: u32| {
+        let child = |name: &str, weight: u32, kind: &str| {
             format!(
-                r#"<endpoint name="{host}"><address uri="http://{host}/"/><property name="loadbalance.weight" value="{weight}"/></endpoint>"#
+                r#"<endpoint name="{name}">{kind}<property name="loadbalance.weight" value="{weight}"/></endpoint>"#
             )
         };
-        let children = [child("a", 5), child("b", 1), child("c", 1)].concat();
+        let children = [
+            child("a", 5, r#"<dynamic expression='"http://a/"'/>"#),
+            child("b", 1, r#"<address uri="http://b/"/>"#),
+            child("c", 1, r#"<http uri-template="http://c/"/>"#),
+        ]
+        .concat();
         let group = trial(&format!(
             "<endpoint><loadbalance algorithm='org.apache.synapse.endpoints.algorithms.WeightedRoundRobin'>{children}</loadbalance></endpoint>"
         ));

@@ -1,17 +1,15 @@
 //! `<http>`: an address made from a URI template.
 
 use super::authentication::examples;
-use super::leaf::Leaf;
+use super::common;
+use super::leaf::{self, Leaf, LeafKind};
 use super::uri_template::{TemplateValue, UriTemplate};
-use super::{authentication, common, states};
-use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
+use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::message::json::Json;
 use crate::message::properties::Value;
-use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
+use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support, joined};
 use crate::text::{Diagnostic, Placed};
 use crate::wire::url::Url;
-use async_trait::async_trait;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
@@ -39,22 +37,7 @@ as the address, braces included. A value behind a host name that does not begin 
         common::STATISTICS,
         common::TRACE,
     ],
-    children: Children::of(&[
-        common::TIMEOUT,
-        common::ENABLE_ADDRESSING,
-        common::ENABLE_SECURITY,
-        common::ENABLE_RELIABLE,
-        states::SUSPEND_ON_FAILURE,
-        states::MARK_FOR_SUSPENSION,
-        states::RETRY_CONFIG,
-        states::SUSPEND_DURATION,
-        states::LIMITS,
-        authentication::AUTHENTICATION,
-        common::TLS,
-        common::PROXY,
-        Child::optional("serverPushSequence", &[], Children::ANY, "What HTTP/2 pushes are given to.")
-            .support(Support::NotYet("pushed responses are not asked for")),
-    ]),
+    children: Children::of(&CHILDREN),
     build,
     examples: &[
         Example::new(
@@ -94,6 +77,17 @@ as the address, braces included. A value behind a host name that does not begin 
         examples::MUTUAL_TLS,
     ],
 };
+
+const CHILDREN: [Child; leaf::CHILDREN.len() + 1] = joined(
+    leaf::CHILDREN,
+    &[Child::optional(
+        "serverPushSequence",
+        &[],
+        Children::ANY,
+        "What HTTP/2 pushes are given to.",
+    )
+    .support(Support::NotYet("pushed responses are not asked for"))],
+);
 
 #[derive(Debug)]
 struct HttpEndpoint {
@@ -215,7 +209,11 @@ fn is_variable(name: &str) -> bool {
     name.starts_with("uri.var.") || name.starts_with("query.param.")
 }
 
-impl HttpEndpoint {
+impl LeafKind for HttpEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let url = match &self.address {
@@ -317,38 +315,6 @@ fn encode_whole(text: &str) -> String {
             )
         }
         None => format!("{origin}{}", utf8_percent_encode(rest, PATH)),
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for HttpEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn alters(&self) -> bool {
-        self.leaf.alters()
-    }
-
-    fn weight(&self) -> u32 {
-        self.leaf.weight()
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }
 

@@ -1,18 +1,19 @@
 //! A leaf endpoint without its address: name, properties, timeout, formats, state, and what becomes of a failure.
 
 use super::around::{self, Properties};
-use super::{authentication, states, tls};
+use super::{authentication, common, states, tls};
 use crate::expression::Dynamic;
 use crate::flow::delivery::{
     AddressingVersion, Chosen, Delivery, Format, Patience, deliver_watched, time_left,
 };
 use crate::flow::health::{Health, Identity, NotReady, Place, Rules};
-use crate::flow::{Answer, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
-use crate::plan::{Element, Planner};
+use crate::plan::{Child, Element, Planner};
 use crate::text::Diagnostic;
 use crate::wire::Profile;
 use crate::wire::url::{self, Url};
+use async_trait::async_trait;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,6 +33,65 @@ pub struct Leaf {
     profile: Option<Arc<Profile>>,
     /// Looked up once: where states are kept outlives deployments.
     health: OnceLock<Arc<Health>>,
+}
+
+/// A kind of leaf: it knows where a message goes. What else an endpoint has to say is the same for all of them.
+pub(super) trait LeafKind: Send + Sync {
+    fn leaf(&self) -> &Leaf;
+
+    async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault>;
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        self.leaf().ready(exchange)
+    }
+}
+
+/// What may stand inside every leaf that is sent to over HTTP.
+pub const CHILDREN: &[Child] = &[
+    common::TIMEOUT,
+    common::ENABLE_ADDRESSING,
+    common::ENABLE_SECURITY,
+    common::ENABLE_RELIABLE,
+    states::SUSPEND_ON_FAILURE,
+    states::MARK_FOR_SUSPENSION,
+    states::RETRY_CONFIG,
+    states::SUSPEND_DURATION,
+    states::LIMITS,
+    authentication::AUTHENTICATION,
+    common::TLS,
+    common::PROXY,
+];
+
+#[async_trait(?Send)]
+impl<K: LeafKind> Endpoint for K {
+    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        let sent = self.send(exchange).await;
+        sent.map_err(|fault| self.leaf().blame(fault))
+    }
+
+    fn name(&self) -> &str {
+        &self.leaf().name
+    }
+
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        LeafKind::ready(self, exchange)
+    }
+
+    fn alters(&self) -> bool {
+        self.leaf().alters()
+    }
+
+    fn weight(&self) -> u32 {
+        self.leaf().weight()
+    }
+
+    fn retry_rule(&self, _: &Exchange) -> RetryRule {
+        self.leaf().retry.clone()
+    }
+
+    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
+        Some(Arc::clone(self.leaf().health(exchange)))
+    }
 }
 
 impl Leaf {
@@ -136,10 +196,6 @@ impl Leaf {
 
     pub fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
         self.health(exchange).ready()
-    }
-
-    pub fn retry_rule(&self) -> RetryRule {
-        self.retry.clone()
     }
 
     /// Sets the endpoint's properties. Before the address is computed: it may be made of them.

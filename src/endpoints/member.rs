@@ -1,14 +1,12 @@
 //! `<member>` of a group: no address of its own, but a host and ports that take the place of those in the message's `To`.
 
-use super::leaf::Leaf;
+use super::leaf::{Leaf, LeafKind};
 use crate::flow::group::with_host;
-use crate::flow::health::{Health, NotReady};
 use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::plan::{Attr, Child, Children, Element, Planner, Shape, table};
 use crate::text::Diagnostic;
 use crate::wire::server::Scheme;
 use crate::wire::url::{Origin, Url};
-use async_trait::async_trait;
 use http::uri::PathAndQuery;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +78,11 @@ pub fn build(endpoint: &Element, member: &Element, planner: &mut Planner<'_>) ->
     Some(Arc::new(Member { leaf, http, https }))
 }
 
-impl Member {
+impl LeafKind for Member {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         let to = exchange.message.addressing.to.as_deref().unwrap_or("/");
         let (scheme, path) = match Url::parse(to) {
@@ -112,24 +114,5 @@ impl Member {
             path_and_query: path,
         };
         self.leaf.send(exchange, url).await
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for Member {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        self.send(exchange).await
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }

@@ -1,7 +1,7 @@
 //! `<recipientlist>`: a copy to each of several.
 
 use super::around::{self, Properties};
-use super::leaf::Leaf;
+use super::leaf::{Leaf, LeafKind};
 use super::{group, member};
 use crate::expression::Dynamic;
 use crate::flow::health::NotReady;
@@ -262,14 +262,13 @@ impl Endpoint for RecipientList {
     }
 }
 
-#[async_trait(?Send)]
-impl Endpoint for Recipient {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        self.leaf.send(exchange, self.url.clone()).await
+impl LeafKind for Recipient {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
     }
 
-    fn name(&self) -> &str {
-        &self.leaf.name
+    async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
+        self.leaf.send(exchange, self.url.clone()).await
     }
 
     fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {

@@ -1,18 +1,17 @@
 //! `<wsdl>`: where a port of a WSDL says.
 
-use super::leaf::Leaf;
-use super::{authentication, common, states};
+use super::common;
+use super::leaf::{self, Leaf, LeafKind};
 use crate::flow::delivery::{Delivery, Format};
 use crate::flow::description::{Description, Missing};
-use crate::flow::health::{Health, NotReady, State};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, RetryRule, fault};
+use crate::flow::health::{NotReady, State};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, fault};
 use crate::message::properties::{Fragment, Value};
 use crate::message::wsdl::{self, Address, Speech, Wsdl};
 use crate::message::xml::XmlTree;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::text::{Diagnostic, Placed, suggest};
 use crate::wire::url::Url;
-use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
@@ -50,20 +49,7 @@ Properties and formats are those of `address`."#,
         common::STATISTICS,
         common::TRACE,
     ],
-    children: Children::of(&[
-        common::TIMEOUT,
-        common::ENABLE_ADDRESSING,
-        common::ENABLE_SECURITY,
-        common::ENABLE_RELIABLE,
-        states::SUSPEND_ON_FAILURE,
-        states::MARK_FOR_SUSPENSION,
-        states::RETRY_CONFIG,
-        states::SUSPEND_DURATION,
-        states::LIMITS,
-        authentication::AUTHENTICATION,
-        common::TLS,
-        common::PROXY,
-    ])
+    children: Children::of(leaf::CHILDREN)
     .or_foreign("`<wsdl:definitions>`, the WSDL itself"),
     build,
     examples: &[
@@ -316,7 +302,11 @@ fn document(value: &Value) -> String {
 
 // Sending
 
-impl WsdlEndpoint {
+impl LeafKind for WsdlEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         match &self.source {
@@ -331,6 +321,21 @@ impl WsdlEndpoint {
         }
     }
 
+    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
+        if let Source::Elsewhere(elsewhere) = &self.source
+            && let Err(missing) = elsewhere.address(exchange)
+        {
+            return Err(NotReady {
+                state: State::Suspended,
+                retry_after: missing.retry_after,
+                full: false,
+            });
+        }
+        self.leaf.ready(exchange)
+    }
+}
+
+impl WsdlEndpoint {
     fn not_there(&self, missing: Missing) -> Fault {
         let reason = format!(
             "the WSDL endpoint {} has no address: {}",
@@ -356,39 +361,6 @@ impl Elsewhere {
             .map_err(missing)?;
         let url = Url::parse(&address.location).map_err(|invalid| missing(invalid.to_string()))?;
         Ok((url, address))
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for WsdlEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        if let Source::Elsewhere(elsewhere) = &self.source
-            && let Err(missing) = elsewhere.address(exchange)
-        {
-            return Err(NotReady {
-                state: State::Suspended,
-                retry_after: missing.retry_after,
-                full: false,
-            });
-        }
-        self.leaf.ready(exchange)
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }
 

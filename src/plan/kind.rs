@@ -232,6 +232,22 @@ impl Children {
     }
 }
 
+/// Two lists as one, for kinds that share the first.
+pub const fn joined<T: Copy, const N: usize>(first: &[T], second: &[T]) -> [T; N] {
+    assert!(N == first.len() + second.len());
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() {
+            first[at]
+        } else {
+            second[at - first.len()]
+        };
+        at += 1;
+    }
+    all
+}
+
 /// An element inside another one.
 #[derive(Debug, Clone, Copy)]
 pub struct Child {

@@ -12,6 +12,8 @@ pub mod table;
 pub mod testing;
 
 pub use element::{Attribute, Content, Element};
-pub use kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support};
+pub use kind::{
+    ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Shape, Support, joined,
+};
 pub use names::Names;
 pub use planner::{Kinds, Planner};

@@ -9,16 +9,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use super::leaf::Leaf;
+use super::leaf::{Leaf, LeafKind};
 use super::{common, states};
 use crate::expression::Dynamic;
 use crate::flow::delivery::{self, Patience, time_left};
-use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule};
+use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::message::payload::Payload;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::wire::client::{Reached, SendError, SendErrorKind};
-use async_trait::async_trait;
 use client::{Failure, Invocation, Settings};
 use event::{Encode, Shape as EventShape};
 use function::Function;
@@ -207,7 +205,11 @@ fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Op
     }))
 }
 
-impl LambdaEndpoint {
+impl LeafKind for LambdaEndpoint {
+    fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let computed;
@@ -244,7 +246,9 @@ impl LambdaEndpoint {
             None => sent,
         }
     }
+}
 
+impl LambdaEndpoint {
     async fn call(
         &self,
         exchange: &mut Exchange,
@@ -339,29 +343,5 @@ fn no_answer(wait: Duration) -> SendError {
         kind: SendErrorKind::Timeout,
         message: format!("no answer within {wait:?}"),
         reached: Reached::Unknown,
-    }
-}
-
-#[async_trait(?Send)]
-impl Endpoint for LambdaEndpoint {
-    async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
-        let sent = self.send(exchange).await;
-        sent.map_err(|fault| self.leaf.blame(fault))
-    }
-
-    fn name(&self) -> &str {
-        &self.leaf.name
-    }
-
-    fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.ready(exchange)
-    }
-
-    fn retry_rule(&self, _: &Exchange) -> RetryRule {
-        self.leaf.retry_rule()
-    }
-
-    fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
-        Some(Arc::clone(self.leaf.health(exchange)))
     }
 }
