@@ -2,7 +2,8 @@
 
 use super::script::{self, Headers, Script};
 use super::send;
-use crate::flow::{Endpoint, Exchange, Flow, Mediator, Outcome, Step, delivery};
+use crate::flow::mishap::{self, Mishap};
+use crate::flow::{Endpoint, Exchange, Fault, Flow, Mediator, Origin, Outcome, Step, delivery, fault};
 use crate::message::properties::Value;
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::script::js::{Datum, Entry};
@@ -23,6 +24,8 @@ pub static KIND: MediatorKind = MediatorKind {
         * `mc.setProperty('X-Name', 'value', 'transport')` sets a header. The headers of the request do not go back.\n\n\
         The property `AcceptHeader` holds what the client accepts, `uri.var.NAME` and `query.param.NAME` what its path and query say. Without a script the \
         answer is 501. The out sequence does not run. An error that nobody catches is a fault; the log names its line.\n\n\
+        A mock can be late (`sleepFor(200)` in the script) or fail, by `latency` and `fault`; its clients may ask for it with the headers `x-mock-latency` and `x-mock-fault`, unless \
+        `mishaps = false` stands in `[mock]` of `myelin.toml`.\n\n\
         With an `<endpoint>` inside, requests are sent to it, and the out side is that of any `<send>`.\n\n\
         An API that has a `state` may have prototypes as long as it is CREATED or PROTOTYPED (`myelin explain api`). From the mock to the real backend \
         is one changed element: `<prototype>` becomes `<inSequence><send>…</send></inSequence>`.",
@@ -67,6 +70,12 @@ pub static KIND: MediatorKind = MediatorKind {
              <localEntry key=\"scripts/names.js\"><![CDATA[var first = 'Rex';]]></localEntry>",
         ),
         Example::new(
+            "One that is slow and fails",
+            r#"<prototype latency="20ms" fault="503"/>"#,
+            "GET /pets",
+            "responds\naxis2 HTTP_SC = 503\nbody {\"title\":\"The mock was asked to fail\",\"status\":503,\"detail\":\"`x-mock-fault` says so.\"}",
+        ),
+        Example::new(
             "A backend that is only tried out",
             r#"<prototype><endpoint><address uri="http://backend/pets"/></endpoint></prototype>"#,
             "GET /pets",
@@ -93,6 +102,16 @@ pub const ATTRIBUTES: &[Attr] = &[
         Shape::Text,
         "What is called in it, with `mc`. Without it the file runs from its first line to its last, and `mediate` is called if it declares that.",
     ),
+    Attr::optional(
+        "latency",
+        Shape::Text,
+        "How late it answers: `200` (milliseconds), `200ms` or `1.5s`, 30s at most.",
+    ),
+    Attr::optional(
+        "fault",
+        Shape::Text,
+        "How it fails: `reset` (the connection ends in the middle of the answer), `empty` (without one), `timeout`, or a status such as `503`.",
+    ),
 ];
 
 pub const CHILDREN: Children = Children::of(&[
@@ -101,8 +120,13 @@ pub const CHILDREN: Children = Children::of(&[
 ])
 .or_text();
 
+struct Prototype {
+    answers: Answers,
+    mishap: Mishap,
+}
+
 /// Who answers.
-enum Prototype {
+enum Answers {
     Script(Script),
     Endpoint(Arc<dyn Endpoint>),
     /// Nobody yet.
@@ -111,26 +135,57 @@ enum Prototype {
 
 pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
     planner.prototypes.push(element.span);
-    Some(Box::new(read(element, planner)?))
+    let mishap = Mishap {
+        latency: wanted(element, "latency", mishap::latency, planner)?,
+        breakage: wanted(element, "fault", mishap::breakage, planner)?,
+    };
+    let answers = read(element, planner)?;
+    Some(Box::new(Prototype { answers, mishap }))
 }
 
-/// The step that answers by a script that stands somewhere else than in `<prototype>`, or with 501 where there is none.
-pub fn step(script: Option<&Placed>, span: Span, planner: &mut Planner<'_>) -> Option<Step> {
-    planner.prototypes.push(span);
-    let prototype = match script.filter(|script| !script.text.trim().is_empty()) {
-        Some(script) => Prototype::Script(compile(&[], script, Entry::Text, INLINED, planner)?),
-        None => Prototype::Nothing,
+fn wanted<T>(
+    element: &Element,
+    name: &'static str,
+    read: fn(&str) -> Result<T, String>,
+    planner: &mut Planner<'_>,
+) -> Option<Option<T>> {
+    let Some(attribute) = element.attribute(name) else {
+        return Some(None);
     };
+    let value = attribute.value.clone();
+    match read(&planner.resolved(&value)?) {
+        Ok(wanted) => Some(Some(wanted)),
+        Err(reason) => {
+            planner.mistake("E0203", value.span, reason);
+            None
+        }
+    }
+}
+
+/// The step that answers by a script that stands somewhere else than in `<prototype>`, or with 501 where there is none. `before`: scripts
+/// that run before it, such as its data.
+pub fn step(
+    before: &[Placed],
+    script: Option<&Placed>,
+    span: Span,
+    planner: &mut Planner<'_>,
+) -> Option<Step> {
+    planner.prototypes.push(span);
+    let answers = match script.filter(|script| !script.text.trim().is_empty()) {
+        Some(script) => Answers::Script(compile(before, script, Entry::Text, INLINED, planner)?),
+        None => Answers::Nothing,
+    };
+    let mishap = Mishap::default();
     Some(Step {
         element: KIND.element,
         span,
-        mediator: Box::new(prototype),
+        mediator: Box::new(Prototype { answers, mishap }),
     })
 }
 
 const INLINED: &str = "the inlined js script function mediate";
 
-fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Prototype> {
+fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Answers> {
     let text = element.text();
     let is_written = !text.text.trim().is_empty();
     let key = element.attribute("key");
@@ -163,7 +218,7 @@ fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Prototype> {
             );
             return None;
         }
-        return send::build_endpoint(element, planner)?.map(Prototype::Endpoint);
+        return send::build_endpoint(element, planner)?.map(Answers::Endpoint);
     }
     if let (Some(key), true) = (key, is_written) {
         planner.tell(
@@ -180,9 +235,9 @@ fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Prototype> {
     let includes = script::includes(element, planner)?;
     let Some(key) = key else {
         if !is_written {
-            return Some(Prototype::Nothing);
+            return Some(Answers::Nothing);
         }
-        return compile(&includes, &text, Entry::Text, INLINED, planner).map(Prototype::Script);
+        return compile(&includes, &text, Entry::Text, INLINED, planner).map(Answers::Script);
     };
     let main = script::stored(&key.value.clone(), planner)?;
     let (entry, name) = match &function {
@@ -196,7 +251,7 @@ fn read(element: &Element, planner: &mut Planner<'_>) -> Option<Prototype> {
         None => (Entry::Text, "mediate"),
     };
     let words = format!("the external js script function {name}");
-    compile(&includes, &main, entry, &words, planner).map(Prototype::Script)
+    compile(&includes, &main, entry, &words, planner).map(Answers::Script)
 }
 
 fn compile(
@@ -218,22 +273,40 @@ fn compile(
             .help("write mc.setProperty('CONTENT_TYPE', 'application/json')"),
         );
     }
-    Script::compile(includes, main, entry, words.to_owned(), planner)
+    let mut main = main.clone();
+    if matches!(entry, Entry::Text) && main.text.contains(SIMULATION) {
+        let end = main.span.end as usize;
+        main.push(SIMULATED, end);
+    }
+    Script::compile(includes, &main, entry, words.to_owned(), planner)
 }
+
+/// The line behind which newer products switch errors on: `var apiSim = true; sleepFor(500); var errSim = '503';`.
+const SIMULATION: &str = "// Simulation Of Errors and Latency";
+
+const SIMULATED: &str = "\nif (typeof apiSim !== 'undefined' && apiSim && typeof errSim !== 'undefined' && Number(errSim) >= 200) { mc.setProperty('HTTP_SC', String(errSim)); }";
 
 #[async_trait(?Send)]
 impl Mediator for Prototype {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        match self {
-            Prototype::Endpoint(endpoint) => {
+        match self.mishap.asked_by(exchange) {
+            Ok(mishap) => {
+                if let Some(flow) = mishap.happen(exchange).await {
+                    return Ok(flow);
+                }
+            }
+            Err(reason) => return Err(Fault::new(fault::code::MEDIATION, Origin::Client, reason).status(400)),
+        }
+        match &self.answers {
+            Answers::Endpoint(endpoint) => {
                 return delivery::send(exchange, Some(endpoint.as_ref()), None).await;
             }
-            Prototype::Script(script) => {
+            Answers::Script(script) => {
                 if let Some(Datum::Boolean(false)) = answer(script, exchange).await? {
                     return Ok(Flow::Drop);
                 }
             }
-            Prototype::Nothing => {
+            Answers::Nothing => {
                 let body_type = exchange.message.headers.remove(header::CONTENT_TYPE);
                 exchange.message.headers.clear();
                 if let Some(body_type) = body_type {
@@ -259,7 +332,7 @@ impl Mediator for Prototype {
 }
 
 /// What API Manager's gateway does around a script.
-async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum>, crate::flow::Fault> {
+async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum>, Fault> {
     if let Some(accept) = exchange.message.header("accept").map(Value::text) {
         exchange.properties.set("AcceptHeader", accept);
     }
@@ -391,6 +464,18 @@ mod tests {
             assert_eq!(outcome.expect("no fault"), Flow::Respond);
             assert_eq!(written(&mut exchange), body);
         }
+    }
+
+    #[test]
+    fn errors_and_latency_that_newer_products_simulate_come_about() {
+        let script = |on: bool, code: &str| {
+            format!(
+                "mc.setProperty('CONTENT_TYPE', 'application/json');\nmc.setPayloadJSON([1]);\n// Simulation Of Errors and Latency\nvar apiSim = {on};\nsleepFor(20000);\nvar errSim = '{code}';"
+            )
+        };
+        check(&script(true, "503"), "GET /", "503 application/json [1]");
+        check(&script(false, "503"), "GET /", "200 application/json [1]");
+        check(&script(true, ""), "GET /", "200 application/json [1]");
     }
 
     #[test]

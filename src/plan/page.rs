@@ -273,7 +273,7 @@ fn script_members() -> String {
         page.push_str(&format!("* `{name}`: {advice}\n"));
     }
     page.push_str(
-        "* `eval`, `Function`: a script runs what is written in it\n* `setTimeout`: `sleepFor` waits\n",
+        "* `eval`, `Function`: a script runs what is written in it\n* `setTimeout`: `sleepFor` makes the answer come later\n",
     );
     page
 }

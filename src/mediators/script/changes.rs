@@ -11,8 +11,13 @@ use crate::message::soap::Envelope;
 use crate::message::xml::XmlTree;
 use crate::script::js::{Change, Datum, Field, Flag, Level, Program, Scope};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// No script makes its client wait longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Program) -> Result<(), Fault> {
+    let mut wait = Duration::ZERO;
     for change in changes {
         match change {
             Change::Set(scope, name, value) => set(exchange, scope, &name, value)?,
@@ -40,6 +45,11 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
             Change::Header { must_understand, xml } => add_header(exchange, must_understand, &xml).await?,
             Change::Address(field, value) => address(exchange, field, value.map(Arc::from)),
             Change::Flag(flag, yes) => set_flag(exchange, flag, yes),
+            Change::Wait(millis) => {
+                wait = wait
+                    .saturating_add(Duration::from_millis(millis))
+                    .min(LONGEST_WAIT)
+            }
             Change::Log { level, text, line } => {
                 log(
                     exchange,
@@ -49,6 +59,10 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
                 );
             }
         }
+    }
+    if wait > Duration::ZERO {
+        // No worker is held meanwhile.
+        tokio::time::sleep(wait).await;
     }
     Ok(())
 }

@@ -158,6 +158,8 @@ pub enum Change {
     },
     Address(Field, Option<String>),
     Flag(Flag, bool),
+    /// The answer comes so many milliseconds later.
+    Wait(u64),
     Log {
         level: Level,
         text: String,
