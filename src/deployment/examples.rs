@@ -538,6 +538,7 @@ fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
             root: "definitions".to_owned(),
             namespaced: true,
         }],
+        definitions: Vec::new(),
         resources,
         configs: Configs::default(),
         mistakes: Mistakes::default(),

@@ -60,6 +60,7 @@ pub struct Collected {
     pub layout: Layout,
     pub sources: Sources,
     pub xml: Vec<XmlFile>,
+    pub definitions: Vec<openapi::DefinitionFile>,
     pub resources: Resources,
     pub configs: Configs,
     pub mistakes: Mistakes,
@@ -95,6 +96,7 @@ pub fn read(roots: &[PathBuf], options: &ReadOptions) -> Collected {
             layout: Layout::Plain,
             sources: Sources::default(),
             xml: Vec::new(),
+            definitions: Vec::new(),
             resources: Resources::new(options.largest_file),
             configs: Configs::new(options.environment.clone()),
             mistakes: Mistakes::default(),
@@ -396,14 +398,12 @@ impl Reading<'_> {
             return;
         };
         let file = self.collected.sources.add(name, text.as_str());
-        match openapi::api_of(file, &text) {
-            Ok(Some(api)) => {
-                self.keep(&format!("{name} (as an API)"), api, Origin::Folder, None);
-            }
-            Ok(None) => {}
-            Err(mistakes) => mistakes
-                .into_iter()
-                .for_each(|mistake| self.collected.mistakes.push(mistake)),
+        match openapi::read::read(file, &text) {
+            Ok(root) => self
+                .collected
+                .definitions
+                .push(openapi::DefinitionFile { file, root }),
+            Err(mistake) => self.collected.mistakes.push(*mistake),
         }
     }
 

@@ -4,6 +4,7 @@ use super::broken::{BrokenEndpoint, broken_sequence};
 use super::folder::{self, Collected, ReadOptions};
 use super::guard::TokenRules;
 use super::layout::Layout;
+use super::openapi::{self, DefinitionFile};
 use super::resources::Resources;
 use super::walk::Stamp;
 use super::{Deployment, api, configs, endpoint_template, local_entry, proxy, sequence, template};
@@ -76,6 +77,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
         layout,
         sources,
         xml,
+        definitions,
         resources,
         configs,
         mistakes,
@@ -102,7 +104,10 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
             Err(mistake) => planner.tell(*mistake),
         }
     }
-    let mut artifacts = Artifacts::default();
+    let mut artifacts = Artifacts {
+        definitions,
+        ..Artifacts::default()
+    };
     roots
         .into_iter()
         .for_each(|root| artifacts.take(root, &mut planner));
@@ -195,6 +200,7 @@ struct Artifacts {
     entries: Vec<(String, Element)>,
     apis: Vec<Element>,
     proxies: Vec<Element>,
+    definitions: Vec<DefinitionFile>,
     registry: Option<Span>,
     registry_root: Option<String>,
 }
@@ -443,9 +449,13 @@ impl Artifacts {
                     }),
                 });
         }
-        for element in &self.apis {
+        let written = self.apis.iter().map(Written::Xml);
+        for written in written.chain(self.definitions.iter().map(Written::Definition)) {
             let before = first_error(planner);
-            let planned = api::build(element, planner);
+            let planned = match written {
+                Written::Xml(element) => api::build(element, planner),
+                Written::Definition(definition) => openapi::plan(definition, planner),
+            };
             let reason = reason_since(before, planner);
             plans.apis.extend(planned.map(|api| api::Api {
                 broken: reason.map(Arc::from),
@@ -467,6 +477,12 @@ impl Artifacts {
         proxy::check_all(&plans.proxies, planner);
         plans
     }
+}
+
+/// In what an API is written.
+enum Written<'a> {
+    Xml(&'a Element),
+    Definition(&'a DefinitionFile),
 }
 
 #[derive(Default)]

@@ -1,19 +1,32 @@
-//! OpenAPI definitions that lie in a folder: their operations become resources of an API, written in Synapse's words and planned like any other.
+//! OpenAPI definitions that lie in a folder: their operations become resources of an API, built from Synapse's elements and planned like any other.
 
+mod build;
 pub mod model;
 pub mod read;
 pub mod sample;
 
-use crate::plan::element::SYNAPSE;
-use crate::text::{Diagnostic, FileId};
+use super::api::{self, Api};
+use crate::plan::{Content, Element, Planner};
+use crate::text::{Diagnostic, FileId, Placed};
+use build::{element, text_of, verbatim};
+use model::References;
 use read::Node;
 
 /// The words by which an operation asks for a function of AWS Lambda.
 const FUNCTION: &str = "x-amzn-resource-name";
+/// The word behind which an operation's mock stands, as API Manager writes it.
+const SCRIPT: &str = "x-mediation-script";
 
-/// A definition (of OpenAPI 2 or 3, in YAML or JSON) whose operations name functions.
+/// A definition that was read.
+#[derive(Debug)]
+pub struct DefinitionFile {
+    pub file: FileId,
+    pub root: Node,
+}
+
+/// A definition (of OpenAPI 2 or 3, in YAML or JSON) whose operations name functions or have scripts.
 pub fn is_definition(text: &str) -> bool {
-    text.contains(FUNCTION)
+    (text.contains(FUNCTION) || text.contains(SCRIPT))
         && text.lines().any(|line| {
             let line = line
                 .trim_start_matches(['{', ' ', '\t'])
@@ -22,26 +35,52 @@ pub fn is_definition(text: &str) -> bool {
         })
 }
 
-/// The API of a definition, as the text of an `<api>`; `None` where no operation has anything to do. Everything that is wrong is told.
-pub fn api_of(file: FileId, text: &str) -> Result<Option<String>, Vec<Diagnostic>> {
-    let root = read::read(file, text).map_err(|mistake| vec![*mistake])?;
+/// The API of a definition; `None` where no operation has anything to do. What is wrong is told in the definition.
+pub fn plan(definition: &DefinitionFile, planner: &mut Planner<'_>) -> Option<Api> {
+    let text = planner.sources.file(definition.file).text.clone();
+    match api_of(&definition.root, &text) {
+        Ok(api) => api::build(&api?, planner),
+        Err(mistakes) => {
+            mistakes.into_iter().for_each(|mistake| planner.tell(mistake));
+            None
+        }
+    }
+}
+
+/// The `<api>` of a definition, each part with its place in the definition's text.
+fn api_of(root: &Node, text: &str) -> Result<Option<Element>, Vec<Diagnostic>> {
     if root.get("openapi").or(root.get("swagger")).is_none() {
         return Ok(None);
     }
+    let references = References::new(root);
+    let paths = || root.get("paths").map_or(&[][..], Node::entries).iter();
+    let items = || paths().map(|(path, item)| (path, references.resolve(item)));
+    // Where one operation has a script, the API is a mock: the others are not there yet.
+    let is_mock = items().any(|(_, item)| item.entries().iter().any(|(_, node)| node.get(SCRIPT).is_some()));
     let mut mistakes = Vec::new();
-    let mut resources = String::new();
-    for (path, item) in root.get("paths").map_or(&[][..], Node::entries) {
+    let mut resources = Vec::new();
+    for (path, item) in items() {
         for (method, operation) in item.entries() {
-            let method = method.name.to_ascii_uppercase();
-            if !METHODS.contains(&method.as_str()) {
+            let name = method.name.to_ascii_uppercase();
+            if !METHODS.contains(&name.as_str()) {
                 continue;
             }
-            if let Some(function) = operation.get(FUNCTION).or(item.get(FUNCTION)) {
-                let path = path.name.as_str();
-                match lambda(function, operation, path) {
-                    Ok(endpoint) => resources.push_str(&resource(&method, path, &endpoint)),
-                    Err(mistake) => mistakes.push(*mistake),
+            let inside = if let Some(function) = operation.get(FUNCTION).or(item.get(FUNCTION)) {
+                lambda(function, operation, &path.name)
+            } else if is_mock {
+                prototype(operation, method, text)
+            } else {
+                continue;
+            };
+            match inside {
+                Ok(inside) => {
+                    let attributes = [
+                        ("methods", verbatim(&name, method.span)),
+                        ("uri-template", verbatim(&path.name, path.span)),
+                    ];
+                    resources.push(element("resource", method.span, attributes, [inside]));
                 }
+                Err(mistake) => mistakes.push(*mistake),
             }
         }
     }
@@ -51,37 +90,64 @@ pub fn api_of(file: FileId, text: &str) -> Result<Option<String>, Vec<Diagnostic
     if resources.is_empty() {
         return Ok(None);
     }
-    let context = context(&root).map_err(|mistake| vec![*mistake])?;
-    Ok(Some(format!(
-        "<api xmlns=\"{SYNAPSE}\" name=\"{}\" context=\"{}\">\n{resources}</api>\n",
-        escaped(&title(&root)),
-        escaped(&context)
+    let context = context(root).map_err(|mistake| vec![*mistake])?;
+    let title = title(root);
+    let span = title.span;
+    // What else an API says of itself (version, state) has no word in a definition; this is where it would come from.
+    Ok(Some(element(
+        "api",
+        span,
+        [("name", title), ("context", context)],
+        resources,
     )))
+}
+
+/// What answers for an operation of a mock: its script, or 501 where there is none.
+fn prototype(operation: &Node, method: &read::Key, text: &str) -> Result<Element, Box<Diagnostic>> {
+    let Some(script) = operation.get(SCRIPT).filter(|script| !script.is_null()) else {
+        return Ok(element("prototype", method.span, [], []));
+    };
+    if script.text().is_none() {
+        let mistake = Diagnostic::error(
+            "E0203",
+            script.span,
+            format!("`{SCRIPT}` is the text of a script"),
+        );
+        return Err(mistake
+            .help("write it behind `|`, on the lines below, each further in")
+            .into());
+    }
+    let inside = Content::Text {
+        text: script.placed(text),
+        cdata: true,
+    };
+    Ok(text_of("prototype", script.span, inside))
 }
 
 const METHODS: &[&str] = &["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"];
 
-fn title(root: &Node) -> String {
-    let text = |name: &str| {
-        let text = root.get("info")?.get(name)?.text()?.trim();
-        (!text.is_empty()).then(|| text.to_owned())
+fn title(root: &Node) -> Placed {
+    let node = |name: &str| {
+        let node = root.get("info")?.get(name)?;
+        let text = node.text()?.trim();
+        (!text.is_empty()).then_some((text, node.span))
     };
-    match (text("title"), text("version")) {
-        (Some(title), Some(version)) => format!("{title} {version}"),
-        (Some(title), None) => title,
-        (None, _) => "OpenAPI".to_owned(),
+    match (node("title"), node("version")) {
+        (Some((title, span)), Some((version, _))) => verbatim(&format!("{title} {version}"), span),
+        (Some((title, span)), None) => verbatim(title, span),
+        (None, _) => verbatim("OpenAPI", root.span),
     }
 }
 
 /// `x-wso2-basePath`, else the path of the first server (OpenAPI 3) or `basePath` (2), else `/`.
-fn context(root: &Node) -> Result<String, Box<Diagnostic>> {
+fn context(root: &Node) -> Result<Placed, Box<Diagnostic>> {
     let server = || root.get("servers")?.items().first()?.get("url");
     let Some(node) = root
         .get("x-wso2-basePath")
         .or_else(server)
         .or(root.get("basePath"))
     else {
-        return Ok("/".to_owned());
+        return Ok(verbatim("/", root.span));
     };
     let text = node.text().unwrap_or("").trim();
     let path = match text.split_once("://") {
@@ -96,17 +162,9 @@ fn context(root: &Node) -> Result<String, Box<Diagnostic>> {
             .into());
     }
     match path.trim_end_matches('/') {
-        "" => Ok("/".to_owned()),
-        path => Ok(path.to_owned()),
+        "" => Ok(verbatim("/", node.span)),
+        path => Ok(verbatim(path, node.span)),
     }
-}
-
-fn resource(method: &str, path: &str, endpoint: &str) -> String {
-    let path = escaped(path);
-    format!(
-        "  <resource methods=\"{method}\" uri-template=\"{path}\">\n    \
-         <inSequence><call>{endpoint}</call><respond/></inSequence>\n  </resource>\n"
-    )
 }
 
 /// API Manager's time for a function, where an operation says nothing, or something that it does not take.
@@ -114,7 +172,7 @@ const DEFAULT_TIMEOUT: u64 = 50_000;
 const TIMEOUTS: std::ops::RangeInclusive<u64> = 1_000..=900_000;
 
 /// The endpoint of an operation: function, time and encoding as API Manager's extensions say them.
-fn lambda(function: &Node, operation: &Node, path: &str) -> Result<String, Box<Diagnostic>> {
+fn lambda(function: &Node, operation: &Node, path: &str) -> Result<Element, Box<Diagnostic>> {
     let name = function.text().unwrap_or("").trim();
     if !name.starts_with("arn:") {
         let mistake = Diagnostic::error(
@@ -145,23 +203,25 @@ fn lambda(function: &Node, operation: &Node, path: &str) -> Result<String, Box<D
     let encode = [
         "x-amzn-resource-content-encode",
         "x-amzn-resource-content-encoded",
-    ]
-    .iter()
-    .filter_map(|name| operation.get(name))
-    .any(Node::is_true);
-    let encode = if encode { " content-encode=\"on\"" } else { "" };
+    ];
+    let encode = encode
+        .iter()
+        .filter_map(|name| operation.get(name))
+        .find(|node| node.is_true())
+        .map(|node| ("content-encode", verbatim("on", node.span)));
     let id = operation.get("operationId").and_then(Node::text).unwrap_or(path);
-    Ok(format!(
-        "<endpoint name=\"{}\"><lambda function=\"{}\"{encode}><timeout><duration>{timeout}</duration></timeout></lambda></endpoint>",
-        escaped(id),
-        escaped(name)
-    ))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
+    let span = function.span;
+    let duration = Content::Text {
+        text: verbatim(&timeout.to_string(), span),
+        cdata: false,
+    };
+    let timeout = element("timeout", span, [], [text_of("duration", span, duration)]);
+    let function = std::iter::once(("function", verbatim(name, span))).chain(encode);
+    let lambda = element("lambda", span, function, [timeout]);
+    let endpoint = element("endpoint", span, [("name", verbatim(id, span))], [lambda]);
+    let call = element("call", span, [], [endpoint]);
+    let respond = element("respond", span, [], []);
+    Ok(element("inSequence", span, [], [call, respond]))
 }
 
 #[cfg(test)]
@@ -172,8 +232,12 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let mut sources = Sources::default();
         let file = sources.add("pets.yaml", text);
-        let told = match api_of(file, text) {
-            Ok(api) => api.unwrap_or_default(),
+        let api = match read::read(file, text) {
+            Ok(root) => api_of(&root, text),
+            Err(mistake) => Err(vec![*mistake]),
+        };
+        let told = match api {
+            Ok(api) => api.map_or(String::new(), |api| build::written(&api)),
             Err(mistakes) => mistakes
                 .iter()
                 .map(|mistake| {
@@ -205,15 +269,30 @@ paths:
       x-amzn-resource-content-encode: true
     delete: {responses: {}}
 "#,
-            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Pets &amp; more 1.0.0" context="/pets/v1">
-  <resource methods="GET" uri-template="/{id}">
-    <inSequence><call><endpoint name="show"><lambda function="arn:aws:lambda:eu-west-1:123456789012:function:pets"><timeout><duration>5000</duration></timeout></lambda></endpoint></call><respond/></inSequence>
-  </resource>
-  <resource methods="POST" uri-template="/{id}">
-    <inSequence><call><endpoint name="/{id}"><lambda function="arn:aws:lambda:eu-west-1:123456789012:function:pets:live" content-encode="on"><timeout><duration>50000</duration></timeout></lambda></endpoint></call><respond/></inSequence>
-  </resource>
-</api>
-"#,
+            "<api name=\"Pets & more 1.0.0\" context=\"/pets/v1\">\
+             <resource methods=\"GET\" uri-template=\"/{id}\"><inSequence><call><endpoint name=\"show\">\
+             <lambda function=\"arn:aws:lambda:eu-west-1:123456789012:function:pets\"><timeout><duration>5000</duration></timeout></lambda>\
+             </endpoint></call><respond/></inSequence></resource>\
+             <resource methods=\"POST\" uri-template=\"/{id}\"><inSequence><call><endpoint name=\"/{id}\">\
+             <lambda function=\"arn:aws:lambda:eu-west-1:123456789012:function:pets:live\" content-encode=\"on\"><timeout><duration>50000</duration></timeout></lambda>\
+             </endpoint></call><respond/></inSequence></resource></api>",
+        );
+    }
+
+    #[test]
+    fn operations_with_scripts_become_prototypes_and_the_others_are_not_there_yet() {
+        check(
+            "openapi: 3.0.1\ninfo: {title: Pets}\npaths:\n  /{id}:\n    get:\n      x-mediation-script: |\n        mc.setPayloadJSON({});\n        // done\n    \
+             put: {x-mediation-script: }\n    post: {}\n    trace: {}\n  /more: {$ref: '#/x-more'}\nx-more:\n  delete: {x-mediation-script: '1'}\n",
+            "<api name=\"Pets\" context=\"/\">\
+             <resource methods=\"GET\" uri-template=\"/{id}\"><prototype>mc.setPayloadJSON({});\n// done\n</prototype></resource>\
+             <resource methods=\"PUT\" uri-template=\"/{id}\"><prototype/></resource>\
+             <resource methods=\"POST\" uri-template=\"/{id}\"><prototype/></resource>\
+             <resource methods=\"DELETE\" uri-template=\"/more\"><prototype>1</prototype></resource></api>",
+        );
+        check(
+            "openapi: 3.0.1\npaths:\n  /x:\n    get:\n      x-mediation-script: {js: 1}\n",
+            "E0203 5:27 `x-mediation-script` is the text of a script\n",
         );
     }
 
@@ -234,8 +313,9 @@ paths:
             );
             let mut sources = Sources::default();
             let file = sources.add("x.json", text.as_str());
-            let api = api_of(file, &text).expect("it is sound").expect("an API");
-            assert!(api.contains(&format!("context=\"{context}\"")), "{api}");
+            let root = read::read(file, &text).expect("it can be read");
+            let api = api_of(&root, &text).expect("it is sound").expect("an API");
+            assert_eq!(api.get("context"), Some(context));
         }
     }
 
@@ -259,6 +339,7 @@ paths:
     fn other_files_are_nobodys_business() {
         assert!(!is_definition("openapi: 3.0.0\npaths: {}\n"));
         assert!(!is_definition("x-amzn-resource-name: a\n"));
+        assert!(is_definition("swagger: '2.0'\nx-mediation-script: a\n"));
         assert!(is_definition(
             "{\"openapi\": \"3.0.0\", \"x-amzn-resource-name\": 1}"
         ));
