@@ -44,6 +44,8 @@ fn api(number: usize) -> Api {
         span,
         broken: None,
         guard: None,
+        cors: None,
+        state: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `<api>`: resources below a context.
 
 use super::SequenceRef;
+use super::cors::{self, Cors};
 use super::guard::{self, Guard};
 use super::lifecycle::{self, State};
 use super::uri_template::{self, UriTemplate, UrlMapping};
@@ -99,6 +100,10 @@ pub static KIND: ArtifactKind = ArtifactKind {
         r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Guarded" context="/guarded">
   <resource methods="GET" url-mapping="/*"><inSequence/></resource>
   <handlers>
+    <handler class="org.wso2.carbon.apimgt.gateway.handlers.security.CORSRequestHandler">
+      <property name="allowedOrigins" value="https://app.example.com"/>
+      <property name="allowHeaders" value="authorization, Content-Type"/>
+    </handler>
     <handler class="org.wso2.carbon.apimgt.gateway.handlers.security.APIAuthenticationHandler">
       <property name="APISecurity" value="oauth2,api_key"/>
     </handler>
@@ -214,6 +219,8 @@ pub struct Api {
     pub broken: Option<Arc<str>>,
     /// Its callers have to present a token.
     pub guard: Option<Guard>,
+    /// Which pages of other origins may call it.
+    pub cors: Option<Arc<Cors>>,
     pub state: Option<State>,
 }
 
@@ -439,6 +446,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         lifecycle::check(state, element, &prototypes, planner);
     }
     let guard = guard::of_handlers(element, planner);
+    let cors = cors::of_handlers(element, planner).map(Arc::new);
     if planner.mistakes.errors() > before {
         resources.clear();
     }
@@ -454,6 +462,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         span: element.span,
         broken: None,
         guard,
+        cors,
         state,
     })
 }

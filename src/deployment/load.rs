@@ -1,6 +1,7 @@
 //! From files to a deployment: check, start and reload all come through here.
 
 use super::broken::{BrokenEndpoint, broken_sequence};
+use super::cors::Cors;
 use super::folder::{self, Collected, ReadOptions};
 use super::guard::TokenRules;
 use super::layout::Layout;
@@ -41,6 +42,8 @@ pub struct LoadOptions {
     pub generation: u64,
     /// Who has to present a token.
     pub tokens: TokenRules,
+    /// Which pages of other origins may call APIs that say nothing of their own.
+    pub cors: Cors,
     /// Tell also what is right and may surprise. Said when somebody asks, not at every start.
     pub hints: bool,
 }
@@ -120,6 +123,12 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     let mut plans = artifacts.plan_all(&mut planner);
     let proxies: Vec<&str> = plans.proxies.iter().map(|proxy| &*proxy.name).collect();
     options.tokens.apply(&mut plans.apis, &proxies, &mut planner);
+    if options.cors.is_on() {
+        let cors = Arc::new(options.cors.clone());
+        for api in &mut plans.apis {
+            api.cors.get_or_insert_with(|| Arc::clone(&cors));
+        }
+    }
     let counts = Counts {
         apis: plans.apis.len(),
         proxies: plans.proxies.len(),

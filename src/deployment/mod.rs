@@ -5,6 +5,7 @@ mod broken;
 pub mod car;
 pub mod classify;
 pub mod configs;
+pub mod cors;
 pub mod descriptor;
 pub mod endpoint_template;
 #[cfg(test)]

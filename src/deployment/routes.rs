@@ -74,6 +74,21 @@ pub enum Route {
     Elsewhere,
 }
 
+impl Route {
+    /// The API whose path it is.
+    pub fn api(&self) -> Option<usize> {
+        match self {
+            Route::Resource(matched) => Some(matched.api),
+            Route::Options { api, .. }
+            | Route::NoResource { api, .. }
+            | Route::NotAllowed { api, .. }
+            | Route::Refused { api }
+            | Route::Blocked { api } => Some(*api),
+            Route::Broken { .. } | Route::Proxy { .. } | Route::Elsewhere => None,
+        }
+    }
+}
+
 /// A resource, and what its template found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {

@@ -27,6 +27,11 @@ const KEYS: &[&str] = &[
     "apim.jwt.issuer.scopes_claim",
     "apim.oauth_config.auth_header",
     "apim.oauth_config.enable_outbound_auth_header",
+    "apim.cors.enable",
+    "apim.cors.allow_origins",
+    "apim.cors.allow_methods",
+    "apim.cors.allow_headers",
+    "apim.cors.allow_credentials",
     "apim.gateway.environment.name",
     "apim.gateway.environment.type",
     "apim.gateway.environment.http_endpoint",
@@ -58,7 +63,31 @@ pub(super) fn read<'i>(
             reading.environments.push(environments::read(entry));
         }
     }
+    if let Some(cors) = within(apim, "cors") {
+        self::cors(file, cors, reading);
+    }
     KEYS
+}
+
+/// It holds for every API here, and not for those alone that have the product's handler.
+fn cors(file: FileId, table: &DeTable<'_>, reading: &mut Reading<'_>) {
+    if is_on(table, "enable") == Some(false) {
+        return;
+    }
+    for (name, key) in [
+        ("allow_origins", "origins"),
+        ("allow_methods", "methods"),
+        ("allow_headers", "headers"),
+        ("allow_credentials", "credentials"),
+    ] {
+        if let Some(value) = table.get(name) {
+            let mut cors = reading.cors.clone();
+            let mut place = Place::new(file, name, value, &mut reading.mistakes);
+            if place.read(|text| cors.set(key, text)).is_some() {
+                reading.cors = cors;
+            }
+        }
+    }
 }
 
 fn within<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<&'a DeTable<'i>> {

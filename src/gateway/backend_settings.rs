@@ -1,13 +1,11 @@
 //! How backends are reached whose endpoints say nothing about it: the proxy, and TLS. `[proxy]` of `myelin.toml`, and its counterparts in `deployment.toml`.
 
+use super::settings_table::SettingsTable;
 use crate::wire::Proxy;
 use crate::wire::tls::{ClientTls, Tls, TlsError, TlsOptions};
 use crate::wire::verify::Verify;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The keys of `[proxy]`.
-pub const KEYS: &[&str] = &["url", "no-proxy"];
 
 #[derive(Debug, Clone, Default)]
 pub struct BackendSettings {
@@ -31,17 +29,20 @@ pub struct Backends {
     pub servers: Arc<[(String, Arc<Tls>)]>,
 }
 
-impl BackendSettings {
-    /// Sets one key of `[proxy]`.
-    pub fn set_proxy(&mut self, key: &str, text: &str) -> Result<(), String> {
-        let settings = self.proxy.get_or_insert_default();
+impl SettingsTable for ProxySettings {
+    const NAME: &'static str = "proxy";
+    const KEYS: &'static [&'static str] = &["url", "no-proxy"];
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         match key {
-            "url" => settings.proxy = Some(Proxy::parse(text)?),
-            _ => settings.exceptions = text.to_owned(),
+            "url" => self.proxy = Some(Proxy::parse(text)?),
+            _ => self.exceptions = text.to_owned(),
         }
         Ok(())
     }
+}
 
+impl BackendSettings {
     pub fn ready(&self) -> Result<Backends, TlsError> {
         if let Some(danger) = self.verify.danger() {
             tracing::warn!("Anybody can pass for the backends of this gateway: {danger}.");

@@ -3,6 +3,7 @@
 use super::apim;
 use super::backend_settings::{ProxySettings, pem};
 use super::settings::{Layer, Reading, text_value};
+use super::settings_table::SettingsTable;
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};
 use crate::wire::Proxy;
@@ -121,6 +122,7 @@ pub(super) fn read(file: FileId, text: &str, folder: &Path, reading: &mut Readin
     let used = apim::read(file, &table, reading);
     toml.used.extend(used.iter().map(|key| (*key).to_owned()));
     toml.suspension(reading);
+    toml.cors(reading);
     toml.tell_the_rest(reading);
     layer
 }
@@ -271,6 +273,28 @@ impl Toml {
                 .iter()
                 .map(|(short, _)| format!("mediation.synapse.{short}")),
         );
+    }
+
+    /// `synapse.rest.CORSConfig` of synapse.properties.
+    fn cors(&mut self, reading: &mut Reading<'_>) {
+        let full = |name: &str| format!("synapse_properties.synapse.rest.CORSConfig.{name}");
+        if self.parsed::<bool>(&full("enabled")) != Some(true) {
+            return;
+        }
+        for (name, key) in [
+            ("Access-Control-Allow-Origin", "origins"),
+            ("Access-Control-Allow-Headers", "headers"),
+        ] {
+            let full = full(name);
+            let Some(text) = self.get(&full).map(str::to_owned) else {
+                continue;
+            };
+            if let Err(reason) = reading.cors.set(key, &text) {
+                let message = format!("the value of `{full}` does not fit");
+                let mistake = Diagnostic::error("E0110", self.span(&full), message);
+                reading.mistakes.push(mistake.label(reason));
+            }
+        }
     }
 
     /// How long endpoints are suspended that do not say so themselves.
@@ -449,6 +473,7 @@ impl Toml {
 mod tests {
     use super::super::settings::{Settings, load};
     use super::*;
+    use crate::deployment::cors::Cors;
 
     fn loaded(text: &str) -> (Settings, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
@@ -479,6 +504,39 @@ mod tests {
             port("[transport.http]\nlistener.port = 9000\nlistener.bind_address = \"127.0.0.1\""),
             "127.0.0.1:9010"
         );
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_let_in_by_the_micro_integrators_words_and_by_api_managers() {
+        let cors = |settings: &[(&str, &str)]| {
+            let mut cors = Cors::default();
+            for (key, value) in settings {
+                cors.set(key, value).unwrap();
+            }
+            cors
+        };
+        let (settings, told) = loaded(
+            "[synapse_properties]\n'synapse.rest.CORSConfig.enabled' = true\n'synapse.rest.CORSConfig.Access-Control-Allow-Origin' = \"https://a.example\"\n\
+             'synapse.rest.CORSConfig.Access-Control-Allow-Headers' = \"Authorization, Content-Type\"\n",
+        );
+        assert_eq!(told, Vec::<String>::new());
+        let expected = [
+            ("origins", "https://a.example"),
+            ("headers", "Authorization, Content-Type"),
+        ];
+        assert_eq!(settings.cors, cors(&expected));
+        let (settings, told) = loaded(
+            "[apim.cors]\nallow_origins = [\"https://a.example\", \"https://b.example\"]\nallow_methods = [\"GET\"]\nallow_credentials = true\n",
+        );
+        assert_eq!(told, Vec::<String>::new());
+        let expected = [
+            ("origins", "https://a.example https://b.example"),
+            ("methods", "GET"),
+            ("credentials", "true"),
+        ];
+        assert_eq!(settings.cors, cors(&expected));
+        let (settings, _) = loaded("[apim.cors]\nenable = false\nallow_origins = \"*\"\n");
+        assert_eq!(settings.cors, Cors::default());
     }
 
     #[test]

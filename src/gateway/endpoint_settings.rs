@@ -1,19 +1,9 @@
 //! `[endpoints]` of the settings: what holds for endpoints that say nothing of their own.
 
+use super::settings_table::SettingsTable;
 use crate::flow::health::{Bulkhead, Defaults};
 use crate::wire::limits::parse_duration;
 use std::time::Duration;
-
-/// The keys of the table, each with a variable: `MYELIN_ENDPOINTS_SUSPEND_DURATION`.
-pub const KEYS: &[&str] = &[
-    "suspend-duration",
-    "progression-factor",
-    "maximum-duration",
-    "in-flight",
-    "queue",
-    "deadline",
-    "ws-addressing-to",
-];
 
 /// `None` where nobody said anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -29,9 +19,19 @@ pub struct EndpointSettings {
     pub sends_where_senders_say: bool,
 }
 
-impl EndpointSettings {
-    /// Takes up the value of one of `KEYS`.
-    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+impl SettingsTable for EndpointSettings {
+    const NAME: &'static str = "endpoints";
+    const KEYS: &'static [&'static str] = &[
+        "suspend-duration",
+        "progression-factor",
+        "maximum-duration",
+        "in-flight",
+        "queue",
+        "deadline",
+        "ws-addressing-to",
+    ];
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let text = text.trim();
         match key {
             "suspend-duration" => self.suspend_duration = Some(duration(text)?),
@@ -70,11 +70,13 @@ impl EndpointSettings {
                     };
             }
             "queue" => self.queue = Some(count(text)?),
-            _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
+            _ => return Err(format!("the settings here are {}", Self::KEYS.join(", "))),
         }
         Ok(())
     }
+}
 
+impl EndpointSettings {
     pub fn defaults(&self) -> Defaults {
         let built_in = Defaults::default();
         Defaults {
@@ -111,7 +113,10 @@ mod tests {
     fn every_key_can_be_set_and_what_is_not_said_is_built_in() {
         let mut settings = EndpointSettings::default();
         assert_eq!(settings.defaults(), Defaults::default());
-        for (key, value) in KEYS.iter().zip(["5s", "2.5", "60000", "7", "0", "9s", "send"]) {
+        for (key, value) in EndpointSettings::KEYS
+            .iter()
+            .zip(["5s", "2.5", "60000", "7", "0", "9s", "send"])
+        {
             settings.set(key, value).unwrap();
         }
         let defaults = settings.defaults();

@@ -1,7 +1,6 @@
 //! `[mock]` of the settings: which definitions are mocks, and what clients may ask of one.
 
-/// The keys of the table, each with a variable: `MYELIN_MOCK_MISHAPS`.
-pub const KEYS: &[&str] = &["definitions", "mishaps"];
+use super::settings_table::SettingsTable;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MockSettings {
@@ -20,9 +19,11 @@ impl Default for MockSettings {
     }
 }
 
-impl MockSettings {
-    /// Takes up the value of one of `KEYS`.
-    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+impl SettingsTable for MockSettings {
+    const NAME: &'static str = "mock";
+    const KEYS: &'static [&'static str] = &["definitions", "mishaps"];
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let value = match text.trim().to_ascii_lowercase().as_str() {
             "true" => true,
             "false" => false,
@@ -31,7 +32,7 @@ impl MockSettings {
         match key {
             "definitions" => self.definitions = value,
             "mishaps" => self.mishaps = value,
-            _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
+            _ => return Err(format!("the settings here are {}", Self::KEYS.join(", "))),
         }
         Ok(())
     }
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_key_takes_what_it_says_and_nothing_else() {
-        for key in KEYS {
+        for key in MockSettings::KEYS {
             let mut settings = MockSettings::default();
             assert_eq!(settings.set(key, "false"), Ok(()), "{key}");
             assert_ne!(settings, MockSettings::default(), "{key}");

@@ -15,6 +15,7 @@ mod route;
 pub mod script_settings;
 pub mod serve;
 pub mod settings;
+mod settings_table;
 mod target;
 pub mod tokens;
 mod wsdl;

@@ -1,12 +1,10 @@
 //! `[script]` of the settings: where scripts run, and what they may use.
 
+use super::settings_table::SettingsTable;
 use crate::script::js::{self, Isolation};
 use crate::wire::limits::{parse_duration, parse_size};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// The keys of the table, each with a variable: `MYELIN_SCRIPT_DEADLINE`.
-pub const KEYS: &[&str] = &["isolation", "deadline", "memory", "workers", "seed", "clock"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptSettings {
@@ -45,9 +43,11 @@ impl Default for ScriptSettings {
     }
 }
 
-impl ScriptSettings {
-    /// Takes up the value of one of `KEYS`.
-    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+impl SettingsTable for ScriptSettings {
+    const NAME: &'static str = "script";
+    const KEYS: &'static [&'static str] = &["isolation", "deadline", "memory", "workers", "seed", "clock"];
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let text = text.trim();
         match key {
             "isolation" => self.isolation = parse_where(text)?,
@@ -71,11 +71,13 @@ impl ScriptSettings {
             }
             "seed" => self.seed = Some(parse_seed(text)?),
             "clock" => self.clock = Some(parse_clock(text)?),
-            _ => return Err(format!("the settings here are {}", KEYS.join(", "))),
+            _ => return Err(format!("the settings here are {}", Self::KEYS.join(", "))),
         }
         Ok(())
     }
+}
 
+impl ScriptSettings {
     pub fn pool(&self) -> js::Settings {
         js::Settings {
             isolation: match (&self.isolation, &self.program) {

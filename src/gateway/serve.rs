@@ -4,6 +4,7 @@ use super::admission;
 use super::answer;
 use super::route::{ApiFacts, Client, Facts, Place, Speech, has_bad_escape};
 use super::{target, wsdl};
+use crate::deployment::cors::Visit;
 use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
@@ -63,32 +64,32 @@ impl Server {
     ///
     /// The request goes straight into the one future that lives as long as it does; each `async` around it would move it once more.
     pub fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> impl Future<Output = Reply> {
-        let accepted = Rc::new(Cell::new(false));
+        let meanwhile = Rc::<Meanwhile>::default();
         let counters = Arc::clone(&self.counters);
         let grpc = grpc::is_grpc(&incoming.headers);
         let exchange = exchange(
             deployment,
             Rc::clone(&self.worker),
             incoming,
-            Rc::clone(&accepted),
+            Rc::clone(&meanwhile),
             counters,
         );
-        self.attend(Box::pin(exchange), accepted, grpc)
+        self.attend(Box::pin(exchange), meanwhile, grpc)
     }
 
     /// Follows an exchange to its answer, or until its client may have a 202.
     async fn attend(
         &self,
         mut exchange: Pin<Box<impl Future<Output = Reply> + 'static>>,
-        accepted: Rc<Cell<bool>>,
+        meanwhile: Rc<Meanwhile>,
         grpc: bool,
     ) -> Reply {
         let reply = poll_fn(|context| match exchange.as_mut().poll(context) {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
-            Poll::Pending if accepted.get() => Poll::Ready(None),
+            Poll::Pending if meanwhile.accepted.get() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let reply = match reply.await {
+        let mut reply = match reply.await {
             Some(reply) => reply,
             None => {
                 let mut behind = self.behind.borrow_mut();
@@ -97,6 +98,9 @@ impl Server {
                 answer::accepted()
             }
         };
+        if let Some(visit) = meanwhile.visit.take() {
+            visit.dress(&mut reply);
+        }
         if grpc { answer::to_grpc(reply) } else { reply }
     }
 
@@ -110,6 +114,15 @@ impl Server {
             drop(task.await);
         }
     }
+}
+
+/// What is known of an exchange while it goes on.
+#[derive(Default)]
+struct Meanwhile {
+    /// The client may have its 202.
+    accepted: Rc<Cell<bool>>,
+    /// What CORS has to say of the answer, whoever makes it.
+    visit: Cell<Option<Box<Visit>>>,
 }
 
 /// What the request is answered with, before or after mediation.
@@ -138,7 +151,7 @@ async fn exchange(
     deployment: Arc<Deployment>,
     worker: Rc<Worker>,
     incoming: Incoming,
-    accepted: Rc<Cell<bool>>,
+    meanwhile: Rc<Meanwhile>,
     counters: Arc<Counters>,
 ) -> Reply {
     let Incoming {
@@ -210,6 +223,14 @@ async fn exchange(
             has_body,
         },
     );
+    let cors = route.api().and_then(|api| {
+        deployment.apis[api]
+            .cors
+            .as_ref()?
+            .visit(&request.method, &headers)
+    });
+    let stranger = cors.as_ref().is_some_and(Visit::is_strange);
+    meanwhile.visit.set(cors.map(Box::new));
     let handlers = &deployment.handlers;
     let catalog = &deployment.catalog;
     let named = |id: Option<crate::flow::SequenceId>| id.map(|id| catalog.sequence(id));
@@ -232,6 +253,7 @@ async fn exchange(
                 Arc::clone(&resource.label),
             )
         }
+        Route::Options { .. } if stranger => return answer::bare(StatusCode::FORBIDDEN),
         Route::Options { allow, .. } => return answer::options(&allow),
         Route::NoResource { api, below } => {
             let Some(handler) = named(handlers.resource_mismatch) else {
@@ -351,7 +373,7 @@ async fn exchange(
         receive: None,
         fault: None,
         reason: None,
-        accepted,
+        accepted: Rc::clone(&meanwhile.accepted),
         deadline: total.map(|total| Instant::now() + total),
         caller,
         tunnel: None,
@@ -1270,6 +1292,62 @@ mod tests {
             ),
             (200, Some(&b"GET, POST"[..]))
         );
+    }
+
+    #[test]
+    fn pages_of_other_origins_call_what_lets_them() {
+        let handler = r#"<handlers><handler class="org.wso2.carbon.apimgt.gateway.handlers.security.CORSRequestHandler">
+            <property name="allowedOrigins" value="https://app.example"/><property name="allowedMethods" value=""/></handler></handlers>"#;
+        let artifacts = format!(
+            r#"<api name="A" context="/a"><resource methods="GET POST"><inSequence>{SEND}</inSequence></resource>{handler}</api>
+            <api name="B" context="/b"><resource methods="GET"><inSequence>{SEND}</inSequence></resource></api>"#
+        );
+        let check = |request: &str, backend: &str, expected: &str| {
+            let answered = ask(&artifacts, request, backend);
+            let header = |name: &str| {
+                let value = answered.headers.get(name);
+                value
+                    .map_or("-", |value| value.to_str().expect("text"))
+                    .to_owned()
+            };
+            assert_eq!(
+                format!(
+                    "{} {} {}",
+                    answered.status,
+                    header("access-control-allow-origin"),
+                    header("access-control-allow-methods")
+                ),
+                expected,
+                "{request}"
+            );
+        };
+        let backend = "200\naccess-control-allow-origin: http://its-own";
+        check(
+            "GET /a\norigin: https://app.example",
+            backend,
+            "200 https://app.example -",
+        );
+        check("GET /a\norigin: https://other.example", backend, "200 - -");
+        check("GET /a", backend, "200 - -");
+        check(
+            "DELETE /a\norigin: https://app.example",
+            backend,
+            "405 https://app.example -",
+        );
+        check(
+            "OPTIONS /a\norigin: https://app.example",
+            backend,
+            "200 https://app.example GET, PUT, POST, DELETE, PATCH, OPTIONS",
+        );
+        check("OPTIONS /a\norigin: https://other.example", backend, "403 - -");
+        check("OPTIONS /a", backend, "200 - -");
+        // Without rules of its own an API stays out of it.
+        check(
+            "GET /b\norigin: https://app.example",
+            backend,
+            "200 http://its-own -",
+        );
+        check("OPTIONS /b\norigin: https://other.example", backend, "200 - -");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Settings: a flag beats the environment, which beats `myelin.toml`, which beats a project's `deployment.toml`, which beats the default.
 
 use super::backend_jwt::{self, BackendJwtSettings};
-use super::backend_settings::{self, BackendSettings};
+use super::backend_settings::BackendSettings;
 use super::deployment_toml;
-use super::endpoint_settings::{self, EndpointSettings};
+use super::endpoint_settings::EndpointSettings;
 use super::environments::Environment;
-use super::mock_settings::{self, MockSettings};
-use super::script_settings::{self, ScriptSettings, Where};
+use super::mock_settings::MockSettings;
+use super::script_settings::{ScriptSettings, Where};
+use super::settings_table;
 use super::tokens::{self, IssuerSettings, KeysFrom};
 use crate::deployment::LoadOptions;
+use crate::deployment::cors::Cors;
 use crate::deployment::folder::{self, ReadOptions};
 use crate::deployment::guard::TokenRules;
 use crate::flow::AllowList;
@@ -16,7 +18,6 @@ use crate::flow::runtime::Timeouts;
 use crate::flow::token::Kind;
 use crate::message::json::convert::ConversionSettings;
 use crate::message::payload::PayloadLimits;
-use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Mistakes, Placed, Severity, Sources, Span};
 use crate::wire::limits::{parse_duration, parse_size};
 use crate::wire::{ClientLimits, ServerLimits, WebSocketLimits};
@@ -55,6 +56,7 @@ const KEYS: &[&str] = &[
     "endpoints",
     "script",
     "mock",
+    "cors",
     "token",
     "api-key",
     "token-required",
@@ -65,9 +67,6 @@ const KEYS: &[&str] = &[
 ];
 
 const ENVIRONMENT_PREFIX: &str = "MYELIN_LIMITS_";
-const ENDPOINTS_PREFIX: &str = "MYELIN_ENDPOINTS_";
-const SCRIPT_PREFIX: &str = "MYELIN_SCRIPT_";
-const MOCK_PREFIX: &str = "MYELIN_MOCK_";
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -100,6 +99,8 @@ pub struct Settings {
     pub script: ScriptSettings,
     /// Which definitions are mocks, and what may be asked of them.
     pub mock: MockSettings,
+    /// Which pages of other origins may call APIs.
+    pub cors: Cors,
     /// Where messages may go that say themselves where.
     pub allow: Option<Arc<AllowList>>,
     /// Whose tokens are taken.
@@ -210,18 +211,7 @@ pub fn load(
         .unwrap_or(root);
     let mut reading = Reading {
         mistakes,
-        limits: Default::default(),
-        conversion: ConversionSettings::default(),
-        global_timeout: None,
-        endpoints: EndpointSettings::default(),
-        script: ScriptSettings::default(),
-        mock: MockSettings::default(),
-        allow: None,
-        issuers: Vec::new(),
-        tokens: TokenRules::default(),
-        backends: BackendSettings::default(),
-        backend_jwt: None,
-        environments: Vec::new(),
+        ..Reading::default()
     };
     let project_file = folder::deployment_toml(root);
     let beside_project = project_file.as_deref().and_then(Path::parent).unwrap_or(root);
@@ -259,6 +249,7 @@ pub(super) struct Reading<'i> {
     pub backends: BackendSettings,
     pub script: ScriptSettings,
     pub mock: MockSettings,
+    pub cors: Cors,
     pub endpoints: EndpointSettings,
     pub allow: Option<Arc<AllowList>>,
     pub issuers: Vec<IssuerSettings>,
@@ -330,9 +321,13 @@ impl<'i> Reading<'i> {
                 "grace" => layer.grace = place.read(read_duration),
                 "workers" => layer.workers = place.read(read_workers),
                 "limits" => self.limit_tables(file, value),
-                "endpoints" => self.endpoints_table(file, value),
-                "script" => self.script_table(file, value),
-                "mock" => self.mock_table(file, value),
+                "endpoints" => {
+                    self.allow_list(file, value);
+                    settings_table::read(&mut self.endpoints, &["allow"], file, value, &mut self.mistakes);
+                }
+                "script" => settings_table::read(&mut self.script, &[], file, value, &mut self.mistakes),
+                "mock" => settings_table::read(&mut self.mock, &[], file, value, &mut self.mistakes),
+                "cors" => settings_table::read(&mut self.cors, &[], file, value, &mut self.mistakes),
                 name @ ("token" | "api-key") => {
                     let kind = if name == "token" {
                         Kind::AccessToken
@@ -345,7 +340,10 @@ impl<'i> Reading<'i> {
                 "token-required" => self.tokens.required = place.boolean().unwrap_or(true),
                 "token-exempt" => self.tokens.exempt = place.texts(),
                 "scopes" => self.scopes(file, value),
-                "proxy" => self.proxy_table(file, value),
+                "proxy" => {
+                    let proxy = self.backends.proxy.get_or_insert_default();
+                    settings_table::read(proxy, &[], file, value, &mut self.mistakes);
+                }
                 "backend-jwt" => {
                     let before = self.backend_jwt.take();
                     self.backend_jwt = backend_jwt::read(before, file, value, folder, &mut self.mistakes);
@@ -416,102 +414,24 @@ impl<'i> Reading<'i> {
         }
     }
 
-    fn proxy_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.bad(Span::new(file, value.span()), "`proxy` is a table");
-        };
-        for (key, value) in entries {
-            if !backend_settings::KEYS.contains(&key.get_ref().as_ref()) {
-                let known = backend_settings::KEYS.iter().copied();
-                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
-                continue;
-            }
-            let mut place = Place {
-                file,
-                key: key.get_ref(),
-                value,
-                mistakes: &mut self.mistakes,
-            };
-            let backends = &mut self.backends;
-            place.read(|text| backends.set_proxy(key.get_ref(), text));
-        }
+    fn proxy_variable(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
+        let mut proxy = self.backends.proxy.clone().unwrap_or_default();
+        let taken = settings_table::take_variable(&mut proxy, name, value)?;
+        self.backends.proxy = Some(proxy);
+        Some(taken)
     }
 
-    fn endpoints_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.bad(Span::new(file, value.span()), "`endpoints` is a table");
+    /// `allow` of `[endpoints]`: its mistakes have places within the text.
+    fn allow_list(&mut self, file: FileId, endpoints: &Spanned<DeValue<'i>>) {
+        let Some(value) = endpoints
+            .get_ref()
+            .as_table()
+            .and_then(|table| table.get("allow"))
+        else {
+            return;
         };
-        for (key, value) in entries {
-            if key.get_ref() == "allow" {
-                self.allow_list(Span::new(file, value.span()), value.get_ref().as_str());
-                continue;
-            }
-            if !endpoint_settings::KEYS.contains(&key.get_ref().as_ref()) {
-                let known = endpoint_settings::KEYS.iter().copied().chain(["allow"]);
-                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
-                continue;
-            }
-            let mut place = Place {
-                file,
-                key: key.get_ref(),
-                value,
-                mistakes: &mut self.mistakes,
-            };
-            let mut endpoints = self.endpoints;
-            if place.read(|text| endpoints.set(key.get_ref(), text)).is_some() {
-                self.endpoints = endpoints;
-            }
-        }
-    }
-
-    fn script_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.bad(Span::new(file, value.span()), "`script` is a table");
-        };
-        for (key, value) in entries {
-            if !script_settings::KEYS.contains(&key.get_ref().as_ref()) {
-                let known = script_settings::KEYS.iter().copied();
-                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
-                continue;
-            }
-            let mut place = Place {
-                file,
-                key: key.get_ref(),
-                value,
-                mistakes: &mut self.mistakes,
-            };
-            let mut script = self.script.clone();
-            if place.read(|text| script.set(key.get_ref(), text)).is_some() {
-                self.script = script;
-            }
-        }
-    }
-
-    fn mock_table(&mut self, file: FileId, value: &Spanned<DeValue<'i>>) {
-        let Some(entries) = value.get_ref().as_table() else {
-            return self.bad(Span::new(file, value.span()), "`mock` is a table");
-        };
-        for (key, value) in entries {
-            if !mock_settings::KEYS.contains(&key.get_ref().as_ref()) {
-                let known = mock_settings::KEYS.iter().copied();
-                self.unknown(Span::new(file, key.span()), key.get_ref(), known);
-                continue;
-            }
-            let mut place = Place {
-                file,
-                key: key.get_ref(),
-                value,
-                mistakes: &mut self.mistakes,
-            };
-            let mut mock = self.mock;
-            if place.read(|text| mock.set(key.get_ref(), text)).is_some() {
-                self.mock = mock;
-            }
-        }
-    }
-
-    fn allow_list(&mut self, span: Span, text: Option<&str>) {
-        let Some(text) = text else {
+        let span = Span::new(file, value.span());
+        let Some(text) = value.get_ref().as_str() else {
             return self.bad(span, "`allow` is a text in quotes");
         };
         match AllowList::parse(&inside_quotes(text, span)) {
@@ -566,12 +486,7 @@ impl<'i> Reading<'i> {
     /// `MYELIN_LIMITS_SERVER_BODY_GAP=10s`. Other variables may be anybody's: Kubernetes makes `MYELIN_PORT` of a service's name.
     fn environment(&mut self, environment: &'i BTreeMap<String, String>) {
         for (name, value) in environment {
-            // Of a service with such a name Kubernetes makes others, such as MYELIN_ENDPOINTS_PORT.
-            let endpoints = name.strip_prefix(ENDPOINTS_PREFIX).and_then(|key| {
-                let key = key.to_ascii_lowercase().replace('_', "-");
-                endpoint_settings::KEYS.iter().find(|known| **known == key)
-            });
-            if name.strip_prefix(ENDPOINTS_PREFIX) == Some("ALLOW") {
+            if name == "MYELIN_ENDPOINTS_ALLOW" {
                 let nowhere = Span::new(FileId(0), 0..0);
                 match AllowList::parse(&Placed::verbatim(value.as_str(), nowhere)) {
                     Ok(list) => self.allow = Some(Arc::new(list)),
@@ -583,28 +498,13 @@ impl<'i> Reading<'i> {
                 }
                 continue;
             }
-            if let Some(key) = endpoints {
-                if let Err(reason) = self.endpoints.set(key, value) {
-                    self.tell(None, "E0110", format!("`{name}`: {reason}"));
-                }
-                continue;
-            }
-            let script = name.strip_prefix(SCRIPT_PREFIX).and_then(|key| {
-                let key = key.to_ascii_lowercase();
-                script_settings::KEYS.iter().find(|known| **known == key)
-            });
-            if let Some(key) = script {
-                if let Err(reason) = self.script.set(key, value) {
-                    self.tell(None, "E0110", format!("`{name}`: {reason}"));
-                }
-                continue;
-            }
-            let mock = name.strip_prefix(MOCK_PREFIX).and_then(|key| {
-                let key = key.to_ascii_lowercase();
-                mock_settings::KEYS.iter().find(|known| **known == key)
-            });
-            if let Some(key) = mock {
-                if let Err(reason) = self.mock.set(key, value) {
+            let taken = settings_table::take_variable(&mut self.endpoints, name, value)
+                .or_else(|| settings_table::take_variable(&mut self.script, name, value))
+                .or_else(|| settings_table::take_variable(&mut self.mock, name, value))
+                .or_else(|| settings_table::take_variable(&mut self.cors, name, value))
+                .or_else(|| self.proxy_variable(name, value));
+            if let Some(taken) = taken {
+                if let Err(reason) = taken {
                     self.tell(None, "E0110", format!("`{name}`: {reason}"));
                 }
                 continue;
@@ -688,6 +588,7 @@ impl<'i> Reading<'i> {
                 ..self.script.clone()
             },
             mock: self.mock,
+            cors: self.cors.clone(),
             allow: self.allow.clone(),
             tokens: TokenRules {
                 taken: !self.issuers.is_empty(),
@@ -701,15 +602,7 @@ impl<'i> Reading<'i> {
     }
 
     fn unknown(&mut self, span: Span, key: &str, known: impl IntoIterator<Item = &'static str>) {
-        let known: Vec<&str> = known.into_iter().collect();
-        self.mistakes.push(
-            Diagnostic::error("E0109", span, format!("there is no setting `{key}`"))
-                .label("unknown")
-                .maybe_help(
-                    did_you_mean(key, known.iter().copied())
-                        .or_else(|| Some(format!("the settings here are {}", known.join(", ")))),
-                ),
-        );
+        self.mistakes.push(settings_table::unknown(span, key, known));
     }
 
     fn bad(&mut self, span: Span, message: &str) {
@@ -737,6 +630,7 @@ impl Settings {
             limits: self.payload.clone(),
             allow: self.allow.clone(),
             tokens: self.tokens.clone(),
+            cors: self.cors.clone(),
             ..LoadOptions::default()
         }
     }
@@ -909,10 +803,17 @@ impl<'a, 'i> Place<'a, 'i> {
         read.map_err(|reason| self.tell(&reason)).ok()
     }
 
-    /// A text, or a number as it is written.
+    /// A text, a number or a switch as it is written, or a list of texts with commas between.
     pub fn read<T>(&mut self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let read = match self.value.get_ref() {
             DeValue::String(text) => parse(text),
+            DeValue::Boolean(value) => parse(if *value { "true" } else { "false" }),
+            DeValue::Array(list) => list
+                .iter()
+                .map(|entry| entry.get_ref().as_str())
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| "this is a list of texts in quotes".to_owned())
+                .and_then(|texts| parse(&texts.join(", "))),
             DeValue::Integer(number) => parse(number.as_str()),
             DeValue::Float(number) => parse(number.as_str()),
             other => Err(format!("{} does not fit here", other.type_str())),
@@ -1149,6 +1050,36 @@ mod tests {
             told.iter()
                 .any(|told| told.contains("did you mean `suspend-duration`?"))
         );
+    }
+
+    #[test]
+    fn switches_and_lists_stand_in_the_file_as_toml_has_them() {
+        let (settings, told) = loaded(
+            "[mock]\nmishaps = false\n[cors]\norigins = [\"https://a.example\", \"https://b.example\"]\ncredentials = true\n",
+            Layer::default(),
+            &[
+                ("MYELIN_CORS_MAX_AGE", "60"),
+                ("MYELIN_PROXY_URL", "http://proxy:3128"),
+            ],
+        );
+        assert_eq!(told, Vec::<String>::new());
+        assert!(!settings.mock.mishaps);
+        let mut expected = Cors::default();
+        for (key, value) in [
+            ("origins", "https://a.example, https://b.example"),
+            ("credentials", "true"),
+            ("max-age", "60"),
+        ] {
+            expected.set(key, value).unwrap();
+        }
+        assert_eq!(settings.cors, expected);
+        assert!(settings.backends.proxy.is_some_and(|proxy| proxy.proxy.is_some()));
+        let (_, told) = loaded(
+            "[cors]\norigins = \"*\"\ncredentials = true\nmax-age = 1.5\norigin = \"*\"\n",
+            Layer::default(),
+            &[],
+        );
+        assert_eq!(told.len(), 3, "{told:#?}");
     }
 
     #[test]
