@@ -69,7 +69,7 @@ impl Ready {
         let worker = Rc::new(Worker {
             client: Rc::new(Instant(Bytes::from(reply))),
             runtime: Arc::new(Runtime::new(Clock::System, 7, timeouts)),
-            scripts: myelin::script::js::Pool::new(Default::default(), Arc::default()),
+            scripts: myelin::script::js::Pool::new(Default::default(), Arc::default(), Arc::default()),
         });
         Ready {
             runtime: tokio::runtime::Builder::new_current_thread()

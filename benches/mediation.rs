@@ -150,7 +150,7 @@ impl Ready {
         let worker = Rc::new(Worker {
             client: Rc::new(Instant(Bytes::from("x".repeat(1024)))),
             runtime: Arc::new(Runtime::new(Clock::System, 7, timeouts)),
-            scripts: myelin::script::js::Pool::new(Default::default(), Arc::default()),
+            scripts: myelin::script::js::Pool::new(Default::default(), Arc::default(), Arc::default()),
         });
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost:8290"));

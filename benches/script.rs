@@ -54,7 +54,7 @@ fn ready(way: &str, script: &str) -> Ready {
             .build()
             .expect("a runtime"),
         local: LocalSet::new(),
-        pool: Pool::new(settings, Arc::default()),
+        pool: Pool::new(settings, Arc::default(), Arc::default()),
         program: program.expect("a script"),
         body: format!("{{\"pets\":[{}]}}", pets.join(",")),
     }

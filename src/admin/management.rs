@@ -1,9 +1,11 @@
-//! `/management`: what the Micro Integrator's management answers about endpoints, and the states behind it.
+//! `/management`: what the Micro Integrator's management answers about endpoints, and the states behind it; and what scripts spend and keep.
 
+use super::scripts;
 use super::token::{Keeper, Refused};
 use crate::flow::health::{Registry, Snapshot, State};
 use crate::gateway::mark::is_marked;
 use crate::message::body::ByteStream;
+use crate::script::js::{Meters, Stores};
 use crate::text::suggest::did_you_mean;
 use crate::wire::{Incoming, Reply};
 use bytes::Bytes;
@@ -22,16 +24,24 @@ pub struct Access {
     pub hosts: Vec<String>,
 }
 
-/// No order to an endpoint is longer.
+/// What is told of, and can be ordered.
+#[derive(Debug, Clone, Copy)]
+pub struct Managed<'a> {
+    pub registry: &'a Registry,
+    pub stores: &'a Stores,
+    pub meters: &'a Meters,
+}
+
+/// No order is longer.
 const LONGEST_BODY: usize = 64 * 1024;
 
 const METHODS: &str = "GET, HEAD, POST";
 
-pub async fn answer(incoming: Incoming, access: &Access, registry: &Registry) -> Reply {
+pub async fn answer(incoming: Incoming, access: &Access, managed: &Managed<'_>) -> Reply {
     let is_head = incoming.method == Method::HEAD;
     let mut reply = match refusal(&incoming, access) {
         Some(refusal) => refusal,
-        None => routed(incoming, access, registry).await,
+        None => routed(incoming, access, managed).await,
     };
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
@@ -146,7 +156,8 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
 
 // What may be asked
 
-async fn routed(incoming: Incoming, access: &Access, registry: &Registry) -> Reply {
+async fn routed(incoming: Incoming, access: &Access, managed: &Managed<'_>) -> Reply {
+    let registry = managed.registry;
     let query = query(incoming.target.query().unwrap_or(""));
     let asked = |name: &str| {
         query
@@ -166,17 +177,26 @@ async fn routed(incoming: Incoming, access: &Access, registry: &Registry) -> Rep
             }
             json_reply(StatusCode::OK, &json!({ "message": "logged out" }))
         }
-        "/management/endpoints" if is_post => match incoming.body.collect(LONGEST_BODY).await {
-            Ok((body, _)) => change(&body, registry),
-            Err(_) => error(StatusCode::PAYLOAD_TOO_LARGE, "the order cannot be read whole"),
-        },
+        path @ ("/management/endpoints" | "/management/stores") if is_post => {
+            let is_store = path == "/management/stores";
+            match incoming.body.collect(LONGEST_BODY).await {
+                Ok((body, _)) if is_store => match scripts::clear(&body, managed.stores) {
+                    Ok(done) => json_reply(StatusCode::OK, &done),
+                    Err((status, reason)) => error(status, &reason),
+                },
+                Ok((body, _)) => change(&body, registry),
+                Err(_) => error(StatusCode::PAYLOAD_TOO_LARGE, "the order cannot be read whole"),
+            }
+        }
+        "/management/stores" => json_reply(StatusCode::OK, &scripts::kept(managed.stores)),
+        "/management/scripts" => json_reply(StatusCode::OK, &scripts::spent(managed.meters)),
         "/management/endpoints" => match (asked("endpointName"), asked("searchKey")) {
             (Some(name), _) => one(name, registry),
             (None, part) => list(part, registry),
         },
         _ => error(
             StatusCode::NOT_FOUND,
-            "there are /management/endpoints, /management/login and /management/logout",
+            "there are /management/endpoints, /management/scripts, /management/stores, /management/login and /management/logout",
         ),
     }
 }
@@ -371,7 +391,12 @@ mod tests {
 
     fn ask(request: &str, access: &Access, registry: &Registry) -> (u16, Value) {
         wait(async {
-            let reply = answer(incoming(request), access, registry).await;
+            let managed = Managed {
+                registry,
+                stores: &Stores::default(),
+                meters: &Meters::default(),
+            };
+            let reply = answer(incoming(request), access, &managed).await;
             assert_eq!(reply.headers["cache-control"], "no-store");
             assert!(!reply.headers.contains_key("access-control-allow-origin"));
             let status = reply.status.as_u16();

@@ -1,9 +1,10 @@
 //! What operators ask and do: is it alive, is it ready, how are its endpoints. On a listener of its own, apart from traffic.
 
 mod management;
+mod scripts;
 pub mod token;
 
-use self::management::Access;
+use self::management::{Access, Managed};
 use self::token::Keeper;
 use crate::gateway::settings::Settings;
 use crate::gateway::{Health, Shared};
@@ -111,8 +112,13 @@ impl Service for Admin {
     async fn serve(&self, incoming: Incoming) -> Reply {
         let path = incoming.target.path();
         if path == "/management" || path.starts_with("/management/") {
-            let registry = &self.gateway.runtime.health;
-            return management::answer(incoming, &self.access, registry).await;
+            let runtime = &self.gateway.runtime;
+            let managed = Managed {
+                registry: &runtime.health,
+                stores: &runtime.stores,
+                meters: &runtime.meters,
+            };
+            return management::answer(incoming, &self.access, &managed).await;
         }
         answer(&incoming.method, path, &self.gateway.health())
     }

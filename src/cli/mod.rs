@@ -4,8 +4,11 @@ mod check;
 mod endpoint;
 mod explain;
 mod log;
+mod management;
 mod run;
+mod script;
 mod script_worker;
+mod store;
 
 use crate::text::{Mistakes, Severity, Sources, render};
 use clap::error::ErrorKind;
@@ -63,6 +66,10 @@ enum Command {
     Endpoint(endpoint::Arguments),
     /// Prints the page of an element, or what the code of a mistake means
     Explain(explain::Arguments),
+    /// Shows what scripts have spent
+    Script(script::Arguments),
+    /// Shows what scripts keep between requests, and forgets it
+    Store(store::Arguments),
     /// Runs scripts for the gateway that has started it
     #[command(hide = true)]
     ScriptWorker(script_worker::Arguments),
@@ -109,6 +116,8 @@ fn start(mut arguments: Vec<OsString>, streams: &mut Streams) -> Exit {
         Some(Command::Check(arguments)) => check::run(arguments, streams),
         Some(Command::Endpoint(arguments)) => endpoint::run(&arguments, streams),
         Some(Command::Explain(arguments)) => explain::run(&arguments, streams),
+        Some(Command::Script(arguments)) => script::run(&arguments, streams),
+        Some(Command::Store(arguments)) => store::run(&arguments, streams),
         Some(Command::ScriptWorker(arguments)) => script_worker::run(&arguments, streams),
         None => run::run(arguments.run, streams),
     }

@@ -114,9 +114,14 @@ fn broken(first: Option<Bytes>) -> Answer {
         StreamErrorKind::Failed,
         "broken on purpose",
     );
-    // The first part must be on its way before the connection ends.
-    let pause = stream::once(async {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    // The first part must be on its way before the connection ends; where there is none, not even the head may be.
+    let pause = stream::once({
+        let has_first = first.is_some();
+        async move {
+            if has_first {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     });
     let parts = stream::iter(first.map(|bytes| Ok(Frame::data(bytes))))
         .chain(pause.flat_map(move |()| stream::iter([Err(error.clone())])));

@@ -6,7 +6,7 @@ use super::description::Descriptions;
 use super::group::Groups;
 use super::health::Registry;
 use super::token::Tokens;
-use crate::script::js::{Pool, Stores};
+use crate::script::js::{Meters, Pool, Stores};
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
 use std::rc::Rc;
@@ -42,6 +42,8 @@ pub struct Runtime {
     pub mishaps: bool,
     /// What scripts keep.
     pub stores: Arc<Stores>,
+    /// What scripts have spent.
+    pub meters: Arc<Meters>,
 }
 
 /// What an endpoint that says nothing waits for.
@@ -88,6 +90,7 @@ impl Runtime {
             groups: Groups::default(),
             descriptions: Descriptions::default(),
             stores: Arc::default(),
+            meters: Arc::default(),
         }
     }
 

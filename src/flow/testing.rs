@@ -259,7 +259,11 @@ pub fn worker(backend: Rc<ScriptedBackend>) -> Rc<Worker> {
     let runtime = Arc::new(Runtime::new(clock, 7, timeouts));
     Rc::new(Worker {
         client: backend,
-        scripts: Pool::new(Default::default(), Arc::clone(&runtime.stores)),
+        scripts: Pool::new(
+            Default::default(),
+            Arc::clone(&runtime.stores),
+            Arc::clone(&runtime.meters),
+        ),
         runtime,
     })
 }

@@ -168,7 +168,11 @@ impl Gateway {
             let worker = Rc::new(Worker {
                 client: Rc::new(backends),
                 runtime: Arc::clone(&runtime),
-                scripts: Pool::new(scripts.clone(), Arc::clone(&runtime.stores)),
+                scripts: Pool::new(
+                    scripts.clone(),
+                    Arc::clone(&runtime.stores),
+                    Arc::clone(&runtime.meters),
+                ),
             });
             let server = Rc::new(Server::new(Rc::clone(&worker), Arc::clone(&shared.counters)));
             let tls = server_tls.clone();

@@ -250,3 +250,116 @@ fn tokens_that_are_demanded_of_all_are_not_demanded_of_prototypes() {
     assert_eq!(running.ask("GET /PUBLISHED/x").status, 401);
     assert_eq!(running.ask("GET /PRE-RELEASED/x").status, 401);
 }
+
+const SHOP: &str = r#"<api name="Shop" context="/shop"><resource methods="POST" uri-template="/{key}"><prototype><![CDATA[
+mc.store.set(mc.getProperty('uri.var.key'), mc.getPayloadJSON(), {seconds: 600});
+mc.setProperty('CONTENT_TYPE', 'application/json');
+]]></prototype></resource>
+<resource methods="GET" uri-template="/{key}"><prototype><![CDATA[
+var found = mc.store.get(mc.getProperty('uri.var.key'));
+mc.setProperty('CONTENT_TYPE', 'application/json');
+if (found === null) { throw new Error('nothing is kept') }
+mc.setPayloadJSON(found);
+]]></prototype></resource>
+<resource methods="GET" uri-template="/loop/{key}"><prototype>for (;;) {}</prototype></resource></api>"#;
+
+fn myelin(running: &Running, arguments: &[&str]) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_myelin"))
+        .args(arguments)
+        .env_clear()
+        .env("XDG_RUNTIME_DIR", running.runtime.path())
+        .env("MYELIN_ADMIN", format!("127.0.0.1:{}", running.admin_port()))
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&told).into_owned(),
+    )
+}
+
+#[test]
+fn what_mocks_keep_and_spend_is_seen_and_forgotten_by_command() {
+    let running = serve(SHOP, &["--workers", "1"]);
+    assert_eq!(
+        myelin(&running, &["store", "ls"]),
+        (0, "no script keeps anything\n".to_owned())
+    );
+    assert_eq!(
+        running
+            .ask("POST /shop/a\nContent-Type: application/json\n\n{\"n\": 1}")
+            .status,
+        200
+    );
+    assert_eq!(running.ask("GET /shop/a").body, "{\"n\":1}");
+    assert_eq!(running.ask("GET /shop/b").status, 500);
+    assert_eq!(running.ask("GET /shop/loop/x").status, 500);
+    assert_eq!(
+        myelin(&running, &["store", "ls"]),
+        (0, "API   KEYS  BYTES\nShop  1     8\n".to_owned())
+    );
+    assert_eq!(
+        myelin(&running, &["store", "clear", "Shot"]),
+        (
+            1,
+            "no script of `Shot` keeps anything; did you mean `Shop`?\n".to_owned()
+        )
+    );
+    assert_eq!(
+        myelin(&running, &["store", "clear", "Shop"]),
+        (0, "1 key is forgotten of Shop\n".to_owned())
+    );
+    assert_eq!(myelin(&running, &["store", "clear"]).0, 0);
+    assert_eq!(running.ask("GET /shop/a").status, 500);
+
+    let (code, text) = myelin(&running, &["script", "ls", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &told["count"]), (0, &3.into()), "{told:#}");
+    let of = |name: &str| {
+        let list = told["list"].as_array().unwrap();
+        list.iter()
+            .find(|script| script["name"] == name)
+            .unwrap_or_else(|| panic!("{told:#}"))
+    };
+    let show = of("api Shop GET /{key}");
+    assert_eq!(
+        (&show["calls"], &show["faults"], &show["kills"]),
+        (&3.into(), &2.into(), &0.into())
+    );
+    assert!(show["processorMs"].as_f64().unwrap() > 0.0, "{show:#}");
+    let killed = of("api Shop GET /loop/{key}");
+    assert_eq!((&killed["calls"], &killed["kills"]), (&1.into(), &1.into()));
+    assert!(killed["longestMs"].as_f64().unwrap() >= 1000.0, "{killed:#}");
+    assert_eq!(told["limits"]["memory"], 256 << 20);
+    assert!(told["workers"][0]["peak"].as_u64().unwrap() > 1 << 20, "{told:#}");
+    assert!(
+        myelin(&running, &["script", "ls"])
+            .1
+            .contains("api Shop GET /loop/{key}")
+    );
+}
+
+#[test]
+fn a_mock_is_late_and_fails_when_its_caller_asks_for_it() {
+    let running = serve(PET, &[]);
+    let begun = Instant::now();
+    assert_eq!(running.ask("GET /pets/1\nx-mock-latency: 120").status, 200);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(120),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(running.ask("GET /pets/1\nx-mock-fault: 503").status, 503);
+    assert_eq!(running.ask("GET /pets/1\nx-mock-fault: nonsense").status, 400);
+    let closed = {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", running.port)).unwrap();
+        stream
+            .write_all(b"GET /pets/1 HTTP/1.1\r\nHost: a\r\nx-mock-fault: empty\r\n\r\n")
+            .unwrap();
+        let mut read = Vec::new();
+        drop(stream.read_to_end(&mut read));
+        read
+    };
+    assert_eq!(closed, b"", "{}", String::from_utf8_lossy(&closed));
+}

@@ -11,9 +11,10 @@ use crate::message::media_type::Form;
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape, Support};
-use crate::script::js::{self, Asked, Change, Datum, Entry, NoAnswer, Program, Reply};
+use crate::script::js::{self, Asked, Change, Datum, Ended, Entry, NoAnswer, Program, Reply};
 use crate::text::{Diagnostic, Placed, Span};
 use async_trait::async_trait;
+use std::time::{Duration, Instant};
 
 pub static KIND: MediatorKind = MediatorKind {
     element: "script",
@@ -418,6 +419,22 @@ pub(super) enum Headers {
     Go,
 }
 
+/// How a run has ended, and the processor time that it took; the whole time of one that was killed. Nothing for one that runs once more.
+fn spent(answer: &Result<Reply, NoAnswer>, took: Duration) -> Option<(Ended, Duration)> {
+    Some(match answer {
+        Ok(reply) => {
+            let ended = match reply.outcome {
+                js::Outcome::NeedsAll => return None,
+                js::Outcome::Failed(_) => Ended::Fault,
+                js::Outcome::Done(_) => Ended::Well,
+            };
+            (ended, Duration::from_micros(reply.took))
+        }
+        Err(NoAnswer::TimedOut | NoAnswer::Died(_)) => (Ended::Killed, took),
+        Err(NoAnswer::Busy | NoAnswer::NotStarted(_)) => (Ended::Refused, Duration::ZERO),
+    })
+}
+
 impl Script {
     /// A script that takes no arguments, and whose value goes nowhere. `words`: how Synapse's errors name it.
     pub(super) fn compile(
@@ -506,22 +523,27 @@ impl Script {
         let store = store.unwrap_or_else(|| exchange.served_by.to_string());
         let pool = &exchange.worker.scripts;
         let program = &self.program;
-        pool.run(&store, program.id, &program.source, given)
-            .await
-            .map_err(|none| {
-                let settings = pool.settings();
-                let busy = none == NoAnswer::Busy;
-                let fault = self.fault(match none {
-                    NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
-                    NoAnswer::Busy => format!(
-                        "all workers for scripts were busy for {} ms",
-                        settings.time.as_millis()
-                    ),
-                    NoAnswer::Died(reason) => reason,
-                    NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),
-                });
-                if busy { fault.status(503) } else { fault }
-            })
+        let begun = Instant::now();
+        let answer = pool.run(&store, program.id, &program.source, given).await;
+        let took = begun.elapsed();
+        if let Some((ended, processor)) = spent(&answer, took) {
+            let meters = &exchange.worker.runtime.meters;
+            meters.note(&exchange.served_by, ended, processor, took);
+        }
+        answer.map_err(|none| {
+            let settings = pool.settings();
+            let busy = none == NoAnswer::Busy;
+            let fault = self.fault(match none {
+                NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
+                NoAnswer::Busy => format!(
+                    "all workers for scripts were busy for {} ms",
+                    settings.time.as_millis()
+                ),
+                NoAnswer::Died(reason) => reason,
+                NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),
+            });
+            if busy { fault.status(503) } else { fault }
+        })
     }
 
     /// Synapse's words, and the reason.

@@ -145,7 +145,7 @@ pub static MEMBERS: &[Member] = &[
     member("mc.query", "", Asks::Request, "The parameters of the query, decoded; the last of several of one name (ours).", "mc.query.kind === 'cat' && mc.query.colour === 'light brown'", query),
     member("mc.store.get", "key", Asks::Nothing, "What the scripts of this API keep under a key, or `null`. It outlives requests and reloads, and ends with the gateway (ours).",
         "mc.store.set('pet', {id: 7});\nmc.store.get('pet').id === 7", |_, arguments, context| store(StoreCall::Get(text(arguments, 0, context)?), context)),
-    member("mc.store.set", "key, value", Asks::Nothing, "Keeps a value.", "mc.store.set('a', [1, 2]);\nmc.store.get('a').length === 2", store_set),
+    member("mc.store.set", "key, value[, {seconds}]", Asks::Nothing, "Keeps a value, for so many seconds if that is said.", "mc.store.set('a', [1, 2], {seconds: 60});\nmc.store.get('a').length === 2", store_set),
     member("mc.store.delete", "key", Asks::Nothing, "Forgets it; says whether it was there.", "mc.store.set('a', 1);\nmc.store.delete('a') && mc.store.get('a') === null", |_, arguments, context| store(StoreCall::Delete(text(arguments, 0, context)?), context)),
     member("mc.store.list", "[prefix]", Asks::Nothing, "The keys, or those that begin so, in their order.", "mc.store.set('x/1', 1);\nmc.store.list('x/').join() === 'x/1'", store_list),
     member("mc.store.counter", "key[, by]", Asks::Nothing, "Adds to a number, which begins at 0, and gives the sum. No two requests get the same.", "mc.store.delete('n');\nmc.store.counter('n');\nmc.store.counter('n', 2) === 3", store_counter),
@@ -748,8 +748,19 @@ fn store(call: StoreCall, context: &mut Context) -> JsResult<JsValue> {
 
 fn store_set(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let key = text(arguments, 0, context)?;
+    let millis = match argument(arguments, 2).as_object() {
+        Some(options) => {
+            let seconds = options.get(js_string!("seconds"), context)?.to_number(context)?;
+            if seconds.is_nan() || seconds < 0.0 {
+                let message = "mc.store.set: say how long with {seconds: 60}";
+                return Err(JsNativeError::range().with_message(message).into());
+            }
+            Some((seconds * 1000.0) as u64)
+        }
+        None => None,
+    };
     match stringified(&argument(arguments, 1), context)? {
-        Some(value) => store(StoreCall::Set(key, value), context),
+        Some(value) => store(StoreCall::Set(key, value, millis), context),
         None => store(StoreCall::Delete(key), context),
     }?;
     Ok(JsValue::undefined())

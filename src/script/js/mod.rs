@@ -2,6 +2,7 @@
 
 mod engine;
 pub mod members;
+mod meter;
 mod pool;
 mod process;
 mod program;
@@ -9,6 +10,7 @@ mod protocol;
 mod scan;
 mod store;
 
+pub use self::meter::{Ended, Meters};
 pub use self::pool::{Isolation, NoAnswer, Pool, Settings};
 pub use self::process::serve;
 pub use self::program::{Asked, Entry, Program, Which};

@@ -1,9 +1,11 @@
 //! The workers of one core: a few that are warm, one script at a time each, replaced when they are lost.
 
 use super::engine::{Engine, THREAD_STACK};
-use super::process::LONGEST;
+use super::meter::{Listed, Meters};
+use super::process::{LONGEST, micros_since};
 use super::protocol::{Call, Given, Outcome, Reply, Said, Source, Stored, framed};
 use super::store::Stores;
+use rustix::time::{ClockId, clock_gettime};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::Read;
@@ -79,6 +81,7 @@ pub enum NoAnswer {
 pub struct Pool {
     settings: Settings,
     stores: Arc<Stores>,
+    meters: Arc<Meters>,
     idle: RefCell<Vec<Worker>>,
     starting: Cell<usize>,
     gate: Semaphore,
@@ -98,11 +101,13 @@ enum Way {
 }
 
 impl Pool {
-    pub fn new(settings: Settings, stores: Arc<Stores>) -> Rc<Pool> {
+    pub fn new(settings: Settings, stores: Arc<Stores>, meters: Arc<Meters>) -> Rc<Pool> {
+        meters.set_settings(&settings);
         let gate = Semaphore::new(settings.workers.max(1));
         Rc::new(Pool {
             settings,
             stores,
+            meters,
             idle: RefCell::default(),
             starting: Cell::new(0),
             gate,
@@ -144,10 +149,13 @@ impl Pool {
         source: &Source,
         given: Given,
     ) -> Result<Reply, NoAnswer> {
+        let waits = self.meters.waits();
         let permit = match timeout(self.settings.time, self.gate.acquire()).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) | Err(_) => return Err(NoAnswer::Busy),
         };
+        drop(waits);
+        let _runs = self.meters.runs();
         let mut slot = Slot {
             permit: Some(permit),
             grown: false,
@@ -219,7 +227,7 @@ impl Pool {
         let way = match &self.settings.isolation {
             Isolation::Process(program) => {
                 let _starting = Starting::new(&self.starting);
-                Way::Process(Process::start(program, self.settings.memory).await?)
+                Way::Process(Process::start(program, self.settings.memory, &self.meters).await?)
             }
             Isolation::Thread => {
                 if self.stuck.load(Ordering::Relaxed) >= STUCK {
@@ -328,12 +336,14 @@ impl Worker {
 struct Process {
     /// Taken when it is reaped.
     child: Option<Child>,
+    /// While it lives.
+    _listed: Listed,
     stderr: Option<ChildStderr>,
     stream: UnixStream,
 }
 
 impl Process {
-    async fn start(program: &Path, memory: u64) -> Result<Process, String> {
+    async fn start(program: &Path, memory: u64, meters: &Arc<Meters>) -> Result<Process, String> {
         let told = |error: std::io::Error| format!("{}: {error}", program.display());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(told)?;
         ours.set_nonblocking(true).map_err(told)?;
@@ -354,6 +364,7 @@ impl Process {
         let stderr = child.stderr.take();
         let stream = UnixStream::from_std(ours).map_err(told)?;
         let mut process = Process {
+            _listed: meters.started(child.id()),
             child: Some(child),
             stderr,
             stream,
@@ -506,7 +517,10 @@ impl Thread {
                 for (call, store, answer) in received {
                     *whose.borrow_mut() = store;
                     // Whoever asked may have gone.
-                    answer.send(engine.run(call)).ok();
+                    let begun = clock_gettime(ClockId::ThreadCPUTime);
+                    let mut reply = engine.run(call);
+                    reply.took = micros_since(begun);
+                    answer.send(reply).ok();
                 }
             })
             .map_err(|error| error.to_string())?;

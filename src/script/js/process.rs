@@ -3,7 +3,7 @@
 use super::engine::{Engine, StorePort, THREAD_STACK};
 use super::protocol::{Call, Said, StoreCall, Stored, framed};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -52,9 +52,18 @@ fn work(socket: UnixStream, memory: u64) -> Result<(), String> {
         let call: Option<Call> = read(&mut socket.borrow_mut())?;
         let Some(call) = call else { return Ok(()) };
         limit_processor(call.time).map_err(|error| error.to_string())?;
-        let reply = engine.run(call);
+        let begun = clock_gettime(ClockId::ThreadCPUTime);
+        let mut reply = engine.run(call);
+        reply.took = micros_since(begun);
         send(&Said::Reply(reply))?;
     }
+}
+
+/// Processor time of this thread.
+pub fn micros_since(begun: Timespec) -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    let nanos = (now.tv_sec - begun.tv_sec) * 1_000_000_000 + (now.tv_nsec - begun.tv_nsec);
+    u64::try_from(nanos / 1000).unwrap_or(0)
 }
 
 /// One message; `None` when there will be no more.

@@ -180,7 +180,8 @@ pub enum Said {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum StoreCall {
     Get(String),
-    Set(String, String),
+    /// For so many milliseconds, or for good.
+    Set(String, String, Option<u64>),
     Delete(String),
     /// The keys that begin so.
     Keys(String),
@@ -196,7 +197,7 @@ pub type Stored = Result<Option<String>, String>;
 pub struct Reply {
     pub outcome: Outcome,
     pub changes: Vec<Change>,
-    /// Microseconds.
+    /// Microseconds of processor time.
     pub took: u64,
 }
 
