@@ -1,6 +1,7 @@
 //! The page of an element, in Markdown: written from the table that checks it, so it cannot say anything else.
 
 use super::kind::{ArtifactKind, Attr, Child, Children, EndpointKind, Example, MediatorKind, Support};
+use crate::script::e4x;
 use crate::script::js::members;
 
 /// A page about more than one element.
@@ -263,6 +264,15 @@ fn script_members() -> String {
             member.name,
             member.about,
             member.example.replace('\n', "\n  ")
+        ));
+    }
+    page.push_str("\nXML can be written and read in the syntax of E4X (ECMA-357), whatever the script's language is called:\n");
+    for form in e4x::FORMS {
+        page.push_str(&format!(
+            "\n* `{}`: {}\n\n  ```js\n  {}\n  ```\n",
+            form.written,
+            form.about,
+            form.example.replace('\n', "\n  ")
         ));
     }
     page.push_str("\nNot given, and what to use instead:\n\n");

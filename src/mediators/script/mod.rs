@@ -21,7 +21,9 @@ pub static KIND: MediatorKind = MediatorKind {
     summary: "Runs JavaScript on the message.",
     notes: "The script stands inside, best in CDATA, or in the file or entry that `key` names; then its function is called with `mc` and the \
         `inputs`. `myelin explain mc` lists everything that `mc` can do. All the words for JavaScript (`js`, `rhinoJs`, `nashornJs`, `graalJs`) \
-        mean the same engine (ES2020 and more).\n\n\
+        mean the same engine (ES2020 and more, with the XML of E4X).\n\n\
+        XML can be written as XML (`<a>{b}</a>`, what braces give is escaped) and read with `x.child`, `x..name`, `x.@id`, `x.*::name`, \
+        `x.item.(@id == 3)` and `for each`: this is E4X, as Rhino had it, rewritten when the script is loaded. `myelin explain mc` lists its forms.\n\n\
         A script whose value is the Boolean `false` ends the flow: the client gets 202 with an empty body. The value of a script that stands \
         inside is that of its last statement, if that is an expression. An error that nobody catches is a fault with the code 0, and its \
         detail names the line in your file.\n\n\
@@ -32,7 +34,9 @@ pub static KIND: MediatorKind = MediatorKind {
         `language=\"rhai\"` runs a rhai script in place; it sees what `<dynamic>` gives to its scripts, and its value, an object or a list, \
         becomes the JSON body, or goes where `target` says.",
     differences: "Strings are strings of JavaScript, in every engine's name. `setPayloadJSON` takes a string for JSON text and checks it. `java.*` is not there. \
-        `getProperty` takes a scope. The value of a script that ends with `if`, a loop or a declaration is not looked at. What the language itself has (`String.prototype` and the like) cannot be changed or extended: it belongs to all scripts. `target` works for scripts inside too.",
+        `getProperty` takes a scope. The value of a script that ends with `if`, a loop or a declaration is not looked at. What the language itself has (`String.prototype` and the like) cannot be changed or extended: it belongs to all scripts. `target` works for scripts inside too. \
+        `getPayloadXML` and `getEnvelopeXML` give E4X values under every engine's name, and those have the methods of strings. `toXMLString` does not indent unless \
+        `XML.prettyPrinting` is set. `default xml namespace` holds until the script ends. A filter is no target of `delete`; its members are: `delete x.a.(@b == 1)[0]`.",
     attributes: ATTRIBUTES,
     children: CHILDREN,
     build,
@@ -56,6 +60,18 @@ pub static KIND: MediatorKind = MediatorKind {
 ]]></script>"#,
             "POST /pets\nContent-Type: application/json\n\n{\"name\": \"Rex\", \"age\": 3}",
             "continues\nbody {\"name\":\"REX\",\"age\":3}",
+        ),
+        Example::new(
+            "Read XML and write XML",
+            r#"<script language="rhinoJs"><![CDATA[
+    var code = mc.getPayloadXML()..*::Code.toString();
+    mc.setPayloadXML(
+        <q:getQuote xmlns:q="urn:quotes">
+            <q:symbol>{code}</q:symbol>
+        </q:getQuote>);
+]]></script>"#,
+            "POST /quotes\nContent-Type: application/xml\n\n<c:CheckPrice xmlns:c=\"urn:shop\"><c:Code>A&amp;B</c:Code></c:CheckPrice>",
+            "continues\nbody <q:getQuote xmlns:q=\"urn:quotes\"><q:symbol>A&amp;B</q:symbol></q:getQuote>",
         ),
         Example::new(
             "Call a function in a file, with arguments, and keep what it gives",

@@ -1,4 +1,5 @@
 use crate::mediators::trial::{ALL, Trial, outcome, told, written};
+use crate::script::e4x;
 use crate::script::js::members::{EXAMPLE, MEMBERS};
 
 const JSON: &str =
@@ -30,9 +31,11 @@ fn fault(text: &str) -> String {
 #[test]
 fn every_example_of_a_member_holds() {
     let mut wrong = Vec::new();
-    for member in MEMBERS {
-        let (outcome, exchange) = ALL.run(&script(member.example), EXAMPLE);
-        let kept = script(&format!("{};", member.example.trim_end_matches(';')));
+    let members = MEMBERS.iter().map(|member| (member.name, member.example));
+    let forms = e4x::FORMS.iter().map(|form| (form.written, form.example));
+    for (name, example) in members.chain(forms) {
+        let (outcome, exchange) = ALL.run(&script(example), EXAMPLE);
+        let kept = script(&format!("{};", example.trim_end_matches(';')));
         let target = kept.replacen(
             "language",
             "target=\"variable\" target-variable=\"holds\" language",
@@ -46,7 +49,7 @@ fn every_example_of_a_member_holds() {
             .get("holds")
             .map(|value| value.to_text().into_owned());
         if outcome.is_err() || holds.as_deref() != Some("true") {
-            wrong.push(format!("{}: {outcome:?} {holds:?}", member.name));
+            wrong.push(format!("{name}: {outcome:?} {holds:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -377,4 +380,146 @@ fn a_promise_that_fails_and_that_nobody_looks_after_is_a_fault() {
 fn a_script_that_sleeps_makes_its_answer_late_and_holds_no_worker() {
     check("sleepFor(20000); mc.setPayloadJSON(1); sleepFor(1e300)", "1");
     check("sleepFor('soon'); sleepFor(-1); mc.setPayloadJSON(1)", "1");
+}
+
+const QUOTE: &str = "POST /\nContent-Type: text/xml\n\n<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><q:quote xmlns:q=\"urn:q\"><q:Code>A&amp;B</q:Code></q:quote></s:Body></s:Envelope>";
+
+#[test]
+fn xml_comes_as_e4x_and_goes_as_it() {
+    let written_after = |text: &str| {
+        let text = format!("{text}\nmc.setProperty('messageType', 'application/xml', 'axis2');");
+        let (outcome, mut exchange) = ALL.run(&script(&text), QUOTE);
+        outcome.expect("no fault");
+        written(&mut exchange)
+    };
+    assert_eq!(
+        written_after(
+            "var code = mc.getPayloadXML()..*::Code.toString();\nmc.setPayloadXML(<m:a xmlns:m=\"urn:m\">\n  <m:b c={code}>{code}</m:b>\n</m:a>);"
+        ),
+        "<m:a xmlns:m=\"urn:m\"><m:b c=\"A&amp;B\">A&amp;B</m:b></m:a>"
+    );
+    assert_eq!(
+        written_after("var x = mc.getPayloadXML(); x.*::Code = 'C'; mc.setPayloadXML(x);"),
+        "<q:quote xmlns:q=\"urn:q\"><q:Code>C</q:Code></q:quote>"
+    );
+    assert_eq!(
+        written_after("mc.setPayloadXML(mc.getEnvelopeXML()..*::Code);"),
+        // With what was declared around it.
+        "<q:Code xmlns:q=\"urn:q\" xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">A&amp;B</q:Code>"
+    );
+    let (outcome, exchange) = ALL.run(
+        &script("var x = mc.getPayloadXML(); mc.setProperty('element', x.*::Code); mc.setProperty('text', x.*::Code.text()); mc.setVariable('none', x.none); mc.addHeader(false, <w:t xmlns:w='urn:w'>{1}</w:t>)"),
+        QUOTE,
+    );
+    outcome.expect("no fault");
+    use crate::message::properties::Value;
+    let properties = &exchange.properties;
+    assert!(matches!(
+        properties.get("element").as_deref(),
+        Some(Value::Xml(_))
+    ));
+    assert_eq!(properties.get("text").as_deref(), Some(&Value::text("A&B")));
+    assert_eq!(properties.variables.get("none"), Some(&Value::text("")));
+    let envelope = exchange.message.payload.built_envelope().expect("it is XML");
+    assert!(
+        envelope
+            .tree()
+            .to_text(envelope.root())
+            .contains("<w:t xmlns:w=\"urn:w\">1</w:t>")
+    );
+    // What an earlier step has left is XML too.
+    let two = format!(
+        "{}{}",
+        script("mc.setProperty('x', <a><b>1</b></a>)"),
+        script("mc.setPayloadJSON({b: mc.getProperty('x').b == 1, s: mc.getProperty('x')})")
+    );
+    assert_eq!(ALL.body(&two, JSON), "{\"b\":true,\"s\":\"<a><b>1</b></a>\"}");
+}
+
+#[test]
+fn settings_of_xml_end_with_the_run() {
+    let steps = [
+        "XML.prettyPrinting = true; XML.ignoreWhitespace = false; default xml namespace = 'urn:a';",
+        "mc.setPayloadJSON([<a><b/></a>.toXMLString(), new XML('<a> <b/></a>').toXMLString()])",
+    ];
+    let steps: String = steps.iter().map(|text| script(text)).collect();
+    assert_eq!(ALL.body(&steps, JSON), "[\"<a><b/></a>\",\"<a><b/></a>\"]");
+}
+
+#[test]
+fn mistakes_and_errors_in_e4x_have_their_place_in_the_file() {
+    let shown = |text: &str| match ALL.plan(&script(text)) {
+        Ok(_) => "nothing".to_owned(),
+        Err(told) => told,
+    };
+    for (text, place, message) in [
+        (
+            "\nvar a = <b>\n  <c>\n</b>;\n",
+            "test.xml:4:1",
+            "`</b>` stands where `</c>` is expected",
+        ),
+        (
+            "\nvar a = <b>{c}</b>;\nvar d = ;\n",
+            "test.xml:3:9",
+            "this is no JavaScript",
+        ),
+        (
+            "\nvar a = <b>{c +}</b>;\n",
+            "test.xml:2:16",
+            "this is no JavaScript",
+        ),
+        (
+            "\nvar a = b..c.(d == );\n",
+            "test.xml:2:20",
+            "this is no JavaScript",
+        ),
+        ("\nvar a = <p:b/>;\n", "test.xml:2:", "p"),
+        (
+            "\nvar a = b..*::c; new java.util.Date();\n",
+            "test.xml:2:22",
+            "is Java",
+        ),
+    ] {
+        let shown = shown(text);
+        assert!(
+            shown.contains(place) && shown.contains(message),
+            "{text}: {shown}"
+        );
+    }
+    for (text, place) in [
+        ("var a = <b>\n  <c>{1}</c>\n</b>;\nnothing.x();", "test.xml:4:"),
+        ("var a = <b>\n  <c>{nothing.x}</c>\n</b>;", "test.xml:2:"),
+        ("var a = <b><c/><c/></b>;\na.c.name();", "test.xml:2:"),
+        ("var a = 1;\nnew XML('<a>')", "test.xml:2:"),
+    ] {
+        let reason = fault(text);
+        assert!(reason.contains(place), "{text}: {reason}");
+    }
+    // Literals of a script outside of CDATA are entities in the file.
+    let escaped = "<script language=\"js\">var a = &lt;b&gt;{1}&lt;/b&gt;;\nvar c = &lt;d&gt;;</script>";
+    let told = ALL.plan(escaped).map(|_| ()).expect_err("it is not closed");
+    assert!(told.contains("test.xml:2:9"), "{told}");
+    let right = "<script language=\"rhinoJs\">var a = &lt;b&gt;{'&amp;lt;'}&lt;/b&gt;; mc.setPayloadJSON([a.toXMLString()])</script>";
+    assert_eq!(ALL.body(right, JSON), "[\"<b>&amp;lt;</b>\"]");
+}
+
+#[test]
+fn what_harms_in_xml_is_ended_too() {
+    for (text, expected) in [
+        (
+            "var x = <a/>; while (true) { x.appendChild(<b/>) }",
+            "a loop went round more than",
+        ),
+        (
+            "var x = <a/>, y = x; for (var i = 0; i < 3000; i++) { y.b = ''; y = y.b[0] }\nmc.setPayloadXML(x)",
+            "more than",
+        ),
+        ("new XML('<a>'.repeat(300) + '</a>'.repeat(300))", "not xml"),
+    ] {
+        let reason = fault(text);
+        assert!(
+            reason.to_lowercase().contains(expected) || reason.contains("it took longer"),
+            "{text}: {reason}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! boa: one context that is frozen once and used again and again, scripts compiled once, and runs that leave nothing behind.
 
+use super::super::e4x;
 use super::members;
 use super::protocol::{
     Call, Change, Datum, Failure, Form, Frame, Given, Outcome, Reply, Source, StoreCall, Stored,
@@ -31,8 +32,6 @@ const LOGGED_LENGTH: usize = 8 << 10;
 const BUFFER: u64 = 64 << 20;
 /// What scripts are compiled with: it stands in stacks.
 pub const PATH: &str = "script";
-/// What comes before the script in its first line.
-pub const HEAD: &str = "(function(){";
 
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
@@ -61,10 +60,17 @@ pub struct Engine {
     context: Context,
     jobs: Rc<Jobs>,
     message_context: JsObject,
-    scripts: HashMap<u64, JsFunction>,
+    scripts: HashMap<u64, Ready>,
     /// Loops of a thread that cannot be killed end on their own.
     loops: Option<u64>,
     store: StorePort,
+}
+
+/// A script that has been compiled, and whether XML is handed to it.
+#[derive(Clone)]
+struct Ready {
+    function: JsFunction,
+    xml: bool,
 }
 
 impl Engine {
@@ -104,8 +110,8 @@ impl Engine {
     pub fn run(&mut self, call: Call) -> Reply {
         let begun = Instant::now();
         let deadline = begun + Duration::from_millis(call.time);
-        let function = match self.function(call.script, call.source) {
-            Ok(function) => function,
+        let script = match self.script(call.script, call.source) {
+            Ok(script) => script,
             Err(failure) => return Reply::failed(failure, begun),
         };
         let arguments = call.given.arguments.clone();
@@ -120,7 +126,7 @@ impl Engine {
             rejected: Vec::new(),
             logged: 0,
         }));
-        let outcome = self.call(&function, &arguments);
+        let outcome = self.call(&script, &arguments);
         self.jobs.0.borrow_mut().clear();
         let run = RUN.take().expect("it was set above");
         let outcome = match outcome {
@@ -135,13 +141,20 @@ impl Engine {
         }
     }
 
-    fn call(&mut self, function: &JsFunction, arguments: &[Datum]) -> JsResult<Option<Datum>> {
+    fn call(&mut self, script: &Ready, arguments: &[Datum]) -> JsResult<Option<Datum>> {
+        e4x::runtime::reset(&mut self.context)?;
         let mut values = vec![JsValue::from(self.message_context.clone())];
         for argument in arguments {
             values.push(members::to_js(argument, &mut self.context)?);
         }
         let this = JsValue::from(JsObject::with_object_proto(self.context.intrinsics()));
-        let maker = function.call(&JsValue::undefined(), &[], &mut self.context)?;
+        let names = match script.xml {
+            true => e4x::runtime::names(&mut self.context)?,
+            false => Vec::new(),
+        };
+        let maker = script
+            .function
+            .call(&JsValue::undefined(), &names, &mut self.context)?;
         let inner = maker
             .as_callable()
             .ok_or_else(|| JsNativeError::typ().with_message("the script is no function"))?;
@@ -156,7 +169,7 @@ impl Engine {
         members::from_js(&answer, &mut self.context)
     }
 
-    fn function(&mut self, id: u64, source: Option<Source>) -> Result<JsFunction, Failure> {
+    fn script(&mut self, id: u64, source: Option<Source>) -> Result<Ready, Failure> {
         if let Some(known) = self.scripts.get(&id) {
             return Ok(known.clone());
         }
@@ -174,7 +187,9 @@ impl Engine {
             }
         }
         // What a script assigns without declaring it lives as long as the run.
-        let text = format!("{HEAD}{}\n}})", source.text.replacen("/*assigned*/", &names, 1));
+        let given = if source.xml { e4x::runtime::NAMES } else { "" };
+        let text = source.text.replacen("/*assigned*/", &names, 1);
+        let text = format!("(function({given}){{{text}\n}})");
         let parsed = boa_engine::Source::from_bytes(&text).with_path(Path::new(PATH));
         let value = self.context.eval(parsed).map_err(|error| self.failure(error))?;
         let function = value.as_object().and_then(JsFunction::from_object);
@@ -182,8 +197,12 @@ impl Engine {
             message: "the script is no function".to_owned(),
             ..Failure::default()
         })?;
-        self.scripts.insert(id, function.clone());
-        Ok(function)
+        let ready = Ready {
+            function,
+            xml: source.xml,
+        };
+        self.scripts.insert(id, ready.clone());
+        Ok(ready)
     }
 
     fn failure(&mut self, error: JsError) -> Failure {
@@ -191,9 +210,11 @@ impl Engine {
         let stack = shown.lines().filter_map(frame).collect();
         let first = shown.split("\n    at ").next().unwrap_or_default();
         // The engine's own place is of no use: it knows nothing of files.
-        let first = first
-            .rsplit_once(" (")
-            .filter(|(_, place)| place.starts_with(PATH) || place.starts_with("native"));
+        let first = first.rsplit_once(" (").filter(|(_, place)| {
+            [PATH, e4x::runtime::PATH, "native"]
+                .iter()
+                .any(|start| place.starts_with(start))
+        });
         let first = first.map_or_else(
             || shown.split("\n    at ").next().unwrap_or_default(),
             |(first, _)| first,

@@ -1,5 +1,6 @@
 //! The table of everything that a script is given: it binds the functions, feeds the reference, and its examples are tests.
 
+use super::super::e4x::runtime;
 use super::engine::{self, Run, with_run};
 use super::protocol::{Change, Datum, Field, Flag, Form, Level, Scope, StoreCall};
 use crate::message::json::{self, ConversionSettings, JsonLimits, json_to_xml};
@@ -68,10 +69,10 @@ pub static MEMBERS: &[Member] = &[
         "mc.getPayloadJSON().name === 'Rex'", get_payload_json),
     member("mc.setPayloadJSON", "value", Asks::Nothing, "A new body. A string is JSON text as it is, and has to be valid; any other value is written as JSON; `null` gives `{}`.",
         "mc.setPayloadJSON({id: 7});\nmc.setPayloadJSON('{\"raw\": true}');\nmc.getPayloadJSON().raw === true", set_payload_json),
-    member("mc.getPayloadXML", "", Asks::Body(Form::Xml), "The first element of the body, as the text of its XML. JSON is converted.",
-        "mc.setPayloadXML('<pet><name>Rex</name></pet>');\nmc.getPayloadXML().toString().indexOf('Rex') > 0", get_payload_xml),
-    member("mc.setPayloadXML", "xml", Asks::Nothing, "A new body: the text of an element.",
-        "mc.setPayloadXML('<pet id=\"7\"/>');\nmc.getPayloadXML() != null", set_payload_xml),
+    member("mc.getPayloadXML", "", Asks::Body(Form::Xml), "The first element of the body as a value of E4X (below), with the methods of strings besides; `null` for an empty body. JSON is converted.",
+        "mc.setPayloadXML('<pet><name>Rex</name></pet>');\nmc.getPayloadXML().name == 'Rex'", get_payload_xml),
+    member("mc.setPayloadXML", "xml", Asks::Nothing, "A new body: an element, or the text of one.",
+        "mc.setPayloadXML(<pet id=\"7\"/>);\nmc.getPayloadXML().@id == 7", set_payload_xml),
     member("mc.getPayloadText", "", Asks::Body(Form::Text), "The body as text: JSON or plain text as it is, XML as its whole SOAP envelope.",
         "mc.getPayloadText().indexOf('Rex') > 0", get_payload_text),
     member("mc.getJsonText", "", Asks::Body(Form::Json), "The text of a JSON body; `{}` when it is not JSON.",
@@ -80,15 +81,15 @@ pub static MEMBERS: &[Member] = &[
         "mc.getMessageString() === mc.getPayloadText()", get_payload_text),
     member("mc.setPayloadText", "text", Asks::Nothing, "A new body of plain text (ours).",
         "mc.setPayloadText('hello');\nmc.getPayloadText() === 'hello'", set_payload_text),
-    member("mc.getEnvelopeXML", "", Asks::Body(Form::Envelope), "The SOAP envelope; other bodies stand in one.",
-        "mc.getEnvelopeXML().toString().indexOf('Body') > 0", get_envelope_xml),
-    member("mc.setEnvelope", "xml", Asks::Nothing, "A new SOAP envelope, as text.",
+    member("mc.getEnvelopeXML", "", Asks::Body(Form::Envelope), "The SOAP envelope, as XML; other bodies stand in one.",
+        "mc.getEnvelopeXML().*::Body.length() == 1", get_envelope_xml),
+    member("mc.setEnvelope", "xml", Asks::Nothing, "A new SOAP envelope, XML or its text.",
         "mc.setEnvelope('<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><a/></s:Body></s:Envelope>');\ntrue", set_envelope),
-    member("mc.addHeader", "mustUnderstand, xml", Asks::Nothing, "Adds a SOAP header block.",
-        "mc.addHeader(true, '<w:token xmlns:w=\"urn:w\">t</w:token>');\ntrue", add_header),
+    member("mc.addHeader", "mustUnderstand, xml", Asks::Nothing, "Adds a SOAP header block, XML or its text.",
+        "mc.addHeader(true, <w:token xmlns:w=\"urn:w\">t</w:token>);\ntrue", add_header),
     member("mc.getProperty", "name[, scope]", Asks::Property, "A property, a string for text; `null` when it is not there. `uri.var.x` and `query.param.x` are properties. The scope (`default`, `axis2`, `transport`, `operation`, `axis2-client`) is ours: `transport` reads a header.",
         "mc.setProperty('limit', 10);\nmc.getProperty('limit') === 10 && mc.getProperty('x-tenant', 'transport') === 'blue' && mc.getProperty('none') === null", get_property),
-    member("mc.setProperty", "name, value[, scope]", Asks::Nothing, "Sets a property, or a header in the scope `transport`. An object is kept as JSON. `messageType` in the scope `axis2` sets the Content-Type too. `null` removes.",
+    member("mc.setProperty", "name, value[, scope]", Asks::Nothing, "Sets a property, or a header in the scope `transport`. An element is kept as XML, an object as JSON. `messageType` in the scope `axis2` sets the Content-Type too. `null` removes.",
         "mc.setProperty('HTTP_SC', '201');\nmc.setProperty('Location', '/pets/7', 'transport');\nmc.getProperty('HTTP_SC') === '201'", set_property),
     member("mc.removeProperty", "name[, scope]", Asks::Nothing, "Removes a property or header.",
         "mc.setProperty('a', 1);\nmc.removeProperty('a');\nmc.getProperty('a') === null", remove_property),
@@ -360,11 +361,11 @@ fn get_payload_text(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsV
 }
 
 fn get_payload_xml(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    body(Form::Xml)?.map_or_else(|| Ok(JsValue::null()), |text| xml_value(&text, context))
+    body(Form::Xml)?.map_or_else(|| Ok(JsValue::null()), |text| runtime::value(&text, context))
 }
 
 fn get_envelope_xml(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    body(Form::Envelope)?.map_or_else(|| Ok(JsValue::null()), |text| xml_value(&text, context))
+    body(Form::Envelope)?.map_or_else(|| Ok(JsValue::null()), |text| runtime::value(&text, context))
 }
 
 /// The body in a form: as the script itself has set it, or as it was when the script began.
@@ -468,7 +469,7 @@ fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResult<J
 
 /// The text of an XML value, or a text that is XML.
 fn xml_text(who: &str, value: &JsValue, context: &mut Context) -> JsResult<String> {
-    let text = match xml_literal(value, context)? {
+    let text = match runtime::markup(value, context)? {
         Some(text) => text,
         None if value.is_null_or_undefined() => {
             let message = format!("{who}: there is nothing to set");
@@ -483,29 +484,6 @@ fn xml_text(who: &str, value: &JsValue, context: &mut Context) -> JsResult<Strin
             let message = format!("{who}: the text is not XML: {}", error.message);
             Err(JsNativeError::syntax().with_message(message).into())
         }
-    }
-}
-
-/// The text of an XML value.
-fn xml_literal(value: &JsValue, context: &mut Context) -> JsResult<Option<String>> {
-    let Some(object) = value.as_object() else {
-        return Ok(None);
-    };
-    let method = object.get(js_string!("toXMLString"), context)?;
-    let Some(method) = method.as_callable() else {
-        return Ok(None);
-    };
-    let text = method.call(value, &[], context)?;
-    Ok(Some(text.to_string(context)?.to_std_string_lossy()))
-}
-
-/// A value of E4X, where the context has it, else a text.
-fn xml_value(text: &str, context: &mut Context) -> JsResult<JsValue> {
-    let text = JsValue::from(JsString::from(text));
-    let constructor = context.global_object().get(js_string!("XML"), context)?;
-    match constructor.as_callable() {
-        Some(constructor) => constructor.call(&JsValue::undefined(), &[text], context),
-        None => Ok(text),
     }
 }
 
@@ -812,7 +790,7 @@ fn log(level: Level, arguments: &[JsValue], context: &mut Context) -> JsResult<J
         }
         let shown = match value.as_object() {
             Some(object) if object.is::<boa_engine::builtins::error::Error>() => None,
-            Some(_) if xml_literal(value, context)?.is_none() => stringified(value, context)?,
+            Some(_) if runtime::markup(value, context)?.is_none() => stringified(value, context)?,
             _ => None,
         };
         match shown {
@@ -899,7 +877,7 @@ pub fn to_js(datum: &Datum, context: &mut Context) -> JsResult<JsValue> {
         },
         Datum::Number(value) => JsValue::from(*value),
         Datum::Json(text) => json_value(text, context)?,
-        Datum::Xml(text) => xml_value(text, context)?,
+        Datum::Xml(text) => runtime::value(text, context)?,
     })
 }
 
@@ -924,8 +902,11 @@ pub fn from_js(value: &JsValue, context: &mut Context) -> JsResult<Option<Datum>
             Datum::Number(number)
         }));
     }
-    if let Some(text) = xml_literal(value, context)? {
-        return Ok(Some(Datum::Xml(text)));
+    if let Some(text) = runtime::markup(value, context)? {
+        return Ok(Some(match runtime::is_element(value, context)? {
+            true => Datum::Xml(text),
+            false => Datum::Text(value.to_string(context)?.to_std_string_lossy()),
+        }));
     }
     if value.is_object() {
         return Ok(match stringified(value, context)? {

@@ -7,7 +7,7 @@ mod pool;
 mod process;
 mod program;
 mod protocol;
-mod scan;
+pub(super) mod scan;
 mod store;
 
 pub use self::meter::{Ended, Meters};

@@ -1,5 +1,6 @@
 //! A script as its author wrote it, made ready for the engine: checked where it stands, wrapped, and with a way back to its lines.
 
+use super::super::e4x;
 use super::engine;
 use super::members::{Asks, JAVA, MEMBERS, REFUSED, scope_named};
 use super::protocol::{Failure, Form, Frame, Scope, Source};
@@ -59,14 +60,37 @@ impl Program {
         let mut told = Vec::new();
         let mut asks = Asked::default();
         let mut assigned: Vec<String> = Vec::new();
-        let parts: Vec<Placed> = includes.iter().chain([main]).cloned().collect();
-        let scanned: Vec<Vec<Token>> = parts.iter().map(|part| scan::tokens(&part.text)).collect();
-        for (part, tokens) in parts.iter().zip(&scanned) {
+        let mut parts: Vec<Placed> = Vec::new();
+        let mut xml = false;
+        for part in includes.iter().chain([main]) {
+            match e4x::rewrite(&part.text) {
+                Ok(rewritten) => {
+                    xml |= rewritten.changed
+                        || scan::tokens(&part.text)
+                            .iter()
+                            .any(|token| e4x::is_name(&part.text[token.at.clone()]));
+                    parts.push(rewritten.placed(part));
+                }
+                Err(error) => told.push(Diagnostic::error("E0309", part.span_of(error.at), error.message)),
+            }
+        }
+        if has_errors(&told) {
+            return (None, told);
+        }
+        let mut scanned: Vec<Vec<Token>> = parts.iter().map(|part| scan::tokens(&part.text)).collect();
+        for (part, tokens) in parts.iter_mut().zip(&mut scanned) {
             if let Err(deep) = scan::check_depth(&part.text, tokens) {
                 let span = part.span_of(deep.at);
                 let message = format!("this script is nested too deep: {}", deep.reason);
                 told.push(Diagnostic::error("E0309", span, message));
                 continue;
+            }
+            if xml
+                && let Ok(rewritten) = apart(|| e4x::operators::rewrite(&part.text))
+                && rewritten.changed
+            {
+                *part = rewritten.placed(part);
+                *tokens = scan::tokens(&part.text);
             }
             check_words(part, tokens, &mut told);
             asks.read(&part.text, tokens);
@@ -110,16 +134,11 @@ impl Program {
                 let part = &parts[part];
                 let end = part.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
                 let message = format!("this is no JavaScript: {message}");
-                let rest = &part.text[at..];
-                let is_xml =
-                    rest.starts_with('<') || rest.starts_with("..") || part.text[..at].ends_with('<');
-                let help = "XML is written as a text: mc.setPayloadXML('<a/>')".to_owned();
-                let mistake = Diagnostic::error("E0309", part.span_of(at..end), message);
-                told.push(mistake.maybe_help(is_xml.then_some(help)));
+                told.push(Diagnostic::error("E0309", part.span_of(at..end), message));
                 return (None, told);
             }
         };
-        (Some(wrap(parts, entry, answer_at, assigned, asks)), told)
+        (Some(wrap(parts, entry, answer_at, assigned, asks, xml)), told)
     }
 
     /// Where a frame of the engine stands in the files.
@@ -383,7 +402,6 @@ fn has_errors(told: &[Diagnostic]) -> bool {
 /// Where the last statement begins, if it is an expression; or the part that is wrong, the place in it and the reason.
 type Parsed = Result<Option<usize>, (usize, usize, String)>;
 
-/// Parses on a thread of its own, whose stack is large enough for whatever `scan::check_depth` lets through.
 fn parse_apart(parts: &[Placed], last_tokens: &[Token], wants_value: bool) -> Parsed {
     let work = || {
         for (index, part) in parts.iter().enumerate() {
@@ -396,15 +414,23 @@ fn parse_apart(parts: &[Placed], last_tokens: &[Token], wants_value: bool) -> Pa
             None
         })
     };
+    match apart(work) {
+        Ok(parsed) => parsed,
+        Err(reason) => Err((0, 0, reason)),
+    }
+}
+
+/// Works on a thread of its own, whose stack is large enough for whatever `scan::check_depth` lets through.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("script-check".to_owned())
             .stack_size(engine::THREAD_STACK)
             .spawn_scoped(scope, work);
         match thread.map(|thread| thread.join()) {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(_)) => Err((0, 0, "the parser gave up".to_owned())),
-            Err(error) => Err((0, 0, format!("there is no room to look at it: {error}"))),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err("the parser gave up".to_owned()),
+            Err(error) => Err(format!("there is no room to look at it: {error}")),
         }
     })
 }
@@ -486,6 +512,7 @@ fn wrap(
     answer_at: Option<usize>,
     assigned: Vec<String>,
     asks: Asked,
+    xml: bool,
 ) -> Program {
     let mut text = "/*assigned*/;return function(mc){\n".to_owned();
     let mut pieces = Vec::new();
@@ -512,7 +539,7 @@ fn wrap(
         text.push_str(".apply(undefined,arguments)\n");
     }
     text.push('}');
-    let source = Source { text, assigned };
+    let source = Source { text, assigned, xml };
     let mut hasher = DefaultHasher::new();
     source.hash(&mut hasher);
     Program {

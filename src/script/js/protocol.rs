@@ -20,6 +20,8 @@ pub struct Source {
     pub text: String,
     /// Names that it assigns without declaring them.
     pub assigned: Vec<String>,
+    /// It has XML in it, and is given what that needs.
+    pub xml: bool,
 }
 
 /// What a script may see of a message, as far as its text can ask for it.

@@ -39,14 +39,14 @@ pub struct TooDeep {
 }
 
 /// Operators that begin with these are read whole, the longest first.
-const SIGNS: &[&str] = &[
+pub const SIGNS: &[&str] = &[
     ">>>=", "...", "===", "!==", "**=", "<<=", ">>=", ">>>", "&&=", "||=", "??=", "=>", "==", "!=", "<=",
     ">=", "&&", "||", "??", "?.", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<", ">>",
     "**",
 ];
 
 /// Words after which a slash begins a regular expression.
-const BEFORE_VALUE: &[&str] = &[
+pub const BEFORE_VALUE: &[&str] = &[
     "return",
     "typeof",
     "instanceof",
@@ -341,11 +341,11 @@ fn value_may_follow(text: &str, last: Option<&Token>) -> bool {
     }
 }
 
-fn is_word(byte: u8) -> bool {
+pub fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte == b'\\' || byte >= 0x80
 }
 
-fn text_end(bytes: &[u8], start: usize, quote: u8) -> (usize, bool) {
+pub fn text_end(bytes: &[u8], start: usize, quote: u8) -> (usize, bool) {
     let mut at = start + 1;
     let mut plain = true;
     while at < bytes.len() {
@@ -363,7 +363,7 @@ fn text_end(bytes: &[u8], start: usize, quote: u8) -> (usize, bool) {
 }
 
 /// To the end of a template, or to its next `${`.
-fn template_end(bytes: &[u8], start: usize) -> (usize, bool) {
+pub fn template_end(bytes: &[u8], start: usize) -> (usize, bool) {
     let mut at = start;
     while at < bytes.len() {
         match bytes[at] {
@@ -376,7 +376,7 @@ fn template_end(bytes: &[u8], start: usize) -> (usize, bool) {
     (bytes.len(), false)
 }
 
-fn regex_end(bytes: &[u8], start: usize) -> usize {
+pub fn regex_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     let mut in_class = false;
     while at < bytes.len() {

@@ -1,0 +1,1072 @@
+// XML as values of JavaScript (ECMA-357). Evaluated when the first script needs it, in a context that is frozen already: what scripts can
+// reach of it is frozen at its end, and `settings`, all that it keeps, is made new before each run.
+(function (parse, escapeText, escapeAttribute) {
+    "use strict";
+    const ELEMENT = 1, TEXT = 2, COMMENT = 3, INSTRUCTION = 4, ATTRIBUTE = 5;
+    const KINDS = ["", "element", "text", "comment", "processing-instruction", "attribute"];
+    const XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace";
+    // What stands behind a value that scripts hold: a node, or a list.
+    const INNER = Symbol("inner");
+
+    const DEFAULTS = {
+        ignoreComments: true, ignoreProcessingInstructions: true, ignoreWhitespace: true, prettyPrinting: false, prettyIndent: 2
+    };
+    const settings = {};
+
+    function reset() {
+        Object.assign(settings, DEFAULTS);
+        settings.space = "";
+    }
+
+    // Nodes
+
+    function node(kind, uri, local, prefix, value) {
+        const inner = kind === ELEMENT ? [] : null;
+        return {
+            kind: kind, uri: uri, local: local, prefix: prefix, value: value, parent: null, children: inner,
+            attributes: kind === ELEMENT ? [] : null, declarations: kind === ELEMENT ? [] : null
+        };
+    }
+
+    function textNode(value) {
+        return node(TEXT, "", "", "", value);
+    }
+
+    function isList(inner) {
+        return inner.items !== undefined;
+    }
+
+    function itemsOf(inner) {
+        return isList(inner) ? inner.items : [inner];
+    }
+
+    function innerOf(value) {
+        return (typeof value === "object" && value !== null) || typeof value === "function" ? value[INNER] : undefined;
+    }
+
+    function list(items, object, name) {
+        return { items: items, object: object || null, name: name || null };
+    }
+
+    function single(inner, method) {
+        const items = itemsOf(inner);
+        if (items.length !== 1) {
+            throw new TypeError(method + "() needs one XML value, and this list has " + items.length);
+        }
+        return items[0];
+    }
+
+    function copyOf(from) {
+        const top = copyBelow(from);
+        if (from.kind === ELEMENT) {
+            inherited(from).forEach(function (declared) {
+                if (!declares(top, declared[0])) {
+                    top.declarations.push(declared);
+                }
+            });
+        }
+        return top;
+    }
+
+    function copyBelow(from) {
+        const copy = node(from.kind, from.uri, from.local, from.prefix, from.value);
+        if (from.kind === ELEMENT) {
+            copy.declarations = from.declarations.slice();
+            copy.attributes = from.attributes.map(function (attribute) { return owned(copyBelow(attribute), copy); });
+            copy.children = from.children.map(function (child) { return owned(copyBelow(child), copy); });
+        }
+        return copy;
+    }
+
+    function owned(child, parent) {
+        child.parent = parent;
+        return child;
+    }
+
+    function detach(child) {
+        if (child.parent === null) {
+            return;
+        }
+        const siblings = child.kind === ATTRIBUTE ? child.parent.attributes : child.parent.children;
+        const at = siblings.indexOf(child);
+        if (at >= 0) {
+            siblings.splice(at, 1);
+        }
+        child.parent = null;
+    }
+
+    // What is put somewhere else: a node that already has its place is copied.
+    function nodesFrom(value) {
+        const inner = innerOf(value);
+        if (inner === undefined) {
+            return [textNode(String(value))];
+        }
+        return itemsOf(inner).map(function (item) {
+            if (item.kind === ATTRIBUTE) {
+                return textNode(item.value);
+            }
+            return item.parent === null ? item : copyOf(item);
+        });
+    }
+
+    function splice(parent, at, removed, added) {
+        for (let up = parent; up !== null; up = up.parent) {
+            if (added.indexOf(up) >= 0) {
+                throw new TypeError("an element cannot stand inside itself");
+            }
+        }
+        parent.children.splice(at, removed, ...added).forEach(function (child) { child.parent = null; });
+        added.forEach(function (child) { child.parent = parent; });
+    }
+
+    // Namespaces
+
+    function declares(element, prefix) {
+        return element.declarations.some(function (declared) { return declared[0] === prefix; });
+    }
+
+    // What the elements around it declare, the nearest first.
+    function inherited(element) {
+        const found = [];
+        for (let up = element.parent; up !== null; up = up.parent) {
+            up.declarations.forEach(function (declared) {
+                if (!found.some(function (known) { return known[0] === declared[0]; })) {
+                    found.push(declared);
+                }
+            });
+        }
+        return found.filter(function (declared) { return declared[1] !== ""; });
+    }
+
+    function inScope(element) {
+        const own = element.declarations;
+        const outer = inherited(element).filter(function (declared) { return !declares(element, declared[0]); });
+        return own.concat(outer);
+    }
+
+    function prefixFor(element, uri, forAttribute) {
+        if (uri === "" || uri === null || element === null) {
+            return "";
+        }
+        const found = inScope(element).find(function (declared) {
+            return declared[1] === uri && (!forAttribute || declared[0] !== "");
+        });
+        return found ? found[0] : "";
+    }
+
+    // Names
+
+    // Keys as the rewriting makes them: `name`, `@name`, `..name`, `..@name`, each perhaps with `uri::` or `*::` in front of the name.
+    function nameOf(key) {
+        let at = 0, deep = false, attribute = false;
+        if (key.startsWith("..")) {
+            deep = true;
+            at = 2;
+        }
+        if (key[at] === "@") {
+            attribute = true;
+            at += 1;
+        }
+        const split = key.lastIndexOf("::");
+        if (split >= at) {
+            const uri = key.slice(at, split);
+            return { uri: uri === "*" ? null : uri, local: key.slice(split + 2), attribute: attribute, deep: deep };
+        }
+        const local = at === 0 ? key : key.slice(at);
+        const uri = local === "*" ? null : attribute ? "" : settings.space;
+        return { uri: uri, local: local, attribute: attribute, deep: deep };
+    }
+
+    function nameFrom(value, attribute) {
+        if (value === undefined) {
+            return { uri: null, local: "*", attribute: attribute, deep: false };
+        }
+        if (value instanceof QName) {
+            return { uri: value.uri, local: value.localName, attribute: attribute, deep: false };
+        }
+        const name = nameOf((attribute ? "@" : "") + String(value));
+        return name;
+    }
+
+    function matches(item, name) {
+        if (name.local === "*") {
+            return name.uri === null || (item.kind !== TEXT && item.uri === name.uri);
+        }
+        return (item.kind === ELEMENT || item.kind === ATTRIBUTE) && item.local === name.local
+            && (name.uri === null || item.uri === name.uri);
+    }
+
+    function select(element, name, found) {
+        if (element.kind !== ELEMENT) {
+            return found;
+        }
+        const among = name.attribute ? element.attributes : element.children;
+        for (let index = 0; index < among.length; index++) {
+            const item = among[index];
+            if (matches(item, name)) {
+                found.push(item);
+            }
+            if (name.deep && !name.attribute && item.kind === ELEMENT) {
+                select(item, name, found);
+            }
+        }
+        if (name.deep && name.attribute) {
+            element.children.forEach(function (child) { select(child, name, found); });
+        }
+        return found;
+    }
+
+    function selected(inner, name) {
+        const found = [];
+        itemsOf(inner).forEach(function (item) { select(item, name, found); });
+        return found;
+    }
+
+    function listOf(inner, name) {
+        return wrapList(list(selected(inner, name), inner, name));
+    }
+
+    // Texts
+
+    function isSimple(item) {
+        if (item.kind === COMMENT || item.kind === INSTRUCTION) {
+            return false;
+        }
+        return item.kind !== ELEMENT || !item.children.some(function (child) { return child.kind === ELEMENT; });
+    }
+
+    function hasSimpleContent(inner) {
+        if (!isList(inner)) {
+            return isSimple(inner);
+        }
+        const items = inner.items;
+        return items.length === 1 ? isSimple(items[0]) : !items.some(function (item) { return item.kind === ELEMENT; });
+    }
+
+    function textOf(inner) {
+        if (!hasSimpleContent(inner)) {
+            return markupOf(inner);
+        }
+        let text = "";
+        itemsOf(inner).forEach(function (item) {
+            if (item.kind === ELEMENT) {
+                item.children.forEach(function (child) {
+                    if (child.kind === TEXT) {
+                        text += child.value;
+                    }
+                });
+            } else if (item.kind === TEXT || item.kind === ATTRIBUTE) {
+                text += item.value;
+            }
+        });
+        return text;
+    }
+
+    function markupOf(inner) {
+        const texts = itemsOf(inner).map(function (item) { return write(item, undefined, 0); });
+        return texts.join(settings.prettyPrinting ? "\n" : "");
+    }
+
+    function find(scope, prefix) {
+        for (; scope !== null; scope = scope.outer) {
+            if (scope.prefix === prefix) {
+                return scope.uri;
+            }
+        }
+        return prefix === "xml" ? XML_NAMESPACE : "";
+    }
+
+    // `around`: what the elements that are written around it declare; nothing for the first, which brings along what it inherits.
+    function write(item, around, indent) {
+        const pretty = settings.prettyPrinting;
+        const before = pretty ? " ".repeat(indent) : "";
+        switch (item.kind) {
+            case TEXT: return before + escapeText(pretty ? item.value.trim() : item.value);
+            case ATTRIBUTE: return before + escapeAttribute(item.value);
+            case COMMENT: return before + "<!--" + item.value + "-->";
+            case INSTRUCTION: return before + "<?" + item.local + (item.value === "" ? "" : " " + item.value) + "?>";
+        }
+        const own = [];
+        let declared = "", scope = around === undefined ? null : around;
+        function declare(prefix, uri) {
+            own.push(prefix);
+            if (find(scope, prefix) !== uri) {
+                scope = { prefix: prefix, uri: uri, outer: scope };
+                declared += (prefix === "" ? " xmlns=\"" : " xmlns:" + prefix + "=\"") + escapeAttribute(uri) + "\"";
+            }
+        }
+        function prefixed(prefix, uri, local, forAttribute) {
+            if (uri === "" && forAttribute) {
+                return local;
+            }
+            if (find(scope, prefix) !== uri || (forAttribute && prefix === "")) {
+                if (uri === "") {
+                    prefix = "";
+                } else if (own.indexOf(prefix) >= 0 || (forAttribute && prefix === "")) {
+                    for (let number = 0; find(scope, prefix = "ns" + number) !== "" && find(scope, prefix) !== uri; number++);
+                }
+                declare(prefix, uri);
+            }
+            return prefix === "" ? local : prefix + ":" + local;
+        }
+        (around === undefined ? inScope(item) : item.declarations).forEach(function (pair) {
+            if (pair[0] !== "" || item.uri !== "") {
+                declare(pair[0], pair[1]);
+            }
+        });
+        const name = prefixed(item.prefix, item.uri, item.local, false);
+        let attributes = "";
+        item.attributes.forEach(function (attribute) {
+            const name = prefixed(attribute.prefix, attribute.uri, attribute.local, true);
+            attributes += " " + name + "=\"" + escapeAttribute(attribute.value) + "\"";
+        });
+        const start = before + "<" + name + declared + attributes;
+        const children = item.children;
+        if (children.length === 0) {
+            return start + "/>";
+        }
+        const apart = pretty && (children.length > 1 || children[0].kind !== TEXT);
+        let text = start + ">";
+        children.forEach(function (child) {
+            text += (apart ? "\n" : "") + write(child, scope, apart ? indent + settings.prettyIndent : 0);
+        });
+        return text + (apart ? "\n" + before : "") + "</" + name + ">";
+    }
+
+    // From texts
+
+    function parsed(text, keep) {
+        const nodes = parse(text, settings.space,
+            settings.ignoreWhitespace, settings.ignoreComments && !keep, settings.ignoreProcessingInstructions && !keep);
+        return nodes;
+    }
+
+    function fromText(text) {
+        const trimmed = text.trim();
+        if (!trimmed.startsWith("<")) {
+            return textNode(text);
+        }
+        let nodes = parsed(trimmed, false);
+        if (nodes.length === 0) {
+            nodes = parsed(trimmed, true);
+        }
+        const elements = nodes.filter(function (item) { return item.kind === ELEMENT; });
+        if (nodes.length !== 1 && elements.length === 1 && nodes.every(function (item) { return item.kind !== TEXT; })) {
+            return elements[0];
+        }
+        if (nodes.length !== 1) {
+            throw new SyntaxError("the text has to be one XML element, and there are " + nodes.length + " things in it; XMLList takes several");
+        }
+        return nodes[0];
+    }
+
+    function listFromText(text) {
+        if (text.trim() === "") {
+            return [];
+        }
+        return parsed(text, false);
+    }
+
+    function toXml(value) {
+        const inner = innerOf(value);
+        if (inner !== undefined) {
+            return single(inner, "XML");
+        }
+        if (value === null || value === undefined) {
+            throw new TypeError("XML cannot be made of " + value);
+        }
+        return fromText(String(value));
+    }
+
+    function toItems(value) {
+        const inner = innerOf(value);
+        if (inner !== undefined) {
+            return itemsOf(inner);
+        }
+        return value === null || value === undefined ? [] : listFromText(String(value));
+    }
+
+    // What an expression in braces gives: markup, where it is XML, else its text.
+    function inserted(value) {
+        if (value instanceof Piece) {
+            return value.text;
+        }
+        const inner = innerOf(value);
+        return inner === undefined ? escapeText(String(value)) : itemsOf(inner).map(function (item) { return write(item, undefined, 0); }).join("");
+    }
+
+    function Piece(text) {
+        this.text = text;
+    }
+
+    function joined(strings, values) {
+        let text = strings[0];
+        for (let index = 0; index < values.length; index++) {
+            text += inserted(values[index]) + strings[index + 1];
+        }
+        return text;
+    }
+
+    // Assignments
+
+    function assignedText(value) {
+        const inner = innerOf(value);
+        return inner === undefined ? String(value)
+            : itemsOf(inner).map(function (item) { return textOf(item); }).join(isList(inner) && inner.items.length > 1 ? " " : "");
+    }
+
+    // The text that a value stands for when it is assigned, or nothing for markup.
+    function primitiveOf(value) {
+        const inner = innerOf(value);
+        if (inner === undefined) {
+            return String(value);
+        }
+        if (!isList(inner) && (inner.kind === TEXT || inner.kind === ATTRIBUTE)) {
+            return inner.value;
+        }
+        if (isList(inner) && inner.items.length === 1 && (inner.items[0].kind === TEXT || inner.items[0].kind === ATTRIBUTE)) {
+            return inner.items[0].value;
+        }
+        return undefined;
+    }
+
+    function copies(value) {
+        return itemsOf(innerOf(value)).map(function (item) { return item.kind === ATTRIBUTE ? textNode(item.value) : copyOf(item); });
+    }
+
+    function setText(element, text) {
+        splice(element, 0, element.children.length, text === "" ? [] : [textNode(text)]);
+    }
+
+    function newElement(parent, name) {
+        const uri = name.uri === null ? "" : name.uri;
+        return node(ELEMENT, uri, name.local, prefixFor(parent, uri, false), "");
+    }
+
+    function put(element, name, value) {
+        if (element.kind !== ELEMENT) {
+            return;
+        }
+        const there = select(element, name, []);
+        if (name.attribute) {
+            const text = assignedText(value);
+            there.slice(1).forEach(detach);
+            if (there.length > 0) {
+                there[0].value = text;
+            } else {
+                const uri = name.uri === null ? "" : name.uri;
+                element.attributes.push(owned(node(ATTRIBUTE, uri, name.local, prefixFor(element, uri, true), text), element));
+            }
+            return;
+        }
+        const text = primitiveOf(value);
+        const added = text === undefined ? copies(value) : [];
+        there.slice(1).forEach(detach);
+        if (text !== undefined && name.local === "*") {
+            setText(element, text);
+        } else if (text !== undefined) {
+            let target = there[0];
+            if (target === undefined) {
+                target = newElement(element, name);
+                splice(element, element.children.length, 0, [target]);
+            }
+            setText(target, text);
+        } else {
+            const at = there.length > 0 ? element.children.indexOf(there[0]) : element.children.length;
+            splice(element, at, there.length > 0 ? 1 : 0, added);
+        }
+    }
+
+    // What is not there yet is made when something is put into it: `x.a.b = 1`.
+    function resolve(inner) {
+        if (!isList(inner)) {
+            return inner;
+        }
+        if (inner.items.length > 0) {
+            return inner.items.length === 1 ? inner.items[0] : null;
+        }
+        const name = inner.name;
+        if (inner.object === null || name === null || name.attribute || name.deep || name.local === "*") {
+            return null;
+        }
+        const base = resolve(inner.object);
+        if (base === null) {
+            return null;
+        }
+        put(base, name, "");
+        inner.items = select(base, name, []);
+        return inner.items[0] || null;
+    }
+
+    function putItem(into, index, value) {
+        if (index >= into.items.length) {
+            const base = into.object === null ? null : resolve(into.object);
+            let added;
+            if (base === null || into.name === null || into.name.attribute || into.name.deep || into.name.local === "*") {
+                added = primitiveOf(value) === undefined ? copies(value) : [textNode(primitiveOf(value))];
+            } else {
+                added = [newElement(base, into.name)];
+            }
+            if (base !== null && base.kind === ELEMENT) {
+                const last = into.items[into.items.length - 1];
+                const at = last === undefined ? -1 : base.children.indexOf(last);
+                splice(base, at < 0 ? base.children.length : at + 1, 0, added);
+            }
+            into.items.push(...added);
+            if (base === null || added.length !== 1 || added[0].kind !== ELEMENT || into.name === null || into.name.local === "*") {
+                return;
+            }
+            index = into.items.length - 1;
+        }
+        const item = into.items[index];
+        const text = primitiveOf(value);
+        if (item.kind === ATTRIBUTE) {
+            item.value = assignedText(value);
+        } else if (text !== undefined && item.kind === ELEMENT) {
+            setText(item, text);
+        } else if (text !== undefined) {
+            item.value = text;
+        } else {
+            const added = copies(value);
+            if (item.parent !== null) {
+                splice(item.parent, item.parent.children.indexOf(item), 1, added);
+            }
+            into.items.splice(index, 1, ...added);
+        }
+    }
+
+    // Comparison
+
+    function same(one, other) {
+        const ones = itemsOf(one), others = itemsOf(other);
+        if (ones.length !== others.length) {
+            return false;
+        }
+        return ones.every(function (item, index) { return sameItem(item, others[index]); });
+    }
+
+    function sameItem(one, other) {
+        const plain = one.kind === TEXT || one.kind === ATTRIBUTE || other.kind === TEXT || other.kind === ATTRIBUTE;
+        if (plain && isSimple(one) && isSimple(other)) {
+            return textOf(one) === textOf(other);
+        }
+        if (one.kind !== other.kind || one.local !== other.local || one.uri !== other.uri || one.value !== other.value) {
+            return false;
+        }
+        if (one.kind !== ELEMENT) {
+            return true;
+        }
+        return one.attributes.length === other.attributes.length && one.children.length === other.children.length
+            && one.attributes.every(function (attribute) {
+                return other.attributes.some(function (known) {
+                    return known.local === attribute.local && known.uri === attribute.uri && known.value === attribute.value;
+                });
+            })
+            && one.children.every(function (child, index) { return sameItem(child, other.children[index]); });
+    }
+
+    // Methods. Each gets what stands behind `this`.
+
+    const METHODS = Object.create(null);
+    // Children are hardly ever called so: these are given as they are, where there is no such child.
+    const SELDOM = new Set([
+        "toString", "toXMLString", "valueOf", "toJSON", "toLocaleString", "hasOwnProperty", "propertyIsEnumerable", "appendChild", "prependChild",
+        "insertChildBefore", "insertChildAfter", "hasSimpleContent", "hasComplexContent", "nodeKind", "setName", "setLocalName", "setNamespace",
+        "setChildren", "childIndex", "addNamespace", "removeNamespace", "inScopeNamespaces", "namespaceDeclarations", "processingInstructions",
+        "localName"
+    ]);
+
+    function method(name, run) {
+        METHODS[name] = function (...values) {
+            const inner = innerOf(this);
+            if (inner === undefined) {
+                throw new TypeError(name + "() is a method of XML");
+            }
+            return run(inner, ...values);
+        };
+    }
+
+    method("toString", textOf);
+    method("toLocaleString", textOf);
+    method("toJSON", textOf);
+    method("toXMLString", markupOf);
+    method("valueOf", function (inner) { return outer(inner); });
+    method("length", function (inner) { return itemsOf(inner).length; });
+    method("hasSimpleContent", hasSimpleContent);
+    method("hasComplexContent", function (inner) { return itemsOf(inner).length > 0 && !hasSimpleContent(inner); });
+    method("children", function (inner) { return listOf(inner, nameOf("*")); });
+    method("attributes", function (inner) { return listOf(inner, nameOf("@*")); });
+    method("attribute", function (inner, name) { return listOf(inner, nameFrom(name, true)); });
+    method("descendants", function (inner, name) { return listOf(inner, Object.assign(nameFrom(name, false), { deep: true })); });
+    method("child", function (inner, name) {
+        if (typeof name === "number" || isIndex(String(name))) {
+            const found = itemsOf(inner).map(function (item) { return item.kind === ELEMENT ? item.children[Number(name)] : undefined; });
+            return wrapList(list(found.filter(function (item) { return item !== undefined; }), null, null));
+        }
+        return listOf(inner, nameFrom(name, false));
+    });
+    method("elements", function (inner, name) {
+        const found = selected(inner, nameFrom(name, false)).filter(function (item) { return item.kind === ELEMENT; });
+        return wrapList(list(found, inner, nameFrom(name, false)));
+    });
+    function ofKind(name, kind) {
+        method(name, function (inner, wanted) {
+            const found = selected(inner, nameOf("*")).filter(function (item) {
+                return item.kind === kind && (wanted === undefined || wanted === "*" || item.local === String(wanted));
+            });
+            return wrapList(list(found, null, null));
+        });
+    }
+    ofKind("text", TEXT);
+    ofKind("comments", COMMENT);
+    ofKind("processingInstructions", INSTRUCTION);
+    method("parent", function (inner) {
+        const parents = new Set(itemsOf(inner).map(function (item) { return item.parent; }));
+        const parent = parents.size === 1 ? parents.values().next().value : null;
+        return parent === null ? undefined : wrap(parent);
+    });
+    method("copy", function (inner) {
+        return isList(inner) ? wrapList(list(inner.items.map(copyOf), null, null)) : wrap(copyOf(inner));
+    });
+    method("contains", function (inner, value) {
+        const other = innerOf(value);
+        return itemsOf(inner).some(function (item) { return other === undefined ? textOf(item) == value : same(item, other); });
+    });
+    method("hasOwnProperty", function (inner, key) { return has(inner, String(key)); });
+    method("propertyIsEnumerable", function (inner, key) { return isIndex(String(key)) && has(inner, String(key)); });
+    method("normalize", function (inner) {
+        (function merge(items) {
+            items.forEach(function (item) {
+                if (item.kind !== ELEMENT) {
+                    return;
+                }
+                const merged = [];
+                item.children.forEach(function (child) {
+                    const last = merged[merged.length - 1];
+                    if (child.kind === TEXT && last !== undefined && last.kind === TEXT) {
+                        last.value += child.value;
+                    } else if (child.kind !== TEXT || child.value !== "") {
+                        merged.push(child);
+                    }
+                });
+                item.children = merged;
+                merge(merged);
+            });
+        })(itemsOf(inner));
+        return outer(inner);
+    });
+    // Of one value alone.
+    function one(name, run) {
+        method(name, function (inner, ...values) { return run(single(inner, name), ...values); });
+    }
+    one("nodeKind", function (item) { return KINDS[item.kind]; });
+    one("name", function (item) {
+        return item.kind === TEXT || item.kind === COMMENT ? null : qualified(item.uri, item.local);
+    });
+    one("localName", function (item) { return item.kind === TEXT || item.kind === COMMENT ? null : item.local; });
+    one("childIndex", function (item) {
+        return item.parent === null || item.kind === ATTRIBUTE ? NaN : item.parent.children.indexOf(item);
+    });
+    one("namespace", function (item, prefix) {
+        if (prefix === undefined) {
+            return item.kind === ELEMENT || item.kind === ATTRIBUTE ? namespace(item.prefix, item.uri) : null;
+        }
+        const element = item.kind === ELEMENT ? item : item.parent;
+        const found = element === null ? undefined
+            : inScope(element).find(function (declared) { return declared[0] === String(prefix); });
+        return found === undefined ? undefined : namespace(found[0], found[1]);
+    });
+    one("inScopeNamespaces", function (item) {
+        return item.kind === ELEMENT ? inScope(item).map(function (declared) { return namespace(declared[0], declared[1]); }) : [];
+    });
+    one("namespaceDeclarations", function (item) {
+        return item.kind === ELEMENT ? item.declarations.map(function (declared) { return namespace(declared[0], declared[1]); }) : [];
+    });
+    one("setLocalName", function (item, name) {
+        item.local = name instanceof QName ? name.localName : String(name);
+    });
+    one("setName", function (item, name) {
+        const to = nameFrom(name, item.kind === ATTRIBUTE);
+        const uri = to.uri === null ? item.uri : to.uri;
+        if (uri !== item.uri) {
+            item.uri = uri;
+            item.prefix = prefixFor(item.kind === ELEMENT ? item : item.parent, uri, item.kind === ATTRIBUTE);
+        }
+        item.local = to.local;
+    });
+    one("setNamespace", function (item, value) {
+        const to = toNamespace(value);
+        item.uri = to.uri;
+        item.prefix = to.prefix === undefined ? prefixFor(item.kind === ELEMENT ? item : item.parent, to.uri, item.kind === ATTRIBUTE) : to.prefix;
+    });
+    one("addNamespace", function (item, value) {
+        const to = toNamespace(value);
+        if (item.kind === ELEMENT && to.prefix !== undefined) {
+            item.declarations = item.declarations.filter(function (declared) { return declared[0] !== to.prefix; });
+            item.declarations.push([to.prefix, to.uri]);
+        }
+        return wrap(item);
+    });
+    one("removeNamespace", function (item, value) {
+        const to = toNamespace(value);
+        if (item.kind === ELEMENT) {
+            item.declarations = item.declarations.filter(function (declared) { return declared[1] !== to.uri; });
+        }
+        return wrap(item);
+    });
+    one("appendChild", function (item, value) { return add(item, item.children, value); });
+    one("prependChild", function (item, value) { return add(item, [], value); });
+    function add(item, before, value) {
+        if (item.kind === ELEMENT) {
+            splice(item, before.length, 0, nodesFrom(value));
+        }
+        return wrap(item);
+    }
+    function insert(name, shift) {
+        one(name, function (item, beside, value) {
+            if (item.kind !== ELEMENT) {
+                return undefined;
+            }
+            const inner = innerOf(beside);
+            let at = shift === 0 ? item.children.length : 0;
+            if (inner !== undefined) {
+                at = item.children.indexOf(single(inner, name));
+                if (at < 0) {
+                    return undefined;
+                }
+                at += shift;
+            }
+            splice(item, at, 0, nodesFrom(value));
+            return wrap(item);
+        });
+    }
+    insert("insertChildBefore", 0);
+    insert("insertChildAfter", 1);
+    one("setChildren", function (item, value) {
+        if (item.kind === ELEMENT) {
+            splice(item, 0, item.children.length, nodesFrom(value));
+        }
+        return wrap(item);
+    });
+    method("replace", function (inner, what, value) {
+        if (what instanceof RegExp || typeof value === "function") {
+            return textOf(inner).replace(what, value);
+        }
+        const item = single(inner, "replace");
+        if (item.kind !== ELEMENT) {
+            return wrap(item);
+        }
+        if (isIndex(String(what))) {
+            if (Number(what) < item.children.length) {
+                splice(item, Number(what), 1, nodesFrom(value));
+            }
+            return wrap(item);
+        }
+        const there = select(item, nameFrom(what, false), []);
+        if (there.length > 0) {
+            const added = nodesFrom(value);
+            const at = item.children.indexOf(there[0]);
+            there.slice(1).forEach(detach);
+            splice(item, at, 1, added);
+        }
+        return wrap(item);
+    });
+    // Values with simple content have the methods of strings.
+    [
+        "charAt", "charCodeAt", "codePointAt", "concat", "endsWith", "includes", "indexOf", "lastIndexOf", "localeCompare", "match", "matchAll",
+        "padEnd", "padStart", "repeat", "replaceAll", "search", "slice", "split", "startsWith", "substr", "substring", "toLowerCase",
+        "toUpperCase", "trim"
+    ].forEach(function (name) {
+        const run = String.prototype[name];
+        method(name, function (inner, ...values) { return run.apply(textOf(inner), values); });
+    });
+    function toPrimitive() {
+        return textOf(innerOf(this));
+    }
+
+    function iterator() {
+        return itemsOf(innerOf(this)).map(wrap)[Symbol.iterator]();
+    }
+
+    // `x.item.(@id == 3)`
+    function filter(test) {
+        return wrapList(list(itemsOf(innerOf(this)).filter(function (item) { return test(wrap(item)); }), null, null));
+    }
+
+    // What scripts hold
+
+    function isIndex(key) {
+        const first = key.charCodeAt(0);
+        return first >= 48 && first <= 57 && String(key >>> 0) === key;
+    }
+
+    function wrap(item) {
+        return item.proxy || (item.proxy = new Proxy(item, ONE));
+    }
+
+    function wrapList(inner) {
+        return new Proxy({ inner: inner }, MANY);
+    }
+
+    function outer(inner) {
+        return isList(inner) ? wrapList(inner) : wrap(inner);
+    }
+
+    function has(inner, key) {
+        return isIndex(key) ? Number(key) < itemsOf(inner).length : selected(inner, nameOf(key)).length > 0;
+    }
+
+    function get(inner, key) {
+        if (typeof key === "symbol") {
+            switch (key) {
+                case INNER: return inner;
+                case Symbol.toPrimitive: return toPrimitive;
+                case Symbol.iterator: return iterator;
+                default: return undefined;
+            }
+        }
+        if (isIndex(key)) {
+            const item = itemsOf(inner)[Number(key)];
+            return item === undefined ? undefined : wrap(item);
+        }
+        const run = METHODS[key];
+        if (run === undefined) {
+            return key === "()" ? filter : listOf(inner, nameOf(key));
+        }
+        const name = nameOf(key);
+        const items = selected(inner, name);
+        if (items.length === 0 && SELDOM.has(key)) {
+            return run;
+        }
+        // `x.name` is the child, `x.name()` the method.
+        const target = () => undefined;
+        target.inner = list(items, inner, name);
+        target.run = run;
+        return new Proxy(target, MANY);
+    }
+
+    function set(inner, key, value) {
+        if (typeof key === "symbol") {
+            return false;
+        }
+        if (isIndex(key)) {
+            if (!isList(inner)) {
+                throw new TypeError("`[" + key + "] =` is for lists");
+            }
+            putItem(inner, Number(key), value);
+            return true;
+        }
+        const name = nameOf(key);
+        if (isList(inner) && inner.items.length > 1) {
+            throw new TypeError("`" + key + "` cannot be assigned in a list of " + inner.items.length + ": choose one, as in [0]");
+        }
+        const element = resolve(inner);
+        if (element !== null) {
+            put(element, name, value);
+        }
+        return true;
+    }
+
+    function remove(inner, key) {
+        if (typeof key === "symbol") {
+            return true;
+        }
+        if (isIndex(key)) {
+            if (!isList(inner)) {
+                throw new TypeError("`delete x[" + key + "]` is for lists");
+            }
+            inner.items.splice(Number(key), 1).forEach(detach);
+            return true;
+        }
+        selected(inner, nameOf(key)).forEach(detach);
+        return true;
+    }
+
+    function traps(innerOfTarget, kind) {
+        return {
+            get: function (target, key) { return get(innerOfTarget(target), key); },
+            set: function (target, key, value) { return set(innerOfTarget(target), key, value); },
+            has: function (target, key) { return typeof key === "string" && has(innerOfTarget(target), key); },
+            deleteProperty: function (target, key) { return remove(innerOfTarget(target), key); },
+            apply: function (target, self, values) { return target.run.apply(self, values); },
+            ownKeys: function (target) {
+                return itemsOf(innerOfTarget(target)).map(function (item, index) { return String(index); });
+            },
+            getOwnPropertyDescriptor: function (target, key) {
+                return typeof key === "string" && isIndex(key) && has(innerOfTarget(target), key)
+                    ? { value: get(innerOfTarget(target), key), writable: true, enumerable: true, configurable: true }
+                    : undefined;
+            },
+            defineProperty: function () { return false; },
+            preventExtensions: function () { return false; },
+            setPrototypeOf: function () { return false; },
+            getPrototypeOf: function () { return kind().prototype; }
+        };
+    }
+    const ONE = traps(function (target) { return target; }, function () { return XML; });
+    const MANY = traps(function (target) { return target.inner; }, function () { return XMLList; });
+
+    function XML(...values) {
+        if (values.length === 0) {
+            return wrap(textNode(""));
+        }
+        const item = toXml(values[0]);
+        return wrap(new.target === undefined ? item : item.parent === null && innerOf(values[0]) === undefined ? item : copyOf(item));
+    }
+
+    function XMLList(value) {
+        return wrapList(list(toItems(value).slice(), null, null));
+    }
+
+    function QName(one, other) {
+        const it = new.target === undefined ? Object.create(QName.prototype) : this;
+        const from = other === undefined ? one : other;
+        if (from instanceof QName) {
+            it.localName = from.localName;
+            it.uri = from.uri;
+        } else {
+            const name = nameFrom(from === undefined ? "" : from, false);
+            it.localName = name.local;
+            it.uri = name.uri;
+        }
+        if (other !== undefined) {
+            it.uri = one === null || one === "*" ? null : toNamespace(one).uri;
+        }
+        return it;
+    }
+
+    function qualified(uri, local) {
+        const name = Object.create(QName.prototype);
+        name.localName = local;
+        name.uri = uri;
+        return name;
+    }
+
+    Object.defineProperty(QName.prototype, "toString", {
+        value: function () {
+            return this.uri === "" ? this.localName : (this.uri === null ? "*" : this.uri) + "::" + this.localName;
+        }
+    });
+
+    function Namespace(one, other) {
+        const it = new.target === undefined ? Object.create(Namespace.prototype) : this;
+        if (other !== undefined) {
+            it.prefix = one === undefined || one === null ? undefined : String(one);
+            it.uri = other instanceof QName ? other.uri : String(other);
+        } else {
+            const from = one === undefined ? { prefix: "", uri: "" } : toNamespace(one);
+            it.prefix = from.prefix;
+            it.uri = from.uri;
+        }
+        return it;
+    }
+
+    function namespace(prefix, uri) {
+        const it = Object.create(Namespace.prototype);
+        it.prefix = prefix;
+        it.uri = uri;
+        return it;
+    }
+
+    function toNamespace(value) {
+        if (value instanceof Namespace) {
+            return value;
+        }
+        const uri = value instanceof QName ? value.uri : String(value);
+        return namespace(uri === "" ? "" : undefined, uri);
+    }
+
+    Object.defineProperty(Namespace.prototype, "toString", { value: function () { return this.uri; } });
+
+    Object.keys(DEFAULTS).forEach(function (name) {
+        Object.defineProperty(XML, name, {
+            enumerable: true,
+            get: function () { return settings[name]; },
+            set: function (value) { settings[name] = typeof DEFAULTS[name] === "number" ? Number(value) : Boolean(value); }
+        });
+    });
+    XML.settings = function () {
+        const now = Object.assign({}, settings);
+        delete now.space;
+        return now;
+    };
+    XML.defaultSettings = function () { return Object.assign({}, DEFAULTS); };
+    XML.setSettings = function (values) {
+        const from = values === undefined || values === null ? DEFAULTS : values;
+        Object.keys(DEFAULTS).forEach(function (name) {
+            if (from[name] !== undefined) {
+                XML[name] = from[name];
+            }
+        });
+    };
+
+    // What rewritten scripts call.
+    const $xml = {
+        literal: function (strings, ...values) { return wrap(fromText(joined(strings, values))); },
+        list: function (strings, ...values) { return wrapList(list(listFromText(joined(strings, values)), null, null)); },
+        attribute: function (value) {
+            const inner = innerOf(value);
+            return new Piece(escapeAttribute(inner === undefined ? String(value) : textOf(inner)));
+        },
+        name: function (space, local) {
+            const uri = space === "*" || space === null ? "*" : toNamespace(space).uri;
+            return uri + "::" + local;
+        },
+        tag: function (value) {
+            if (value instanceof QName) {
+                return new Piece(value.localName);
+            }
+            return new Piece(String(value));
+        },
+        each: function (value) {
+            const inner = innerOf(value);
+            if (inner !== undefined) {
+                return itemsOf(inner).map(wrap);
+            }
+            const values = [];
+            for (const key in value) {
+                values.push(value[key]);
+            }
+            return values;
+        },
+        add: function (one, other) {
+            const first = innerOf(one), second = innerOf(other);
+            return first === undefined || second === undefined ? one + other : wrapList(list(itemsOf(first).concat(itemsOf(second)), null, null));
+        },
+        equal: function (one, other) {
+            const first = innerOf(one), second = innerOf(other);
+            return first === undefined || second === undefined ? one == other : same(first, second);
+        },
+        kind: function (value) { return innerOf(value) === undefined ? typeof value : "xml"; },
+        get space() { return namespace("", settings.space); },
+        set space(value) { settings.space = toNamespace(value).uri; }
+    };
+
+    // For the gateway's side.
+    const port = {
+        reset: reset,
+        read: function (text) { return wrap(fromText(text)); },
+        // The markup of a value; nothing for what is no XML.
+        markup: function (value) {
+            const inner = innerOf(value);
+            return inner === undefined ? undefined : markupOf(inner);
+        },
+        isElement: function (value) {
+            const items = itemsOf(innerOf(value));
+            return items.length === 1 && items[0].kind === ELEMENT;
+        },
+        names: [$xml, XML, XMLList, Namespace, QName]
+    };
+    (function freeze(value) {
+        if ((typeof value !== "object" && typeof value !== "function") || value === null || Object.isFrozen(value)) {
+            return;
+        }
+        Object.freeze(value);
+        Reflect.ownKeys(value).forEach(function (key) {
+            const described = Object.getOwnPropertyDescriptor(value, key);
+            [described.value, described.get, described.set].forEach(freeze);
+        });
+    })([port, METHODS, toPrimitive, iterator, filter]);
+    reset();
+    return port;
+})
