@@ -6,6 +6,7 @@
 mod scalars;
 mod xml;
 
+use super::model::References;
 use super::read::{Node, Value};
 use crate::message::json::{Json, Object};
 use std::collections::HashSet;
@@ -50,38 +51,12 @@ pub fn xml_of(value: &Json, schema: &Node, root: &Node) -> String {
     xml::document(value, schema, root)
 }
 
-/// Where a local reference (`#/…`) leads, through further ones; the node itself when it is none, `None` when it leads nowhere.
-pub fn resolve<'a>(node: &'a Node, root: &'a Node) -> Option<&'a Node> {
-    let mut node = node;
-    for _ in 0..LONGEST_CHAIN {
-        let Some(reference) = node.get("$ref").and_then(Node::text) else {
-            return Some(node);
-        };
-        node = pointed(reference, root)?;
-    }
-    None
-}
-
 const LONGEST_CHAIN: usize = 32;
 /// Bounds for schemas that grow by being used: a sample has no more parts and no more text than that.
 const MOST_PARTS: usize = 20_000;
 const MOST_TEXT: usize = 1 << 20;
 const DEEPEST: usize = 60;
 const MOST_ITEMS: usize = 1_000;
-
-fn pointed<'a>(reference: &str, root: &'a Node) -> Option<&'a Node> {
-    let pointer = reference.strip_prefix('#')?;
-    let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().ok()?;
-    let mut node = root;
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        node = match &node.value {
-            Value::List(items) => items.get(step.parse::<usize>().ok()?)?,
-            _ => node.get(&step)?,
-        };
-    }
-    Some(node)
-}
 
 /// A schema with all that it is put together from.
 struct Shape<'a> {
@@ -127,7 +102,7 @@ impl<'a> Shape<'a> {
                 self.name = reference.rsplit('/').next();
                 self.reference = Some(reference);
             }
-            if let Some(target) = pointed(reference, root) {
+            if let Some(target) = References::new(root).find(reference) {
                 self.collect(target, root, choice, composed, depth + 1);
             }
         }
@@ -304,7 +279,7 @@ impl<'a> Maker<'a> {
 
     /// `None`: there is no value without one of the same schema in it, or it has grown too large.
     fn sample(&mut self, schema: &'a Node) -> Option<Json> {
-        let target = resolve(schema, self.root).unwrap_or(schema);
+        let target = References::new(self.root).resolve(schema);
         self.parts += 1;
         let is_open = self.open.iter().any(|open| std::ptr::eq(*open, target));
         let is_large = self.parts > MOST_PARTS || self.text > MOST_TEXT || self.open.len() > DEEPEST;

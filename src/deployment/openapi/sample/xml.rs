@@ -1,7 +1,8 @@
 //! A value written as XML, by what `xml` in its schema says: names, attributes, wrapped lists, namespaces.
 
 use super::super::read::Node;
-use super::{Shape, pointed};
+use super::Shape;
+use crate::deployment::openapi::model::References;
 use crate::message::json::Json;
 use crate::message::xml::{continues_name, starts_name};
 
@@ -182,10 +183,8 @@ fn property<'a>(schema: Option<&'a Node>, key: &str, root: &'a Node, depth: usiz
     {
         return Some(found);
     }
-    if let Some(target) = schema
-        .get("$ref")
-        .and_then(Node::text)
-        .and_then(|to| pointed(to, root))
+    let target = References::new(root).resolve(schema);
+    if !std::ptr::eq(target, schema)
         && let Some(found) = property(Some(target), key, root, depth + 1)
     {
         return Some(found);
