@@ -15,6 +15,7 @@ mod endpoints;
 mod floors;
 mod garbled;
 mod gateway;
+mod generated;
 mod groups;
 mod grpc;
 mod injection;

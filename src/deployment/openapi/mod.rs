@@ -1,6 +1,7 @@
 //! OpenAPI definitions that lie in a folder: their operations become resources of an API, built from Synapse's elements and planned like any other.
 
 mod build;
+pub mod generate;
 pub mod model;
 pub mod read;
 pub mod sample;

@@ -1,0 +1,240 @@
+//! Mocks that a machine wrote: scripts in OpenAPI definitions, the shapes that API Manager's generators have left behind, and our own.
+
+use super::talk::{Answer, Running, free_port};
+use myelin::deployment::openapi::{generate, read};
+use myelin::deployment::{LoadOptions, load};
+use myelin::text::{Sources, render};
+use std::path::Path;
+
+fn serve(files: &[(&str, &str)]) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    Running::with(folder, free_port(), &["--workers", "1", "--log", "warn"])
+}
+
+/// Status, media type and body.
+fn told(answer: &Answer) -> String {
+    let media_type = answer.header("content-type").unwrap_or("-");
+    format!("{} {media_type} {}", answer.status, answer.body)
+}
+
+const SCRIPTED: &str = r#"openapi: 3.0.1
+info: {title: Pets, version: 1.0.0}
+x-wso2-basePath: /pets/1.0.0
+paths:
+  /pet/{petId}:
+    get:
+      responses: {'200': {description: ok}}
+      x-mediation-script: |
+        var accept = mc.getProperty('AcceptHeader');
+        if (mc.getProperty('uri.var.petId') == 1) {
+            mc.setProperty('HTTP_SC', '404');
+        }
+        if (accept == null || accept == 'application/json') {
+            mc.setProperty('CONTENT_TYPE', 'application/json');
+            mc.setPayloadJSON({accept: accept, id: mc.getProperty('uri.var.petId'), status: mc.getProperty('query.param.status')});
+        } else {
+            mc.setPayloadXML('<pet/>');
+        }
+    delete:
+      x-mediation-script: "mc.setProperty('HTTP_SC', 204);\n"
+    put: {x-mediation-script: ''}
+    patch: {responses: {}}
+  /pet:
+    post:
+      x-mediation-script: >-
+        mc.setProperty('CONTENT_TYPE', 'application/json');
+
+        var pet = mc.getPayloadJSON(); pet.id = 7;
+        mc.setPayloadJSON(pet);
+        mc.setProperty('HTTP_SC', '201'); mc.setProperty('Location', '/pet/7', 'transport');
+"#;
+
+/// The same in JSON, with only one operation.
+const IN_JSON: &str = r#"{
+	"swagger": "2.0",
+	"info": {"title": "Birds", "version": "1"},
+	"basePath": "/birds",
+	"paths": {
+		"/{id}": {
+			"get": {
+				"x-mediation-script": "mc.setProperty(\"CONTENT_TYPE\", \"text/plain\");\nif (mc.getProperty('uri.var.id') == 'x') {\n  \u006eothing.x;\n}\nmc.setPayloadText('tweet \ud83d\udc26');\n"
+			}
+		}
+	}
+}"#;
+
+#[test]
+fn scripts_in_definitions_keep_the_contract() {
+    let running = serve(&[("pets.yaml", SCRIPTED), ("birds.json", IN_JSON)]);
+    let from = running.told_so_far();
+    let check = |request: &str, expected: &str| {
+        let answer = running.ask(request);
+        assert_eq!(told(&answer), expected, "for {request}");
+        answer
+    };
+    let answer = check(
+        "GET /pets/1.0.0/pet/2?status=so+ld\nAccept: application/json\nX-Secret: 1\nCookie: a=b\nUser-Agent: c\nAuthorization: Basic eDp5",
+        r#"200 application/json; charset=UTF-8 {"accept":"application/json","id":"2","status":"so ld"}"#,
+    );
+    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["connection", "content-length", "content-type", "date"],
+        "no header of the request goes back"
+    );
+    check(
+        "GET /pets/1.0.0/pet/1",
+        r#"404 application/json; charset=UTF-8 {"accept":null,"id":"1","status":null}"#,
+    );
+    check(
+        "GET /pets/1.0.0/pet/1\nAccept: text/html",
+        "404 application/xml; charset=UTF-8 <pet/>",
+    );
+    check("DELETE /pets/1.0.0/pet/1", "204 - ");
+    check("PUT /pets/1.0.0/pet/1", "501 - ");
+    check("PATCH /pets/1.0.0/pet/1\nAccept: a/b", "501 - ");
+    let answer = check(
+        "POST /pets/1.0.0/pet\nContent-Type: application/json\n\n{\"name\": \"Rex\"}",
+        r#"201 application/json; charset=UTF-8 {"name":"Rex","id":7}"#,
+    );
+    assert_eq!(answer.header("location"), Some("/pet/7"));
+    check("GET /birds/1", "200 text/plain; charset=UTF-8 tweet 🐦");
+    assert_eq!(running.ask("GET /birds/x").status, 500);
+    let log = running.told_after(from, "ReferenceError: nothing is not defined");
+    assert!(log.contains("birds.json:8:"), "{log}");
+}
+
+#[test]
+fn mistakes_in_scripts_are_shown_in_the_definition() {
+    let check = |name: &str, text: &str, expected: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let loaded = load(&[folder.path().to_owned()], &LoadOptions::default());
+        let rendered = render::human(&loaded.mistakes, &loaded.sources, false);
+        let places: Vec<&str> = rendered
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("┌─ "))
+            .collect();
+        assert_eq!(places, expected, "{rendered}");
+    };
+    let at = "openapi: 3.0.1\npaths:\n  /x:\n    get:\n      x-mediation-script: ";
+    check(
+        "a.yaml",
+        &format!("{at}|\n        var a = 1;\n        var b = ;\n"),
+        &["a.yaml:7:17"],
+    );
+    check(
+        "a.yaml",
+        &format!("{at}>\n        var a = 1;\n\n        var b = ;\n"),
+        &["a.yaml:8:17"],
+    );
+    check(
+        "a.yaml",
+        &format!("{at}'var a = ''x'';\n\n        var b = ;'\n"),
+        &["a.yaml:7:17"],
+    );
+    check(
+        "a.yml",
+        &format!("{at}mc.getNothing(); java.util.UUID.randomUUID()\n"),
+        &["a.yml:5:30", "a.yml:5:44"],
+    );
+    check(
+        "a.json",
+        "{\"swagger\": \"2.0\", \"paths\": {\"/x\": {\"get\":\n{\"x-mediation-script\": \"var a = \\\"x\\\";\\nvar b = ;\\n\"}}}}",
+        &["a.json:2:49"],
+    );
+    // The API's own parts stand there as well.
+    check(
+        "a.yaml",
+        "openapi: 3.0.1\npaths:\n  /x/{a:\n    get:\n      x-mediation-script: '1'\n",
+        &["a.yaml:3:3"],
+    );
+}
+
+/// What `generate` makes of a definition, served.
+fn saved(definition: &str) -> Running {
+    let mut sources = Sources::default();
+    let file = sources.add("x.yaml", definition);
+    let root = read::read(file, definition).unwrap();
+    let generated = generate::generate(&root).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    generate::save(&generated, Path::new(folder.path()), false).unwrap();
+    Running::with(folder, free_port(), &["--workers", "1", "--log", "warn"])
+}
+
+#[test]
+fn what_is_saved_answers_as_the_definition_says() {
+    let running = saved(include_str!("generated/store.yaml"));
+    let check = |request: &str, expected: &str| {
+        let answer = running.ask(request);
+        assert_eq!(told(&answer), expected, "for {request}");
+        answer
+    };
+    let json = r#"{"id":0,"name":"Robin & co","seen":["2015-07-20"]}"#;
+    let xml = r#"<bird id="0"><name>Robin &amp; co</name><seen><day>2015-07-20</day></seen></bird>"#;
+    let (json, xml) = (
+        format!("200 application/json; charset=UTF-8 {json}"),
+        format!("200 application/xml; charset=UTF-8 {xml}"),
+    );
+    for (accept, expected) in [
+        ("*/*", &json),
+        ("application/json", &json),
+        ("application/xml", &xml),
+        ("application/json;q=0.5, application/xml", &xml),
+        ("text/html, application/*;q=0.8", &json),
+        ("application/json;q=0, */*", &xml),
+        ("application/json; charset=utf-8", &json),
+    ] {
+        let answer = check(&format!("GET /birds/v1/birds/7\nAccept: {accept}"), expected);
+        assert_eq!(answer.header("x-colour"), Some("green"));
+        assert_eq!(answer.header("x-unknown"), None);
+    }
+    check("GET /birds/v1/birds/7", &json);
+    check(
+        "GET /birds/v1/birds/7\nAccept: text/html",
+        r#"406 application/problem+json; charset=UTF-8 {"title":"No such media type","status":406,"detail":"The request accepts none of the media types that this answer has.","types":["application/json","application/xml"]}"#,
+    );
+    check(
+        "GET /birds/v1/birds/7?responseCode=404",
+        r#"404 application/json; charset=UTF-8 {"title":"Not found","price":1.10}"#,
+    );
+    check(
+        "GET /birds/v1/birds/7?responseCode=503",
+        r#"503 application/problem+json; charset=UTF-8 {"title":"Broken","status":500}"#,
+    );
+    check(
+        "GET /birds/v1/birds/7?responseCode=418",
+        r#"501 application/problem+json; charset=UTF-8 {"title":"There is no such answer","status":501,"detail":"The definition has no answer 418 here, and no default.","codes":["200","404","5XX"]}"#,
+    );
+    check(
+        "GET /birds/v1/birds/7?responseCode=x",
+        r#"400 application/problem+json; charset=UTF-8 {"title":"The preference is not valid","status":400,"detail":"`x` is no status from 200 to 599."}"#,
+    );
+    check("DELETE /birds/v1/birds/7", "204 - ");
+    check(
+        "GET /birds/v1/birds/rare",
+        r#"200 application/json; charset=UTF-8 [{"id":1,"name":"Dodo"},{"id":12345678901234567890,"name":"Great `auk`"}]"#,
+    );
+    check(
+        "GET /birds/v1/birds/rare?responseCode=404\nAccept: text/*",
+        "404 text/plain; charset=UTF-8 Dodo\nGreat auk's ${friend}\n",
+    );
+    let answer = check(
+        "POST /birds/v1/birds\nContent-Type: application/json\n\n{\"name\": \"Dodo\"}",
+        &json.replacen("200", "201", 1),
+    );
+    assert_eq!(answer.header("location"), Some("/birds/7"));
+    check("POST /birds/v1/birds?responseCode=302", "302 - ");
+    check(
+        "GET /birds/v1/birds/status",
+        r#"200 application/json; charset=UTF-8 {"open":true}"#,
+    );
+    check(
+        "PUT /birds/v1/birds/status",
+        r#"501 application/problem+json; charset=UTF-8 {"title":"There is no answer","status":501,"detail":"The definition says nothing of what this operation answers."}"#,
+    );
+}
