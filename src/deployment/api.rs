@@ -782,7 +782,7 @@ fn mapping(element: &Element, planner: &mut Planner<'_>) -> Option<Mapping> {
 }
 
 /// Resources of one API against each other: what Synapse refuses, and what can never be reached.
-fn check_resources(resources: &[Resource], planner: &mut Planner<'_>) {
+pub(super) fn check_resources(resources: &[Resource], planner: &mut Planner<'_>) {
     let before = planner.mistakes.errors();
     for (at, second) in resources.iter().enumerate() {
         for first in &resources[..at] {

@@ -530,6 +530,7 @@ fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
     let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/certificates");
     resources.add_root(certificates, false);
     let collected = Collected {
+        definitions: Vec::new(),
         layout: Layout::Plain,
         sources,
         xml: vec![XmlFile {
@@ -538,7 +539,6 @@ fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
             root: "definitions".to_owned(),
             namespaced: true,
         }],
-        definitions: Vec::new(),
         resources,
         configs: Configs::default(),
         mistakes: Mistakes::default(),

@@ -60,6 +60,7 @@ pub struct Collected {
     pub layout: Layout,
     pub sources: Sources,
     pub xml: Vec<XmlFile>,
+    /// Those of OpenAPI.
     pub definitions: Vec<openapi::DefinitionFile>,
     pub resources: Resources,
     pub configs: Configs,
@@ -390,7 +391,7 @@ impl Reading<'_> {
         }
     }
 
-    /// An OpenAPI definition whose operations call something by themselves becomes an API.
+    /// An OpenAPI definition may become an API.
     fn definition(&mut self, listed: &Listed, name: &str) {
         let read = read_bounded(&listed.path, self.options.largest_file).ok();
         let text = read.and_then(|bytes| classify::decode(bytes).ok());
@@ -398,11 +399,8 @@ impl Reading<'_> {
             return;
         };
         let file = self.collected.sources.add(name, text.as_str());
-        match openapi::read::read(file, &text) {
-            Ok(root) => self
-                .collected
-                .definitions
-                .push(openapi::DefinitionFile { file, root }),
+        match openapi::find(file, &text) {
+            Ok(found) => self.collected.definitions.extend(found),
             Err(mistake) => self.collected.mistakes.push(*mistake),
         }
     }

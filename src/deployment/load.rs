@@ -5,10 +5,9 @@ use super::cors::Cors;
 use super::folder::{self, Collected, ReadOptions};
 use super::guard::TokenRules;
 use super::layout::Layout;
-use super::openapi::{self, DefinitionFile};
 use super::resources::Resources;
 use super::walk::Stamp;
-use super::{Deployment, api, configs, endpoint_template, local_entry, proxy, sequence, template};
+use super::{Deployment, api, configs, endpoint_template, local_entry, openapi, proxy, sequence, template};
 use crate::flow::catalog::{Surroundings, Template};
 use crate::flow::{AllowList, Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
 use crate::message::json::convert::ConversionSettings;
@@ -44,6 +43,8 @@ pub struct LoadOptions {
     pub tokens: TokenRules,
     /// Which pages of other origins may call APIs that say nothing of their own.
     pub cors: Cors,
+    /// What becomes of OpenAPI definitions.
+    pub definitions: openapi::Rules,
     /// Tell also what is right and may surprise. Said when somebody asks, not at every start.
     pub hints: bool,
 }
@@ -109,6 +110,7 @@ pub fn build(collected: Collected, options: &LoadOptions) -> Loaded {
     }
     let mut artifacts = Artifacts {
         definitions,
+        rules: options.definitions,
         ..Artifacts::default()
     };
     roots
@@ -208,8 +210,10 @@ struct Artifacts {
     endpoint_templates: Vec<(String, Element)>,
     entries: Vec<(String, Element)>,
     apis: Vec<Element>,
+    /// Of OpenAPI.
+    definitions: Vec<openapi::DefinitionFile>,
+    rules: openapi::Rules,
     proxies: Vec<Element>,
-    definitions: Vec<DefinitionFile>,
     registry: Option<Span>,
     registry_root: Option<String>,
 }
@@ -458,18 +462,22 @@ impl Artifacts {
                     }),
                 });
         }
-        let written = self.apis.iter().map(Written::Xml);
-        for written in written.chain(self.definitions.iter().map(Written::Definition)) {
-            let before = first_error(planner);
-            let planned = match written {
-                Written::Xml(element) => api::build(element, planner),
-                Written::Definition(definition) => openapi::plan(definition, planner),
-            };
-            let reason = reason_since(before, planner);
-            plans.apis.extend(planned.map(|api| api::Api {
+        let keep = |planned: Option<api::Api>, reason: Option<String>, apis: &mut Vec<api::Api>| {
+            apis.extend(planned.map(|api| api::Api {
                 broken: reason.map(Arc::from),
                 ..api
             }));
+        };
+        for element in &self.apis {
+            let before = first_error(planner);
+            let planned = api::build(element, planner);
+            keep(planned, reason_since(before, planner), &mut plans.apis);
+        }
+        let in_xml = plans.apis.len();
+        for definition in &self.definitions {
+            let before = first_error(planner);
+            let planned = openapi::plan(definition, &plans.apis[..in_xml], self.rules, planner);
+            keep(planned, reason_since(before, planner), &mut plans.apis);
         }
         for element in &self.proxies {
             let before = first_error(planner);
@@ -486,12 +494,6 @@ impl Artifacts {
         proxy::check_all(&plans.proxies, planner);
         plans
     }
-}
-
-/// In what an API is written.
-enum Written<'a> {
-    Xml(&'a Element),
-    Definition(&'a DefinitionFile),
 }
 
 #[derive(Default)]

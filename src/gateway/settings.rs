@@ -13,6 +13,7 @@ use crate::deployment::LoadOptions;
 use crate::deployment::cors::Cors;
 use crate::deployment::folder::{self, ReadOptions};
 use crate::deployment::guard::TokenRules;
+use crate::deployment::openapi;
 use crate::flow::AllowList;
 use crate::flow::runtime::Timeouts;
 use crate::flow::token::Kind;
@@ -631,6 +632,10 @@ impl Settings {
             allow: self.allow.clone(),
             tokens: self.tokens.clone(),
             cors: self.cors.clone(),
+            definitions: openapi::Rules {
+                mocks: self.mock.definitions,
+                ..openapi::Rules::default()
+            },
             ..LoadOptions::default()
         }
     }

@@ -12,6 +12,7 @@ mod r#in;
 mod log;
 mod loopback;
 mod makefault;
+pub mod mock;
 mod out;
 mod pattern;
 mod payload_factory;

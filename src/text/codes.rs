@@ -71,6 +71,7 @@ pub const ALL: &[Code] = &[
     code("N0102", "A file that Synapse put aside after a failure; it is ignored.", "Remove it."),
     code("N0103", "Settings of a `deployment.toml` that have no counterpart here.", "Nothing needs to be done."),
     code("N0201", "An endpoint that any failure takes out of use for 30 s, because nothing else is said.", "Say with `suspendOnFailure` what you mean."),
+    code("N0223", "An API definition (OpenAPI) is not served.", "Nothing, unless it was meant to be: the message says why."),
     code("N0301", "Messages may go wherever their `To` says.", "If clients can choose it, say with `allow` where it may lead."),
     code("W0103", "A symbolic link points to nothing.", "Remove it, or bring back what it points to."),
     code("W0104", "An archive holds an artifact that it does not list, so it is not deployed.", "Build the archive anew."),

@@ -23,6 +23,7 @@ mod json_suite;
 mod lambda;
 mod management;
 mod mistakes;
+mod mock;
 mod no_client_trouble;
 mod payload_attacks;
 mod prototypes;

@@ -1,112 +1,339 @@
-//! OpenAPI definitions that lie in a folder: their operations become resources of an API, built from Synapse's elements and planned like any other.
+//! OpenAPI definitions that lie in a folder: each becomes an API whose operations are answered by scripts, by functions, or from their examples.
 
 mod build;
 pub mod generate;
+mod mock;
 pub mod model;
 pub mod read;
 pub mod sample;
+mod schema;
 
-use super::api::{self, Api};
+use super::SequenceRef;
+use super::api::{self, Api, Version};
+use crate::flow::{Sequence, Step};
 use crate::plan::{Content, Element, Planner};
-use crate::text::{Diagnostic, FileId, Placed};
+use crate::text::{Diagnostic, FileId, Placed, Severity, Span};
 use build::{element, text_of, verbatim};
-use model::References;
+use model::{Definition, Operation};
 use read::Node;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// The words by which an operation asks for a function of AWS Lambda.
 const FUNCTION: &str = "x-amzn-resource-name";
 /// The word behind which an operation's mock stands, as API Manager writes it.
 const SCRIPT: &str = "x-mediation-script";
 
-/// A definition that was read.
+/// Says of a whole definition whether what nothing implements is answered from its examples.
+const MOCK: &str = "x-mock";
+
+/// Words that say where the service behind a definition is, so that it is no mock.
+const BACKENDS: &[&str] = &[
+    "x-wso2-production-endpoints",
+    "x-wso2-sandbox-endpoints",
+    "x-wso2-endpoints",
+];
+
+/// A definition as it was found.
 #[derive(Debug)]
 pub struct DefinitionFile {
     pub file: FileId,
-    pub root: Node,
+    pub root: Arc<Node>,
 }
 
-/// A definition (of OpenAPI 2 or 3, in YAML or JSON) whose operations name functions or have scripts.
+/// What becomes of definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// What nothing implements is answered from its examples (`mock.definitions`).
+    pub mocks: bool,
+    /// Also where the definition says something else of itself: somebody has asked for this very mock.
+    pub all: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            mocks: true,
+            all: false,
+        }
+    }
+}
+
+/// Whether a text looks like a definition: of OpenAPI 2 or 3, in YAML or JSON.
 pub fn is_definition(text: &str) -> bool {
-    (text.contains(FUNCTION) || text.contains(SCRIPT))
-        && text.lines().any(|line| {
-            let line = line
-                .trim_start_matches(['{', ' ', '\t'])
-                .trim_start_matches(['"', '\'']);
-            line.starts_with("openapi") || line.starts_with("swagger")
+    let is_json = text.trim_start().starts_with('{');
+    text.lines().any(|line| {
+        let line = if is_json {
+            line.trim_start_matches(['{', ' ', '\t'])
+        } else {
+            line
+        };
+        let line = line.trim_start_matches(['"', '\'']);
+        ["openapi", "swagger"].iter().any(|word| {
+            let rest = line.strip_prefix(word);
+            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
         })
+    })
 }
 
-/// The API of a definition; `None` where no operation has anything to do. What is wrong is told in the definition.
-pub fn plan(definition: &DefinitionFile, planner: &mut Planner<'_>) -> Option<Api> {
-    let text = planner.sources.file(definition.file).text.clone();
-    match api_of(&definition.root, &text) {
-        Ok(api) => api::build(&api?, planner),
-        Err(mistakes) => {
-            mistakes.into_iter().for_each(|mistake| planner.tell(mistake));
-            None
+/// Reads what looks like a definition; `None` where it is none.
+pub fn find(file: FileId, text: &str) -> Result<Option<DefinitionFile>, Box<Diagnostic>> {
+    let root = read::read(file, text)?;
+    let is_one = root.get("openapi").or(root.get("swagger")).is_some();
+    Ok(is_one.then(|| DefinitionFile {
+        file,
+        root: Arc::new(root),
+    }))
+}
+
+/// The API of a definition; `None` where nothing of it is served. `apis` are those of the folder, which go before.
+pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Planner<'_>) -> Option<Api> {
+    let text = planner.sources.file(found.file).text.clone();
+    let planned = plan_of(found, &text, apis, rules);
+    planned
+        .mistakes
+        .into_iter()
+        .for_each(|mistake| planner.tell(mistake));
+    let mut api = api::build(&planned.api?, planner)?;
+    let mut mocks = planned.mocks;
+    for resource in &mut api.resources {
+        if let Some(step) = mocks.remove(&resource.span) {
+            let sequence = Sequence::branch(Arc::clone(&resource.label), vec![step]);
+            resource.in_sequence = Some(SequenceRef::Inline(Arc::new(sequence)));
         }
     }
+    Some(api)
 }
 
-/// The `<api>` of a definition, each part with its place in the definition's text.
-fn api_of(root: &Node, text: &str) -> Result<Option<Element>, Vec<Diagnostic>> {
-    if root.get("openapi").or(root.get("swagger")).is_none() {
-        return Ok(None);
+/// What a definition comes to before it is planned.
+#[derive(Default)]
+struct Planned {
+    /// Its `<api>`, each part with its place in the definition's text.
+    api: Option<Element>,
+    /// What answers the resources that an element cannot say, by their places.
+    mocks: HashMap<Span, Step>,
+    /// With an error there is no API.
+    mistakes: Vec<Diagnostic>,
+}
+
+fn plan_of(found: &DefinitionFile, text: &str, apis: &[Api], rules: Rules) -> Planned {
+    let root = &*found.root;
+    let mut planned = Planned::default();
+    let Some(definition) = model::definition(root, &mut planned.mistakes) else {
+        return planned;
+    };
+    let context = match context(root) {
+        Ok(context) => context,
+        Err(mistake) => {
+            planned.mistakes.push(*mistake);
+            return planned;
+        }
+    };
+    let version = root.get("openapi").or(root.get("swagger"));
+    let place = version.map_or(root.span, |node| node.span);
+    if let Some(api) = apis.iter().find(|api| documents(root, &context.text, api)) {
+        let message = format!(
+            "this definition is taken for the documentation of the API `{}`",
+            api.name
+        );
+        let note = Diagnostic::note("N0223", place, message);
+        planned
+            .mistakes
+            .push(note.also(api.span, "which has its context or its name, and is served"));
+        return planned;
     }
-    let references = References::new(root);
-    let paths = || root.get("paths").map_or(&[][..], Node::entries).iter();
-    let items = || paths().map(|(path, item)| (path, references.resolve(item)));
-    // Where one operation has a script, the API is a mock: the others are not there yet.
-    let is_mock = items().any(|(_, item)| item.entries().iter().any(|(_, node)| node.get(SCRIPT).is_some()));
-    let mut mistakes = Vec::new();
+    let serving = Serving::of(&definition, rules);
+    if let Serving::Nothing(why) = serving {
+        let message = format!("nothing of this definition is served: {why}");
+        planned.mistakes.push(Diagnostic::note("N0223", place, message));
+        return planned;
+    }
     let mut resources = Vec::new();
-    for (path, item) in items() {
-        for (method, operation) in item.entries() {
-            let name = method.name.to_ascii_uppercase();
-            if !METHODS.contains(&name.as_str()) {
-                continue;
-            }
-            let inside = if let Some(function) = operation.get(FUNCTION).or(item.get(FUNCTION)) {
-                lambda(function, operation, &path.name)
-            } else if is_mock {
-                prototype(operation, method, text)
-            } else {
-                continue;
-            };
-            match inside {
-                Ok(inside) => {
-                    let attributes = [
-                        ("methods", verbatim(&name, method.span)),
-                        ("uri-template", verbatim(&path.name, path.span)),
-                    ];
-                    resources.push(element("resource", method.span, attributes, [inside]));
+    for operation in in_order(&definition) {
+        let mut methods = operation.method.to_owned();
+        let inside = if let Some(function) = own(operation, FUNCTION) {
+            lambda(function, operation.node, operation.path)
+        } else if operation.node.get(SCRIPT).is_some() {
+            prototype(operation, text)
+        } else {
+            match serving {
+                Serving::Absent | Serving::Nothing(_) => continue,
+                Serving::NotImplemented => prototype(operation, text),
+                Serving::Examples => {
+                    let step = mock::step(operation, &definition, &found.root, &mut planned.mistakes);
+                    planned.mocks.insert(operation.span, step);
+                    if operation.method == "GET" && !has_head(&definition, operation.path) {
+                        methods.push_str(" HEAD");
+                    }
+                    // A place for the step, which is no element.
+                    Ok(element("prototype", operation.span, [], []))
                 }
-                Err(mistake) => mistakes.push(*mistake),
             }
+        };
+        match inside {
+            Ok(inside) => {
+                let attributes = [
+                    ("methods", verbatim(&methods, operation.span)),
+                    ("uri-template", verbatim(operation.path, operation.path_span)),
+                ];
+                resources.push(element("resource", operation.span, attributes, [inside]));
+            }
+            Err(mistake) => planned.mistakes.push(*mistake),
         }
     }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    let is_wrong = |mistake: &Diagnostic| mistake.severity == Severity::Error;
+    if resources.is_empty() || planned.mistakes.iter().any(is_wrong) {
+        return planned;
     }
-    if resources.is_empty() {
-        return Ok(None);
-    }
-    let context = context(root).map_err(|mistake| vec![*mistake])?;
     let title = title(root);
-    let span = title.span;
     // What else an API says of itself (version, state) has no word in a definition; this is where it would come from.
-    Ok(Some(element(
-        "api",
-        span,
-        [("name", title), ("context", context)],
-        resources,
-    )))
+    let attributes = [("name", title), ("context", context)];
+    planned.api = Some(element("api", place, attributes, resources));
+    planned
+}
+
+fn has_head(definition: &Definition<'_>, path: &str) -> bool {
+    let mut operations = definition.operations.iter();
+    operations.any(|operation| operation.path == path && operation.method == "HEAD")
+}
+
+/// What answers the operations that bring nothing of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serving {
+    Examples,
+    /// 501, as API Manager answers beside scripts.
+    NotImplemented,
+    /// They are not served.
+    Absent,
+    /// Nothing is served, and why.
+    Nothing(&'static str),
+}
+
+impl Serving {
+    fn of(definition: &Definition<'_>, rules: Rules) -> Serving {
+        let root = definition.references.root();
+        let has = |name: &str| {
+            let mut operations = definition.operations.iter();
+            operations.any(|operation| own(operation, name).is_some())
+        };
+        let says = root.get(MOCK).and_then(Node::text).map(str::trim);
+        match says {
+            _ if rules.all => Serving::Examples,
+            Some("false") if !has(SCRIPT) && !has(FUNCTION) => Serving::Nothing("`x-mock` is false"),
+            Some("true") => Serving::Examples,
+            _ if has(SCRIPT) => Serving::NotImplemented,
+            _ if has(FUNCTION) => Serving::Absent,
+            _ if BACKENDS.iter().any(|name| root.get(name).is_some()) => {
+                Serving::Nothing("it names the service behind it; `x-mock: true` answers from its examples")
+            }
+            _ if rules.mocks => Serving::Examples,
+            _ => Serving::Nothing("`mock.definitions` is false"),
+        }
+    }
+}
+
+/// What an operation says for itself, or its path for it.
+fn own<'a>(operation: &Operation<'a>, name: &str) -> Option<&'a Node> {
+    operation.node.get(name).or(operation.item.get(name))
+}
+
+/// Paths without variables go before those with, as OpenAPI has it; else the order is the file's.
+fn in_order<'d, 'a>(definition: &'d Definition<'a>) -> Vec<&'d Operation<'a>> {
+    let vagueness = |operation: &&Operation<'_>| -> Vec<u8> {
+        let segments = operation.path.split('/');
+        let of_segment = |segment: &str| match (segment.starts_with('{'), segment.contains('{')) {
+            (true, _) if segment.ends_with('}') => 2,
+            (_, true) => 1,
+            _ => 0,
+        };
+        segments.map(of_segment).collect()
+    };
+    let mut operations: Vec<_> = definition.operations.iter().collect();
+    operations.sort_by_key(vagueness);
+    operations
+}
+
+/// Whether a definition only describes an API that stands in XML: they have one place, or one name.
+fn documents(root: &Node, context: &str, api: &Api) -> bool {
+    let place = match &api.version {
+        Some(Version::Url(version)) => format!("{}/{version}", api.context),
+        _ => api.context.to_string(),
+    };
+    let bare = |name: &str| {
+        let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect::<String>()
+    };
+    // API Manager puts the provider in front and the version behind.
+    let name = api.name.rsplit("--").next().unwrap_or(&api.name);
+    let titles: HashSet<String> = [
+        root.get("info")
+            .and_then(|info| info.get("title")?.text())
+            .map(str::to_owned),
+        Some(title(root).text),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|title| bare(&title))
+    .collect();
+    place == context.trim_end_matches('/') || titles.contains(&bare(name))
+}
+
+/// Title and version, which name the API.
+fn title(root: &Node) -> Placed {
+    let node = |name: &str| {
+        let node = root.get("info")?.get(name)?;
+        let text = node.text()?.trim();
+        (!text.is_empty()).then_some((text, node.span))
+    };
+    match (node("title"), node("version")) {
+        (Some((title, span)), Some((version, _))) => verbatim(&format!("{title} {version}"), span),
+        (Some((title, span)), None) => verbatim(title, span),
+        (None, _) => verbatim("OpenAPI", root.span),
+    }
+}
+
+/// `x-wso2-basePath`, else the path of the first server (OpenAPI 3) or `basePath` (2), else `/`, as OpenAPI has it.
+fn context(root: &Node) -> Result<Placed, Box<Diagnostic>> {
+    let server = root.get("servers").and_then(|servers| servers.items().first());
+    let url = server.and_then(|server| server.get("url"));
+    let Some(node) = root.get("x-wso2-basePath").or(url).or(root.get("basePath")) else {
+        return Ok(verbatim("/", root.span));
+    };
+    let text = node.text().unwrap_or("").trim();
+    let mut filled = text.to_owned();
+    for (name, variable) in server
+        .and_then(|server| server.get("variables"))
+        .map_or(&[][..], Node::entries)
+    {
+        if let Some(default) = variable.get("default").and_then(Node::text) {
+            filled = filled.replace(&format!("{{{}}}", name.name), default);
+        }
+    }
+    let path = match filled.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        // A relative address begins where the definition lies.
+        None => filled.trim_start_matches('.'),
+    };
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    if path.is_empty() {
+        return Ok(verbatim("/", node.span));
+    }
+    if !path.starts_with('/') || path.contains(['{', ' ', '*']) {
+        let mistake = Diagnostic::error("E0220", node.span, format!("`{text}` gives no path to serve"));
+        return Err(mistake
+            .help("it begins with a slash and has no variables; `x-wso2-basePath` says it best")
+            .into());
+    }
+    match path.trim_end_matches('/') {
+        "" => Ok(verbatim("/", node.span)),
+        path => Ok(verbatim(path, node.span)),
+    }
 }
 
 /// What answers for an operation of a mock: its script, or 501 where there is none.
-fn prototype(operation: &Node, method: &read::Key, text: &str) -> Result<Element, Box<Diagnostic>> {
-    let Some(script) = operation.get(SCRIPT).filter(|script| !script.is_null()) else {
-        return Ok(element("prototype", method.span, [], []));
+fn prototype(operation: &Operation<'_>, text: &str) -> Result<Element, Box<Diagnostic>> {
+    let Some(script) = operation.node.get(SCRIPT).filter(|script| !script.is_null()) else {
+        return Ok(element("prototype", operation.span, [], []));
     };
     if script.text().is_none() {
         let mistake = Diagnostic::error(
@@ -123,49 +350,6 @@ fn prototype(operation: &Node, method: &read::Key, text: &str) -> Result<Element
         cdata: true,
     };
     Ok(text_of("prototype", script.span, inside))
-}
-
-const METHODS: &[&str] = &["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"];
-
-fn title(root: &Node) -> Placed {
-    let node = |name: &str| {
-        let node = root.get("info")?.get(name)?;
-        let text = node.text()?.trim();
-        (!text.is_empty()).then_some((text, node.span))
-    };
-    match (node("title"), node("version")) {
-        (Some((title, span)), Some((version, _))) => verbatim(&format!("{title} {version}"), span),
-        (Some((title, span)), None) => verbatim(title, span),
-        (None, _) => verbatim("OpenAPI", root.span),
-    }
-}
-
-/// `x-wso2-basePath`, else the path of the first server (OpenAPI 3) or `basePath` (2), else `/`.
-fn context(root: &Node) -> Result<Placed, Box<Diagnostic>> {
-    let server = || root.get("servers")?.items().first()?.get("url");
-    let Some(node) = root
-        .get("x-wso2-basePath")
-        .or_else(server)
-        .or(root.get("basePath"))
-    else {
-        return Ok(verbatim("/", root.span));
-    };
-    let text = node.text().unwrap_or("").trim();
-    let path = match text.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
-        None => text,
-    };
-    let path = path.split(['?', '#']).next().unwrap_or("");
-    if !path.starts_with('/') || path.contains(['{', ' ']) {
-        let mistake = Diagnostic::error("E0220", node.span, format!("`{text}` gives no path to serve"));
-        return Err(mistake
-            .help("it begins with a slash and has no variables; `x-wso2-basePath` says it best")
-            .into());
-    }
-    match path.trim_end_matches('/') {
-        "" => Ok(verbatim("/", node.span)),
-        path => Ok(verbatim(path, node.span)),
-    }
 }
 
 /// API Manager's time for a function, where an operation says nothing, or something that it does not take.
@@ -228,24 +412,111 @@ fn lambda(function: &Node, operation: &Node, path: &str) -> Result<Element, Box<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::load::KINDS;
+    use crate::deployment::tests::{Nothing, plan};
     use crate::text::Sources;
 
-    fn check(text: &str, expected: &str) {
+    fn check(text: &str, expected: &[&str]) {
+        check_beside(text, "<x/>", Rules::default(), expected);
+    }
+
+    /// The API's name, context and resources, then what is told.
+    fn check_beside(text: &str, apis: &str, rules: Rules, expected: &[&str]) {
+        let (apis, _) = plan(apis, "api", api::build);
         let mut sources = Sources::default();
         let file = sources.add("pets.yaml", text);
-        let api = match read::read(file, text) {
-            Ok(root) => api_of(&root, text),
-            Err(mistake) => Err(vec![*mistake]),
-        };
-        let told = match api {
-            Ok(api) => api.map_or(String::new(), |api| build::written(&api)),
-            Err(mistakes) => mistakes
+        let mut planner = Planner::new(KINDS, &Nothing, sources);
+        let mut told = Vec::new();
+        match find(file, text) {
+            Ok(found) => {
+                let api = found.and_then(|found| super::plan(&found, &apis, rules, &mut planner));
+                if let Some(api) = api {
+                    told.push(format!("{} at {}", api.name, api.context));
+                    told.extend(api.resources.iter().map(|resource| resource.name.to_string()));
+                }
+            }
+            Err(mistake) => planner.tell(*mistake),
+        }
+        // Of functions of AWS, and nothing about definitions.
+        let told_here = |mistake: &&Diagnostic| mistake.code != "N0201";
+        for mistake in planner.mistakes.sorted().iter().filter(told_here) {
+            let place = mistake
+                .span
+                .map(|span| planner.sources.place(span))
+                .expect("a place");
+            told.push(format!(
+                "{} {}:{} {}",
+                mistake.code, place.line, place.column, mistake.message
+            ));
+        }
+        assert_eq!(told, expected, "for {text}");
+    }
+
+    #[test]
+    fn a_definition_becomes_an_api() {
+        check(
+            "openapi: 3.0.1\ninfo: {title: 'Pets & more', version: 1.0.0}\nservers: [{url: 'https://example.com/pets/v1/'}]\npaths:\n  /{id}: {get: {}, delete: {}}\n  /own: {get: {}, head: {}}\n  /{id}/a.{type}: {post: {}}\n",
+            &[
+                "Pets & more 1.0.0 at /pets/v1",
+                "GET /own",
+                "HEAD /own",
+                "GET,HEAD /{id}",
+                "DELETE /{id}",
+                "POST /{id}/a.{type}",
+            ],
+        );
+        check(
+            "{\n  \"swagger\": \"2.0\", \"paths\": {\"/x\": {\"get\": {}}}}",
+            &["OpenAPI at ", "GET,HEAD /x"],
+        );
+    }
+
+    #[test]
+    fn operations_are_answered_as_they_say() {
+        let function = "x-amzn-resource-name: 'arn:aws:lambda:eu-west-1:123456789012:function:f'";
+        check(
+            &format!("openapi: 3.0.0\npaths: {{/x: {{get: {{{function}}}, post: {{}}}}}}\n"),
+            &["OpenAPI at ", "GET /x"],
+        );
+        check(
+            &format!("openapi: 3.0.0\nx-mock: true\npaths: {{/x: {{get: {{{function}}}, post: {{}}}}}}\n"),
+            &["OpenAPI at ", "GET /x", "POST /x"],
+        );
+        check(
+            "openapi: 3.0.0\npaths:\n  /x:\n    get:\n      x-mediation-script: |\n        mc.setPayloadXML('<a/>');\n        var = 1;\n    post: {}\n",
+            &[
+                "OpenAPI at ",
+                "E0309 7:13 this is no JavaScript: expected token 'identifier', got '=' in identifier parsing",
+            ],
+        );
+        check(
+            "openapi: 3.0.0\npaths: {/x: {get: {x-mediation-script: 'mc.setPayloadXML(\"<a/>\")'}, post: {}}}\n",
+            &["OpenAPI at ", "GET /x", "POST /x"],
+        );
+        check(
+            "openapi: 3.0.0\npaths: {/x: {get: {x-mock-latency: soon, x-mock-fault: bang}}}\n",
+            &[
+                "E0203 2:36 `soon` is no time: write 200, 200ms or 1.5s",
+                "E0203 2:56 `bang` is no fault: write reset, empty, timeout or a status such as 503",
+            ],
+        );
+    }
+
+    /// The `<api>` as it is planned, or what is wrong.
+    fn check_written(text: &str, expected: &str) {
+        let mut sources = Sources::default();
+        let file = sources.add("pets.yaml", text);
+        let found = find(file, text).expect("it can be read").expect("it is one");
+        let planned = plan_of(&found, text, &[], Rules::default());
+        let told = match planned.api {
+            Some(api) => build::written(&api),
+            None => planned
+                .mistakes
                 .iter()
                 .map(|mistake| {
-                    let place = mistake.span.map(|span| sources.place(span));
-                    let place =
-                        place.map_or(String::new(), |place| format!("{}:{}", place.line, place.column));
-                    format!("{} {place} {}\n", mistake.code, mistake.message)
+                    let place = sources.place(mistake.span.expect("a place"));
+                    let (line, column) = (place.line, place.column);
+                    format!("{} {line}:{column} {}\n", mistake.code, mistake.message)
                 })
                 .collect(),
         };
@@ -254,7 +525,7 @@ mod tests {
 
     #[test]
     fn operations_that_name_functions_become_resources() {
-        check(
+        check_written(
             r#"openapi: 3.0.1
 info: {title: "Pets & more", version: 1.0.0}
 servers: [{url: "https://example.com/pets/v1/"}]
@@ -282,68 +553,122 @@ paths:
 
     #[test]
     fn operations_with_scripts_become_prototypes_and_the_others_are_not_there_yet() {
-        check(
+        check_written(
             "openapi: 3.0.1\ninfo: {title: Pets}\npaths:\n  /{id}:\n    get:\n      x-mediation-script: |\n        mc.setPayloadJSON({});\n        // done\n    \
              put: {x-mediation-script: }\n    post: {}\n    trace: {}\n  /more: {$ref: '#/x-more'}\nx-more:\n  delete: {x-mediation-script: '1'}\n",
             "<api name=\"Pets\" context=\"/\">\
+             <resource methods=\"DELETE\" uri-template=\"/more\"><prototype>1</prototype></resource>\
              <resource methods=\"GET\" uri-template=\"/{id}\"><prototype>mc.setPayloadJSON({});\n// done\n</prototype></resource>\
              <resource methods=\"PUT\" uri-template=\"/{id}\"><prototype/></resource>\
              <resource methods=\"POST\" uri-template=\"/{id}\"><prototype/></resource>\
-             <resource methods=\"DELETE\" uri-template=\"/more\"><prototype>1</prototype></resource></api>",
+             </api>",
         );
-        check(
+        check_written(
             "openapi: 3.0.1\npaths:\n  /x:\n    get:\n      x-mediation-script: {js: 1}\n",
             "E0203 5:27 `x-mediation-script` is the text of a script\n",
         );
     }
 
     #[test]
-    fn the_context_is_wso2s_before_the_servers() {
-        for (part, context) in [
-            (
-                "\"x-wso2-basePath\": \"/a/1.0\", \"servers\": [{\"url\": \"/b\"}]",
-                "/a/1.0",
-            ),
-            ("\"servers\": [{\"url\": \"/b/\"}]", "/b"),
-            ("\"servers\": [{\"url\": \"https://h\"}]", "/"),
-            ("\"basePath\": \"/c\"", "/c"),
-            ("\"host\": \"h\"", "/"),
+    fn a_definition_beside_its_api_is_its_documentation() {
+        let api = "<x><api name='admin--Pets' context='/p' version='1' version-type='url'><resource><inSequence/></resource></api></x>";
+        for text in [
+            "openapi: 3.0.0\ninfo: {title: pets}\npaths: {/x: {get: {}}}\n",
+            "openapi: 3.0.0\nservers: [{url: /p/1}]\npaths: {/x: {get: {}}}\n",
         ] {
-            let text = format!(
-                "{{\"swagger\": \"2.0\", {part}, \"paths\": {{\"/x\": {{\"get\": {{\"x-amzn-resource-name\": \"arn:aws:lambda:eu-west-1:123456789012:function:f\"}}}}}}}}"
+            check_beside(
+                text,
+                api,
+                Rules::default(),
+                &["N0223 1:10 this definition is taken for the documentation of the API `admin--Pets`"],
             );
+        }
+    }
+
+    #[test]
+    fn what_is_not_to_be_a_mock_is_none() {
+        let text = |more: &str| format!("openapi: 3.0.0\n{more}paths: {{/x: {{get: {{}}}}}}\n");
+        check(
+            &text("x-mock: false\n"),
+            &["N0223 1:10 nothing of this definition is served: `x-mock` is false"],
+        );
+        check(
+            &text("x-wso2-production-endpoints: {urls: ['http://b']}\n"),
+            &[
+                "N0223 1:10 nothing of this definition is served: it names the service behind it; `x-mock: true` answers from its examples",
+            ],
+        );
+        let mocks = Rules {
+            mocks: false,
+            all: false,
+        };
+        check_beside(
+            &text(""),
+            "<x/>",
+            mocks,
+            &["N0223 1:10 nothing of this definition is served: `mock.definitions` is false"],
+        );
+        let all = Rules {
+            mocks: false,
+            all: true,
+        };
+        check_beside(
+            &text("x-mock: false\n"),
+            "<x/>",
+            all,
+            &["OpenAPI at ", "GET,HEAD /x"],
+        );
+    }
+
+    #[test]
+    fn the_context_is_wso2s_before_the_servers() {
+        for (part, expected) in [
+            ("x-wso2-basePath: /a/1.0\nservers: [{url: /b}]", "/a/1.0"),
+            ("servers: [{url: /b/}]", "/b"),
+            ("servers: [{url: 'https://h'}]", "/"),
+            (
+                "servers: [{url: 'https://{h}/{v}/x', variables: {v: {default: v1}}}]",
+                "/v1/x",
+            ),
+            ("servers: [{url: ./v2}]", "/v2"),
+            ("basePath: /c", "/c"),
+            ("host: h", "/"),
+        ] {
             let mut sources = Sources::default();
-            let file = sources.add("x.json", text.as_str());
-            let root = read::read(file, &text).expect("it can be read");
-            let api = api_of(&root, &text).expect("it is sound").expect("an API");
-            assert_eq!(api.get("context"), Some(context));
+            let file = sources.add("x.yaml", part);
+            let root = read::read(file, part).expect("it can be read");
+            assert_eq!(context(&root).expect("it is sound").text, expected, "{part}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_told_in_the_definition() {
         check(
-            "openapi: 3.0.0\nservers: [{url: '{host}/x'}]\npaths:\n  /x:\n    get: {x-amzn-resource-name: 'arn:aws:lambda:eu-west-1:123456789012:function:f'}\n",
-            "E0220 2:18 `{host}/x` gives no path to serve\n",
+            "openapi: 3.0.0\nservers: [{url: '{host}/x'}]\npaths:\n  /x:\n    get: {}\n",
+            &["E0220 2:18 `{host}/x` gives no path to serve"],
         );
         check(
             "openapi: 3.0.0\npaths:\n  /x:\n    get: {x-amzn-resource-name: f}\n    put:\n      x-amzn-resource-name: arn:aws:lambda:x\n      x-amzn-resource-timeout: soon\n",
-            "E0203 4:33 `x-amzn-resource-name` is the ARN of a function\nE0203 7:32 `x-amzn-resource-timeout` is a number of milliseconds\n",
+            &[
+                "E0203 4:33 `x-amzn-resource-name` is the ARN of a function",
+                "E0203 7:32 `x-amzn-resource-timeout` is a number of milliseconds",
+            ],
         );
         check(
-            "openapi: [\nx-amzn-resource-name",
-            "E0111 2:1 this is neither YAML nor JSON: invalid indentation\n",
+            "openapi: [\n",
+            &[
+                "E0111 2:1 this is neither YAML nor JSON: while parsing a node, did not find expected node content",
+            ],
         );
     }
 
     #[test]
     fn other_files_are_nobodys_business() {
-        assert!(!is_definition("openapi: 3.0.0\npaths: {}\n"));
-        assert!(!is_definition("x-amzn-resource-name: a\n"));
-        assert!(is_definition("swagger: '2.0'\nx-mediation-script: a\n"));
-        assert!(is_definition(
-            "{\"openapi\": \"3.0.0\", \"x-amzn-resource-name\": 1}"
-        ));
-        check("openapi: 3.0.0\npaths: {}\n", "");
+        assert!(!is_definition("paths: {}\nx:\n  openapi: 3\n"));
+        assert!(!is_definition("{\"dependencies\": {\n\"swagger-ui\": \"1\"}}"));
+        assert!(is_definition("# Pets\nopenapi: 3.0.0\n"));
+        assert!(is_definition("{\"openapi\": \"3.0.0\"}"));
+        assert!(is_definition("{\n  \"swagger\" : \"2.0\"}"));
+        check("a: 1\n", &[]);
     }
 }

@@ -1,6 +1,6 @@
 //! What an OpenAPI definition says (2.0, 3.0 and 3.1): its operations, what they take and what they answer. Local references are followed.
 
-use super::read::{Node, Value};
+use super::read::{Key, Node, Value};
 use crate::text::{Diagnostic, Span};
 
 /// A definition; everything in it is borrowed from the file's tree.
@@ -26,6 +26,7 @@ pub struct Operation<'a> {
     pub method: &'static str,
     /// As it is written, with its variables in braces.
     pub path: &'a str,
+    pub path_span: Span,
     pub id: Option<&'a str>,
     /// What is written for the method: its extensions stand here,
     pub node: &'a Node,
@@ -211,7 +212,7 @@ pub fn definition<'a>(root: &'a Node, mistakes: &mut Vec<Diagnostic>) -> Option<
                 .iter()
                 .find(|method| method.eq_ignore_ascii_case(&key.name));
             if let Some(method) = method {
-                operations.push(reading.operation(method, &path.name, key.span, node, item));
+                operations.push(reading.operation(method, path, key.span, node, item));
             }
         }
     }
@@ -295,7 +296,7 @@ impl<'a> Reading<'a, '_> {
     fn operation(
         &mut self,
         method: &'static str,
-        path: &'a str,
+        path: &'a Key,
         span: Span,
         node: &'a Node,
         item: &'a Node,
@@ -346,7 +347,8 @@ impl<'a> Reading<'a, '_> {
         };
         Operation {
             method,
-            path,
+            path: &path.name,
+            path_span: path.span,
             id: node.get("operationId").and_then(Node::text),
             node,
             item,

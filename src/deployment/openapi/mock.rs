@@ -1,0 +1,264 @@
+//! From what a definition says of an operation to the step that answers as it says (the Mock Implementation).
+
+use super::model::{self, Definition, Operation, Place, References, Style};
+use super::read::{Node, Value};
+use super::schema::{Lazy, Written, shape};
+use crate::flow::mishap::{self, Mishap};
+use crate::flow::{Mediator, Step};
+use crate::mediators::mock::check::{Body, Check, MediaCheck, Parameter, Schema, Shape};
+use crate::mediators::mock::{self, Example, Media, Mock, Response, Statuses};
+use crate::message::json::{self, Json};
+use crate::message::media_type::{Form, MediaType};
+use crate::text::Diagnostic;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use std::sync::Arc;
+
+/// Switches the checks of requests off, for an operation, a path or all: `x-mock-validation: false`.
+const VALIDATION: &str = "x-mock-validation";
+
+/// The step of an operation. What its extensions say wrongly is told.
+pub fn step(
+    operation: &Operation<'_>,
+    definition: &Definition<'_>,
+    root: &Arc<Node>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Step {
+    let making = Making {
+        definition,
+        references: definition.references,
+        root,
+    };
+    let is_off =
+        extension(operation, definition, VALIDATION).is_some_and(|node| node.text() == Some("false"));
+    let responses = operation
+        .responses
+        .iter()
+        .map(|response| making.response(response));
+    let query = operation
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.place == Place::Query);
+    let mock = Mock {
+        responses: responses.collect(),
+        check: (!is_off).then(|| making.check(operation)),
+        mishap: mishap_of(operation, definition, mistakes),
+        own_query: query.map(|parameter| parameter.name.to_owned()).collect(),
+    };
+    Step {
+        element: mock::STEP,
+        span: operation.span,
+        mediator: Box::new(mock) as Box<dyn Mediator>,
+    }
+}
+
+/// What an operation says in an extension, or else its path, or the whole definition.
+fn extension<'a>(operation: &Operation<'a>, definition: &Definition<'a>, name: &str) -> Option<&'a Node> {
+    let places = [operation.node, operation.item, definition.references.root()];
+    places.into_iter().find_map(|node| node.get(name))
+}
+
+fn mishap_of(
+    operation: &Operation<'_>,
+    definition: &Definition<'_>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Mishap {
+    let mut tell = |node: &Node, message: String| {
+        mistakes.push(Diagnostic::error("E0203", node.span, message));
+    };
+    let text = |node: &Node| node.text().unwrap_or("").to_owned();
+    let mut mishap = Mishap::default();
+    if let Some(node) = extension(operation, definition, mishap::LATENCY) {
+        match mishap::latency(&text(node)) {
+            Ok(latency) => mishap.latency = Some(latency),
+            Err(message) => tell(node, message),
+        }
+    }
+    if let Some(node) = extension(operation, definition, mishap::FAULT) {
+        match mishap::breakage(&text(node)) {
+            Ok(breakage) => mishap.breakage = Some(breakage),
+            Err(message) => tell(node, message),
+        }
+    }
+    mishap
+}
+
+struct Making<'a> {
+    definition: &'a Definition<'a>,
+    references: References<'a>,
+    root: &'a Arc<Node>,
+}
+
+impl Making<'_> {
+    fn response(&self, response: &model::Response<'_>) -> Response {
+        let headers = response.headers.iter().filter_map(|header| self.header(header));
+        Response {
+            statuses: match response.code {
+                model::Code::Exact(status) => Statuses::These(status..=status),
+                model::Code::Range(first, last) => Statuses::These(first..=last),
+                model::Code::Default => Statuses::Default,
+            },
+            headers: headers.collect(),
+            media: response.media.iter().map(|media| self.media(media)).collect(),
+        }
+    }
+
+    /// A header whose value the definition tells; none is made up, for a `Location: string` leads clients astray.
+    fn header(&self, header: &model::Header<'_>) -> Option<(HeaderName, HeaderValue)> {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        let schema = header.schema.map(|schema| self.references.resolve(schema));
+        let told = || {
+            let schema = schema?;
+            let first = |name: &str| schema.get(name)?.items().first();
+            schema
+                .get("example")
+                .or_else(|| first("examples"))
+                .or_else(|| schema.get("default"))
+                .or_else(|| schema.get("const"))
+                .or_else(|| first("enum"))
+        };
+        let value = header.example.or_else(told)?;
+        let value = HeaderValue::from_bytes(header_text(value).as_bytes()).ok()?;
+        (!mock::is_own_header(&name)).then_some((name, value))
+    }
+
+    fn media(&self, media: &model::Media<'_>) -> Media {
+        let content_type = self.concrete(media);
+        let media_type = MediaType::parse(&content_type);
+        let examples = media.examples.iter().map(|example| Example {
+            name: example.name.map(str::to_owned),
+            body: self.example(example.value, media.schema, &media_type),
+        });
+        Media {
+            examples: examples.collect(),
+            sampler: None,
+            content_type,
+            media_type,
+        }
+    }
+
+    /// A media type without stars: JSON, or plain text where the example is text.
+    fn concrete(&self, media: &model::Media<'_>) -> String {
+        if !media.media_type.contains('*') {
+            return media.media_type.to_owned();
+        }
+        let family = media.media_type.split('/').next().unwrap_or("*");
+        let is_text = media
+            .examples
+            .first()
+            .is_some_and(|example| matches!(example.value.json(), Json::String(_)));
+        match family {
+            "*" | "application" if !is_text => "application/json".to_owned(),
+            "*" | "text" => "text/plain".to_owned(),
+            "image" => "image/png".to_owned(),
+            family => format!("{family}/octet-stream"),
+        }
+    }
+
+    /// An example as it goes out: what is text in another media type than JSON is the body itself.
+    fn example(&self, value: &Node, schema: Option<&Node>, media_type: &MediaType) -> Bytes {
+        let value_json = value.json();
+        let text = match (&value_json, media_type.form()) {
+            (Json::String(text), Form::Json) => {
+                let schema = schema.map(|schema| self.references.resolve(schema));
+                let is_string = schema
+                    .and_then(|schema| schema.get("type"))
+                    .is_some_and(|kind| kind.text() == Some("string"));
+                // Many write JSON as a text.
+                let is_json = !is_string && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+                if is_json {
+                    text.clone()
+                } else {
+                    json::text(&value_json)
+                }
+            }
+            (Json::String(text), _) => text.clone(),
+            (_, Form::Json) => json::text(&value_json),
+            _ => value
+                .text()
+                .map_or_else(|| json::text(&value_json), str::to_owned),
+        };
+        Bytes::from(text)
+    }
+
+    fn check(&self, operation: &Operation<'_>) -> Check {
+        let parameters = operation.parameters.iter().map(|parameter| Parameter {
+            name: parameter.name.to_owned(),
+            place: match parameter.place {
+                Place::Path => mock::check::Place::Path,
+                Place::Query => mock::check::Place::Query,
+                Place::Header => mock::check::Place::Header,
+                Place::Cookie => mock::check::Place::Cookie,
+            },
+            required: parameter.required,
+            shape: self.shape(parameter),
+            schema: parameter.schema.map(|schema| self.schema(schema)),
+        });
+        Check {
+            parameters: parameters.collect(),
+            body: operation.body.as_ref().map(|body| self.body(body)),
+        }
+    }
+
+    fn shape(&self, parameter: &model::Parameter<'_>) -> Shape {
+        let is_content = parameter.node.get("content").is_some();
+        shape(parameter.schema, self.references, |inner| match parameter.style {
+            Style::Repeated => Shape::Repeated(inner),
+            Style::Separated(separator) => Shape::Separated(separator, inner),
+            Style::Whole if is_content => Shape::Json,
+            Style::Whole => Shape::Opaque,
+        })
+    }
+
+    fn body(&self, body: &model::Body<'_>) -> Body {
+        let media = body.media.iter().map(|media| {
+            let schema = media.schema.map(|schema| self.references.resolve(schema));
+            let is_form = Form::of(media.media_type) == Form::UrlEncoded;
+            let mut fields = Vec::new();
+            if is_form {
+                let properties = schema.and_then(|schema| schema.get("properties"));
+                for (name, property) in properties.map_or(&[][..], Node::entries) {
+                    let shape = shape(Some(property), self.references, Shape::Repeated);
+                    fields.push((name.name.clone(), shape));
+                }
+                for field in &body.form {
+                    fields.push((field.name.to_owned(), self.shape(field)));
+                }
+            }
+            let of_form = (is_form && !body.form.is_empty()).then(|| self.form(&body.form));
+            MediaCheck {
+                essence: media.media_type.to_owned(),
+                schema: of_form.or_else(|| media.schema.map(|schema| self.schema(schema))),
+                fields,
+            }
+        });
+        Body {
+            required: body.required,
+            media: media.collect(),
+        }
+    }
+
+    fn schema(&self, schema: &Node) -> Box<dyn Schema> {
+        self.lazy(Written::Schema(schema.clone()))
+    }
+
+    fn form(&self, fields: &[model::Parameter<'_>]) -> Box<dyn Schema> {
+        let fields = fields
+            .iter()
+            .map(|field| (field.name.to_owned(), field.required, field.node.clone()));
+        self.lazy(Written::Form(fields.collect()))
+    }
+
+    fn lazy(&self, written: Written) -> Box<dyn Schema> {
+        Box::new(Lazy::new(Arc::clone(self.root), self.definition.version, written))
+    }
+}
+
+/// A value as a header has it: text without quotes, lists with commas.
+fn header_text(value: &Node) -> String {
+    match &value.value {
+        Value::Text(text) => text.clone(),
+        Value::List(items) => items.iter().map(header_text).collect::<Vec<_>>().join(", "),
+        Value::Map(_) => json::text(&value.json()),
+    }
+}

@@ -1,0 +1,367 @@
+//! A mock: answers as an OpenAPI definition says, from its examples. Made by `deployment::openapi`; no element of Synapse.
+
+pub mod accept;
+pub mod check;
+pub mod prefer;
+
+use crate::flow::mishap::{self, Mishap, problem};
+use crate::flow::{Answer, Exchange, Flow, Mediator, Outcome};
+use crate::message::json::Json;
+use crate::message::media_type::MediaType;
+use crate::message::payload::Payload;
+use accept::Accept;
+use async_trait::async_trait;
+use bytes::Bytes;
+use check::Check;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use prefer::Preferences;
+use std::ops::RangeInclusive;
+
+/// The name of the step, for logs.
+pub const STEP: &str = "mock";
+
+/// One operation.
+pub struct Mock {
+    /// In the order of the definition.
+    pub responses: Vec<Response>,
+    /// What a request has to be like.
+    pub check: Option<Check>,
+    pub mishap: Mishap,
+    /// Query parameters that belong to the operation itself, and therefore prefer nothing.
+    pub own_query: Vec<String>,
+}
+
+pub struct Response {
+    pub statuses: Statuses,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub media: Vec<Media>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statuses {
+    These(RangeInclusive<u16>),
+    /// All that no other response has.
+    Default,
+}
+
+/// The bodies of one media type.
+pub struct Media {
+    /// As the header says it.
+    pub content_type: String,
+    pub media_type: MediaType,
+    /// In the order of the definition; one without a name stands first.
+    pub examples: Vec<Example>,
+    /// For when there is no example, or chance is asked for.
+    pub sampler: Option<Box<dyn Sampler>>,
+}
+
+pub struct Example {
+    pub name: Option<String>,
+    pub body: Bytes,
+}
+
+/// Makes a body that fits a schema.
+pub trait Sampler: Send + Sync {
+    /// Always the same without a seed.
+    fn sample(&self, seed: Option<u64>) -> Bytes;
+}
+
+#[async_trait(?Send)]
+impl Mediator for Mock {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        let answer = match self.answer(exchange).await {
+            Ok(Some(answer)) => answer,
+            // Something has gone wrong on purpose.
+            Ok(None) => return Ok(Flow::Respond),
+            Err(answer) => answer,
+        };
+        exchange.take(answer);
+        exchange.message.addressing.to = None;
+        exchange.message.response = true;
+        Ok(Flow::Respond)
+    }
+}
+
+impl Mock {
+    /// The answer, or the one that says why there is none.
+    async fn answer(&self, exchange: &mut Exchange) -> Result<Option<Answer>, Answer> {
+        let bad = |detail: String| {
+            problem(
+                StatusCode::BAD_REQUEST,
+                "The preference is not valid",
+                &detail,
+                &[],
+            )
+        };
+        let preferences = Preferences::of(exchange, &self.own_query).map_err(bad)?;
+        let mishap = self.mishap.asked_by(exchange).map_err(bad)?;
+        let mishap = Mishap {
+            latency: preferences
+                .wait
+                .filter(|_| exchange.worker.runtime.mishaps)
+                .or(mishap.latency),
+            ..mishap
+        };
+        if mishap.happen(exchange).await.is_some() {
+            return Ok(None);
+        }
+        if let Some(check) = &self.check
+            && let Some(refusal) = check.refusal(exchange).await
+        {
+            return Err(refusal);
+        }
+        let accept = Accept::of(&exchange.message.headers);
+        let chance = preferences.dynamic.then(|| exchange.worker.runtime.random_seed());
+        let Chosen {
+            status,
+            response,
+            body,
+        } = self.choose(&preferences, &accept)?;
+        let mut answer = match body {
+            None => Answer {
+                status,
+                reason: None,
+                headers: HeaderMap::new(),
+                payload: Payload::empty(),
+                tunnel: None,
+            },
+            Some((media, example)) => mishap::made(status, &media.content_type, media.body(example, chance)),
+        };
+        for (name, value) in &response.headers {
+            answer.headers.append(name.clone(), value.clone());
+        }
+        if let Some(applied) = preferences.applied(exchange.worker.runtime.mishaps) {
+            answer
+                .headers
+                .insert(HeaderName::from_static("preference-applied"), applied);
+        }
+        Ok(Some(answer))
+    }
+
+    fn choose<'a>(&'a self, preferences: &Preferences, accept: &Accept) -> Result<Chosen<'a>, Answer> {
+        let (status, response) = match preferences.code {
+            Some(code) => {
+                let response = self.response_for(code).ok_or_else(|| self.no_such_code(code))?;
+                (code, response)
+            }
+            None => self.usual().ok_or_else(nothing_to_say)?,
+        };
+        let status = StatusCode::from_u16(status).map_err(|_| nothing_to_say())?;
+        let Some(name) = &preferences.example else {
+            let all: Vec<&Media> = response.media.iter().collect();
+            let body = accept.choose(&all, |media| &media.media_type);
+            return match body {
+                Some(media) => Ok(Chosen {
+                    status,
+                    response,
+                    body: Some((media, None)),
+                }),
+                None if all.is_empty() => Ok(Chosen {
+                    status,
+                    response,
+                    body: None,
+                }),
+                None => Err(not_acceptable(&all)),
+            };
+        };
+        // Asked for by its name alone, an example of another response brings that response's status with it.
+        let others = self
+            .responses
+            .iter()
+            .filter(|other| preferences.code.is_none() && !std::ptr::eq(*other, response))
+            .filter_map(|other| Some((StatusCode::from_u16(other.statuses.first()).ok()?, other)));
+        for (status, response) in std::iter::once((status, response)).chain(others) {
+            let named: Vec<(&Media, &Example)> = response
+                .media
+                .iter()
+                .filter_map(|media| Some((media, media.named(name)?)))
+                .collect();
+            if named.is_empty() {
+                continue;
+            }
+            return match accept.choose(&named, |(media, _)| &media.media_type) {
+                Some((media, example)) => Ok(Chosen {
+                    status,
+                    response,
+                    body: Some((media, Some(example))),
+                }),
+                None => Err(not_acceptable(
+                    &named.into_iter().map(|(media, _)| media).collect::<Vec<_>>(),
+                )),
+            };
+        }
+        Err(self.no_such_example(name, preferences.code.is_some().then_some(response)))
+    }
+
+    /// The response to a status: exactly this one, then the narrowest range, then `default`.
+    fn response_for(&self, code: u16) -> Option<&Response> {
+        let fits = |response: &&Response| match &response.statuses {
+            Statuses::These(range) => range.contains(&code),
+            Statuses::Default => true,
+        };
+        self.responses
+            .iter()
+            .filter(fits)
+            .min_by_key(|response| response.statuses.width())
+    }
+
+    /// The lowest success, else the lowest redirection, else `default` as a success, else what stands first.
+    fn usual(&self) -> Option<(u16, &Response)> {
+        let lowest = |hundred: u16| {
+            let of_hundred = |response: &&Response| {
+                response.statuses != Statuses::Default && response.statuses.first() / 100 == hundred
+            };
+            self.responses
+                .iter()
+                .filter(of_hundred)
+                .min_by_key(|response| response.statuses.first())
+        };
+        let is_default = |response: &&Response| response.statuses == Statuses::Default;
+        let usual = lowest(2)
+            .or_else(|| lowest(3))
+            .or_else(|| self.responses.iter().find(is_default))
+            .or_else(|| {
+                self.responses
+                    .iter()
+                    .find(|response| response.statuses.first() >= 200)
+            })?;
+        Some((usual.statuses.first(), usual))
+    }
+
+    fn no_such_code(&self, code: u16) -> Answer {
+        let known: Vec<Json> = self
+            .responses
+            .iter()
+            .map(|response| Json::String(response.statuses.to_string()))
+            .collect();
+        let detail = format!("The definition has no answer {code} here, and no default.");
+        problem(
+            StatusCode::NOT_IMPLEMENTED,
+            "There is no such answer",
+            &detail,
+            &[("codes", Json::Array(known))],
+        )
+    }
+
+    fn no_such_example(&self, name: &str, only: Option<&Response>) -> Answer {
+        let searched = self
+            .responses
+            .iter()
+            .filter(|response| only.is_none_or(|only| std::ptr::eq(only, *response)));
+        let mut known: Vec<Json> = Vec::new();
+        for example in searched
+            .flat_map(|response| &response.media)
+            .flat_map(|media| &media.examples)
+        {
+            let name = example.name.clone().map(Json::String);
+            known.extend(name.filter(|name| !known.contains(name)));
+        }
+        let detail = format!("The definition has no example `{name}` here.");
+        problem(
+            StatusCode::NOT_IMPLEMENTED,
+            "There is no such example",
+            &detail,
+            &[("examples", Json::Array(known))],
+        )
+    }
+}
+
+struct Chosen<'a> {
+    status: StatusCode,
+    response: &'a Response,
+    /// Of which media type, and the example that was asked for.
+    body: Option<(&'a Media, Option<&'a Example>)>,
+}
+
+impl Statuses {
+    /// The status that stands for them when nobody asks for another.
+    pub fn first(&self) -> u16 {
+        match self {
+            Statuses::These(range) => *range.start(),
+            Statuses::Default => 200,
+        }
+    }
+
+    fn width(&self) -> u16 {
+        match self {
+            Statuses::These(range) => range.end() - range.start(),
+            Statuses::Default => u16::MAX,
+        }
+    }
+}
+
+impl std::fmt::Display for Statuses {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Statuses::These(range) => match range.end() - range.start() {
+                0 => write!(out, "{}", range.start()),
+                1..=9 => write!(out, "{}X", range.start() / 10),
+                _ => write!(out, "{}XX", range.start() / 100),
+            },
+            Statuses::Default => out.write_str("default"),
+        }
+    }
+}
+
+impl Media {
+    /// By its name as it is written; in other capitals, if that is clear.
+    fn named(&self, name: &str) -> Option<&Example> {
+        let is_named = |example: &&Example| example.name.as_deref() == Some(name);
+        let is_almost = |example: &&Example| {
+            let own = example.name.as_deref();
+            own.is_some_and(|own| own.eq_ignore_ascii_case(name))
+        };
+        self.examples.iter().find(is_named).or_else(|| {
+            let mut similar = self.examples.iter().filter(is_almost);
+            similar.next().filter(|_| similar.next().is_none())
+        })
+    }
+
+    fn body(&self, example: Option<&Example>, chance: Option<u64>) -> Bytes {
+        if let (Some(seed), Some(sampler), None) = (chance, &self.sampler, example) {
+            return sampler.sample(Some(seed));
+        }
+        match (example.or(self.examples.first()), &self.sampler) {
+            (Some(example), _) => example.body.clone(),
+            (None, Some(sampler)) => sampler.sample(None),
+            (None, None) => Bytes::new(),
+        }
+    }
+}
+
+fn not_acceptable(media: &[&Media]) -> Answer {
+    let mut known: Vec<Json> = Vec::new();
+    for media in media {
+        let name = Json::String(media.content_type.clone());
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    problem(
+        StatusCode::NOT_ACCEPTABLE,
+        "No such media type",
+        "The request accepts none of the media types that this answer has.",
+        &[("types", Json::Array(known))],
+    )
+}
+
+fn nothing_to_say() -> Answer {
+    problem(
+        StatusCode::NOT_IMPLEMENTED,
+        "There is no answer",
+        "The definition says nothing of what this operation answers.",
+        &[],
+    )
+}
+
+/// Headers that the wire itself writes.
+pub fn is_own_header(name: &HeaderName) -> bool {
+    [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::DATE,
+    ]
+    .contains(name)
+}
