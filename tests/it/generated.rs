@@ -151,7 +151,7 @@ fn mistakes_in_scripts_are_shown_in_the_definition() {
     check(
         "a.yaml",
         "openapi: 3.0.1\npaths:\n  /x/{a:\n    get:\n      x-mediation-script: '1'\n",
-        &["a.yaml:3:3"],
+        &["a.yaml:3:6"],
     );
 }
 
@@ -237,4 +237,115 @@ fn what_is_saved_answers_as_the_definition_says() {
         "PUT /birds/v1/birds/status",
         r#"501 application/problem+json; charset=UTF-8 {"title":"There is no answer","status":501,"detail":"The definition says nothing of what this operation answers."}"#,
     );
+}
+
+/// A script in the steps that API Manager generates around it.
+fn in_product(context: &str, script: &str) -> String {
+    format!(
+        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="admin--{context}" context="/{context}/1.0.0" version="1.0.0" version-type="context">
+<resource methods="GET" uri-template="/pet/{{petId}}" faultSequence="fault"><inSequence>
+    <property name="AcceptHeader" expression="get-property('transport', 'Accept')"/>
+    <script language="js"><![CDATA[{script}]]></script>
+    <filter source="boolean(get-property('CONTENT_TYPE'))" regex="true">
+        <then><property name="messageType" expression="get-property('CONTENT_TYPE')" scope="axis2"/></then>
+        <else><property name="messageType" value="application/xml" scope="axis2"/></else>
+    </filter>
+    <filter source="boolean(get-property('HTTP_SC'))" regex="true">
+        <then><property name="HTTP_SC" expression="get-property('HTTP_SC')" scope="axis2"/></then>
+        <else><property name="HTTP_SC" value="200" scope="axis2"/></else>
+    </filter>
+    <property name="NO_ENTITY_BODY" scope="axis2" action="remove"/>
+    <respond/>
+</inSequence><outSequence><send/></outSequence></resource></api>"#
+    )
+}
+
+/// The same script behind `x-mediation-script`, as exported definitions carry it.
+fn in_definition(context: &str, script: &str) -> String {
+    let script = script.lines().map(|line| format!("        {line}\n"));
+    format!(
+        "openapi: 3.0.1\ninfo: {{title: {context}}}\nx-wso2-basePath: /{context}/d\npaths:\n  /pet/{{petId}}:\n    get:\n      x-mediation-script: |\n{}",
+        script.collect::<String>()
+    )
+}
+
+#[test]
+fn scripts_of_the_three_known_shapes_run_unchanged() {
+    let shapes = [
+        ("three-zero", include_str!("generated/shape-3.0.js")),
+        ("three-two", include_str!("generated/shape-3.2.js")),
+        ("four", include_str!("generated/shape-4.js")),
+    ];
+    let mut files = Vec::new();
+    for (name, script) in shapes {
+        files.push((format!("{name}.xml"), in_product(name, script)));
+        files.push((format!("{name}.yaml"), in_definition(name, script)));
+    }
+    let fault = r#"<sequence xmlns="http://ws.apache.org/ns/synapse" name="fault"><respond/></sequence>"#;
+    files.push(("fault.xml".to_owned(), fault.to_owned()));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let running = serve(&files);
+    let json = r#"{"id":0,"name":"doggie","price":1.5}"#;
+    let xml = "<Pet><id>0</id><name>doggie</name><price>1.5</price></Pet>";
+    let later = [
+        ("", "", 200, json),
+        ("", "application/json", 200, json),
+        ("", "application/xml", 200, xml),
+        ("", "*/*", 200, json),
+        ("", "application/json, text/plain", 200, json),
+        ("200", "application/xml", 200, xml),
+        ("400", "application/json", 400, ""),
+        ("400", "application/xml", 400, ""),
+        ("404", "", 404, r#"{"message":"string"}"#),
+        (
+            "404",
+            "application/xml",
+            404,
+            "<Problem><message>string</message></Problem>",
+        ),
+        ("999", "", 501, r#"{"code":501,"description":"Not Implemented"}"#),
+        (
+            "503",
+            "application/xml",
+            501,
+            "<response><code>501</code><description>Not Implemented</description></response>",
+        ),
+    ];
+    let first = r#"{"id":0,"category":{"id":0,"name":"string"},"name":"doggie","photoUrls":["string"],"status":"available"}"#;
+    let first = [("", "", 200, first), ("404", "application/xml", 200, first)];
+    let mut wrong = Vec::new();
+    for (name, cases) in [
+        ("three-zero", &first[..]),
+        ("three-two", &later),
+        ("four", &later),
+    ] {
+        for (code, accept, status, body) in cases {
+            for context in ["1.0.0", "d"] {
+                let query = match *code {
+                    "" => String::new(),
+                    code => format!("?responseCode={code}"),
+                };
+                let accept = match *accept {
+                    "" => String::new(),
+                    accept => format!("\nAccept: {accept}"),
+                };
+                let request = format!("GET /{name}/{context}/pet/1{query}{accept}");
+                let answer = running.ask(&request);
+                // The white space of the literal is the author's.
+                let given: String = answer.body.lines().map(str::trim).collect();
+                let form = match (given.starts_with('<'), given.is_empty()) {
+                    (_, true) => answer.header("content-type"),
+                    (true, _) => Some("application/xml; charset=UTF-8"),
+                    (false, _) => Some("application/json; charset=UTF-8"),
+                };
+                if (answer.status, given.as_str(), answer.header("content-type")) != (*status, body, form) {
+                    wrong.push(format!("{request}: {}", told(&answer)));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

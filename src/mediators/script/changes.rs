@@ -41,6 +41,7 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
                 exchange.message.payload = Payload::xml(envelope);
                 exchange.properties.remove_axis2("NO_ENTITY_BODY");
             }
+            Change::Text(text) if text.is_empty() => put_body(exchange, Payload::empty())?,
             Change::Text(text) => put_body(exchange, Payload::text(text))?,
             Change::Header { must_understand, xml } => add_header(exchange, must_understand, &xml).await?,
             Change::Address(field, value) => address(exchange, field, value.map(Arc::from)),

@@ -67,11 +67,11 @@ const fn member(
 pub static MEMBERS: &[Member] = &[
     member("mc.getPayloadJSON", "", Asks::Body(Form::Json), "The body as a value of JavaScript; `{}` when it is not JSON.",
         "mc.getPayloadJSON().name === 'Rex'", get_payload_json),
-    member("mc.setPayloadJSON", "value", Asks::Nothing, "A new body. A string is JSON text as it is, and has to be valid; any other value is written as JSON; `null` gives `{}`.",
+    member("mc.setPayloadJSON", "value", Asks::Nothing, "A new body. A string is JSON text as it is, and has to be valid; any other value is written as JSON; `null` gives `{}`, and an empty string an empty body.",
         "mc.setPayloadJSON({id: 7});\nmc.setPayloadJSON('{\"raw\": true}');\nmc.getPayloadJSON().raw === true", set_payload_json),
     member("mc.getPayloadXML", "", Asks::Body(Form::Xml), "The first element of the body as a value of E4X (below), with the methods of strings besides; `null` for an empty body. JSON is converted.",
         "mc.setPayloadXML('<pet><name>Rex</name></pet>');\nmc.getPayloadXML().name == 'Rex'", get_payload_xml),
-    member("mc.setPayloadXML", "xml", Asks::Nothing, "A new body: an element, or the text of one.",
+    member("mc.setPayloadXML", "xml", Asks::Nothing, "A new body: an element, or the text of one. An empty string gives an empty body.",
         "mc.setPayloadXML(<pet id=\"7\"/>);\nmc.getPayloadXML().@id == 7", set_payload_xml),
     member("mc.getPayloadText", "", Asks::Body(Form::Text), "The body as text: JSON or plain text as it is, XML as its whole SOAP envelope.",
         "mc.getPayloadText().indexOf('Rex') > 0", get_payload_text),
@@ -417,6 +417,10 @@ fn set_payload_json(_: &JsValue, arguments: &[JsValue], context: &mut Context) -
     let value = argument(arguments, 0);
     let text = if let Some(text) = value.as_string() {
         let text = text.to_std_string_lossy();
+        // Generated scripts say so where a response has no content.
+        if text.trim().is_empty() {
+            return write_body(Form::Text, String::new(), Change::Text);
+        }
         if let Err(error) = json::parse(text.as_bytes(), &limits()) {
             let message = format!("setPayloadJSON: the text is not JSON: {error}");
             return Err(JsNativeError::syntax().with_message(message).into());
@@ -437,6 +441,13 @@ fn set_payload_text(_: &JsValue, arguments: &[JsValue], context: &mut Context) -
 }
 
 fn set_payload_xml(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let value = argument(arguments, 0);
+    if value
+        .as_string()
+        .is_some_and(|text| text.to_std_string_lossy().trim().is_empty())
+    {
+        return write_body(Form::Text, String::new(), Change::Text);
+    }
     let text = xml_text("setPayloadXML", &argument(arguments, 0), context)?;
     write_body(Form::Xml, text, Change::Xml)
 }
