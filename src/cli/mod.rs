@@ -5,6 +5,7 @@ mod endpoint;
 mod explain;
 mod log;
 mod management;
+mod mock;
 mod run;
 mod script;
 mod script_worker;
@@ -64,6 +65,8 @@ enum Command {
     Check(check::Arguments),
     /// Shows how endpoints are, and switches them off and on
     Endpoint(endpoint::Arguments),
+    /// Serves an OpenAPI definition from its examples, or writes it as an API with scripts
+    Mock(mock::Arguments),
     /// Prints the page of an element, or what the code of a mistake means
     Explain(explain::Arguments),
     /// Shows what scripts have spent
@@ -115,6 +118,7 @@ fn start(mut arguments: Vec<OsString>, streams: &mut Streams) -> Exit {
         Some(Command::Run(arguments)) => run::run(*arguments, streams),
         Some(Command::Check(arguments)) => check::run(arguments, streams),
         Some(Command::Endpoint(arguments)) => endpoint::run(&arguments, streams),
+        Some(Command::Mock(arguments)) => mock::run(&arguments, streams),
         Some(Command::Explain(arguments)) => explain::run(&arguments, streams),
         Some(Command::Script(arguments)) => script::run(&arguments, streams),
         Some(Command::Store(arguments)) => store::run(&arguments, streams),

@@ -6,7 +6,7 @@ use crate::deployment::api::{Mapping, Version};
 use crate::deployment::folder::ReadOptions;
 use crate::deployment::uri_template::UrlMapping;
 use crate::deployment::watch::{Trigger, Watcher};
-use crate::deployment::{self, Counts, Deployment, Loaded};
+use crate::deployment::{self, Counts, Deployment, LoadOptions, Loaded};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
 use crate::gateway::script_settings::{Where, parse_where};
@@ -152,17 +152,36 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     if let Err(reason) = log::start(&settings.log, settings.log_format) {
         return refused(&reason, streams);
     }
+    let options = settings.load_options(environment);
+    serve(&root, settings, files, options, run_block, streams)
+}
+
+/// Serves until it is told to stop. `block` says what one needs to know at the start.
+pub(super) fn serve(
+    root: &Path,
+    settings: Settings,
+    settings_files: Vec<PathBuf>,
+    options: LoadOptions,
+    block: fn(&Path, &Started, &Loaded) -> String,
+    streams: &mut Streams,
+) -> Exit {
     let reload = Reload {
-        roots: vec![root.clone()],
-        options: settings.load_options(environment),
+        roots: vec![root.to_path_buf()],
+        options,
         settings: settings.clone(),
-        settings_files: files,
+        settings_files,
     };
     let stamp = reload.stamp();
     let loaded = deployment::load(&reload.roots, &reload.options);
     streams.tell(&loaded.mistakes, &loaded.sources);
     let Some(deployment) = loaded.deployment.clone() else {
-        let what = format!("{}; --lenient serves what is whole", summary(&loaded.mistakes));
+        // Of one definition nothing is left to be served.
+        let advice = if reload.options.definitions.all {
+            ""
+        } else {
+            "; --lenient serves what is whole"
+        };
+        let what = format!("{}{advice}", summary(&loaded.mistakes));
         return refused(&what, streams);
     };
     let status = Arc::new(Status::default());
@@ -171,7 +190,7 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
         Ok(started) => started,
         Err(reason) => return refused(&reason, streams),
     };
-    write!(streams.out, "{}", block(&root, &started, &loaded)).ok();
+    write!(streams.out, "{}", block(root, &started, &loaded)).ok();
     streams.out.flush().ok();
     let reporter = Reporter {
         swap: started.swap,
@@ -186,13 +205,13 @@ pub fn run(arguments: Arguments, streams: &mut Streams) -> Exit {
     wait(&watcher, started.drain, streams)
 }
 
-fn refused(reason: &str, streams: &mut Streams) -> Exit {
+pub(super) fn refused(reason: &str, streams: &mut Streams) -> Exit {
     writeln!(streams.err, "not started: {reason}").ok();
     Exit::Refused
 }
 
 /// What one needs to know at the start, and the first request to try.
-fn block(root: &Path, started: &Started, loaded: &Loaded) -> String {
+fn run_block(root: &Path, started: &Started, loaded: &Loaded) -> String {
     let mut lines = vec![
         format!(
             "myelin {} serves {} ({})",
@@ -221,21 +240,25 @@ fn block(root: &Path, started: &Started, loaded: &Loaded) -> String {
         .as_ref()
         .and_then(|deployment| first_request(deployment));
     if let Some((options, path)) = request {
-        let host = if started.http.ip().is_unspecified() {
-            format!("localhost:{}", started.http.port())
-        } else {
-            started.http.to_string()
-        };
-        let url = format!("http://{host}{path}");
-        // A shell reads more into these than is meant.
-        let url = if url.contains(['?', '&', '*', ' ', '\'', '$', '(', ';']) {
-            format!("'{}'", url.replace('\'', "'\\''"))
-        } else {
-            url
-        };
-        lines.push(format!("  try     curl -i {options}{url}"));
+        lines.push(format!("  try     curl -i {options}{}", url(started, &path)));
     }
     lines.join("\n") + "\n"
+}
+
+/// The address of a path, for a shell.
+pub(super) fn url(started: &Started, path: &str) -> String {
+    let host = if started.http.ip().is_unspecified() {
+        format!("localhost:{}", started.http.port())
+    } else {
+        started.http.to_string()
+    };
+    let url = format!("http://{host}{path}");
+    // A shell reads more into these than is meant.
+    if url.contains(['?', '&', '*', ' ', '\'', '$', '(', ';']) {
+        format!("'{}'", url.replace('\'', "'\\''"))
+    } else {
+        url
+    }
 }
 
 /// Says on the log what became of a change; mistakes are shown to people as `check` shows them.
@@ -444,7 +467,7 @@ fn first_request(deployment: &Deployment) -> Option<(String, String)> {
 }
 
 /// A URI template with an example in the place of each variable; those of the query are left out.
-fn filled(template: &str) -> String {
+pub(super) fn filled(template: &str) -> String {
     let mut path = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -505,7 +528,7 @@ mod tests {
             reload_certificates: Box::new(|| Ok(())),
             drain: Box::new(|| 0),
         };
-        let text = block(Path::new("orders"), &started, &loaded);
+        let text = run_block(Path::new("orders"), &started, &loaded);
         let lines: Vec<&str> = text.lines().skip(3).collect();
         assert!(
             text.starts_with("myelin 0.1.0 serves orders (plain folder)\n  http    http://0.0.0.0:8290\n")

@@ -240,6 +240,19 @@ pub fn load(
     }
 }
 
+/// Settings without any file: what the flags and the environment say.
+pub fn bare(flags: Layer, environment: &BTreeMap<String, String>) -> LoadedSettings {
+    let mut reading = Reading::default();
+    reading.environment(environment);
+    let settings = reading.settings(flags);
+    LoadedSettings {
+        settings,
+        mistakes: reading.mistakes.sorted(),
+        sources: Sources::default(),
+        files: Vec::new(),
+    }
+}
+
 /// Reading in progress: mistakes, and limits as they were given.
 #[derive(Default)]
 pub(super) struct Reading<'i> {

@@ -2,6 +2,10 @@
 
 use super::talk::{Running, free_port, replay};
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Serves one definition.
 fn running(name: &str, definition: &str) -> Running {
@@ -400,5 +404,300 @@ x
 
 {"made":true}
 "#,
+    );
+}
+
+/// Everything that comes back until the connection ends, or until nothing has come for a while.
+fn raw(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    let request = request.replace('\n', "\r\n");
+    write!(
+        stream,
+        "{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut told = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) => return String::from_utf8_lossy(&told).into_owned() + "(closed)",
+            Ok(count) => told.extend_from_slice(&part[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return String::from_utf8_lossy(&told).into_owned() + "(nothing more)";
+            }
+            Err(_) => return String::from_utf8_lossy(&told).into_owned() + "(reset)",
+        }
+    }
+}
+
+const ZOO: &str = r##"openapi: 3.1.0
+info: {title: Zoo, version: '2'}
+paths:
+  /animals/{animal-id}:
+    get:
+      parameters: [{name: animal-id, in: path, required: true, schema: {type: integer}}]
+      responses:
+        '200':
+          description: an animal
+          content:
+            application/json: {schema: {$ref: '#/components/schemas/Animal'}}
+            application/xml: {schema: {$ref: '#/components/schemas/Animal'}}
+            application/vnd.zoo+json: {}
+  /slow: {get: {x-mock-latency: 60ms, responses: {'200': {description: late}}}}
+  /broken: {get: {x-mock-fault: 503, responses: {'200': {description: never}}}}
+  /free: {post: {x-mock-validation: false, requestBody: {required: true, content: {application/json: {}}}, responses: {'204': {description: done}}}}
+components:
+  schemas:
+    Animal:
+      type: object
+      xml: {name: animal}
+      required: [id, name]
+      properties:
+        id: {type: integer, minimum: 1, maximum: 1000000, xml: {attribute: true}}
+        name: {type: [string, 'null'], examples: [Rex]}
+        born: {type: string, format: date}
+        kin: {type: array, items: {$ref: '#/components/schemas/Animal'}}
+"##;
+
+/// `myelin mock` with one definition.
+fn mocked(definition: &str, more: &[&str]) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("zoo.yaml"), definition).unwrap();
+    Running::mock(folder, "zoo.yaml", free_port(), more)
+}
+
+#[test]
+fn the_command_serves_a_definition_and_says_how_to_ask() {
+    let running = mocked(ZOO, &[]);
+    let port = running.port;
+    let told = running.start.replace(&port.to_string(), "PORT");
+    let (first, rest) = told.split_once('\n').unwrap();
+    assert!(first.ends_with("zoo.yaml at http://127.0.0.1:PORT"), "{first}");
+    assert_eq!(
+        rest,
+        "  prefer  -H 'Prefer: code=404', example=NAME, dynamic=true or wait=2\n  \
+         try     curl -i http://127.0.0.1:PORT/slow\n"
+    );
+    replay(
+        &running,
+        "zoo",
+        r#"GET /animals/7
+Origin: https://elsewhere.example
+
+###
+200
+Content-Type: application/json
+Access-Control-Allow-Origin: *
+
+{"id":1,"name":"Rex","born":"2015-07-20","kin":[]}
+
+### XML of the same schema
+GET /animals/7
+Accept: application/xml
+
+###
+200
+Content-Type: application/xml
+
+<animal id="1"><name>Rex</name><born>2015-07-20</born></animal>
+
+### Nothing is said of it
+GET /animals/7
+Accept: application/vnd.zoo+json
+
+###
+200
+
+{}
+
+### A name with a hyphen is checked as well
+GET /animals/first
+
+###
+400
+
+…{"in":"path","name":"animal-id","reason":"the value is not of type \"integer\""}…
+
+### Switched off
+POST /free
+
+###
+204
+"#,
+    );
+    // The files are as they were.
+    let mut files: Vec<_> = fs::read_dir(running.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["talk.log", "zoo.yaml"]);
+}
+
+#[test]
+fn chance_is_the_same_for_the_same_seed() {
+    let asked = |more: &[&str]| {
+        let running = mocked(ZOO, more);
+        let ask = |_| {
+            let answer = running.ask("GET /animals/7\nPrefer: dynamic=true");
+            assert_eq!(answer.header("preference-applied"), Some("dynamic=true"));
+            answer.body
+        };
+        (0..5).map(ask).collect::<Vec<_>>()
+    };
+    let first = asked(&[]);
+    assert!(first.iter().any(|body| *body != first[0]), "{first:?}");
+    assert_eq!(first, asked(&[]));
+    assert_ne!(first, asked(&["--seed", "2"]));
+}
+
+#[test]
+fn a_mock_is_late_or_broken_when_somebody_asks_for_it() {
+    let running = mocked(ZOO, &[]);
+    let port = running.port;
+    for request in [
+        "GET /slow",
+        "GET /animals/7\nx-mock-latency: 60",
+        "GET /animals/7\nPrefer: wait=0.06",
+    ] {
+        let start = Instant::now();
+        assert_eq!(running.ask(request).status, 200, "{request}");
+        assert!(start.elapsed() >= Duration::from_millis(60), "{request}");
+    }
+    let answer = running.ask("GET /animals/7\nPrefer: wait=0.06");
+    assert_eq!(answer.header("preference-applied"), Some("wait=0.06"));
+    assert_eq!(running.ask("GET /broken").status, 503);
+    assert_eq!(running.ask("GET /animals/7\nx-mock-fault: 418").status, 418);
+    assert_eq!(running.ask("GET /animals/7\nx-mock-fault: bang").status, 400);
+    let ask = |fault: &str| raw(port, &format!("GET /animals/7 HTTP/1.1\nx-mock-fault: {fault}"));
+    assert_eq!(ask("empty"), "(closed)");
+    assert_eq!(ask("timeout"), "(nothing more)");
+    let reset = ask("reset");
+    assert!(reset.starts_with("HTTP/1.1 200 OK"), "{reset}");
+    assert!(
+        reset.contains("breaks o") && !reset.contains("\r\n0\r\n"),
+        "{reset}"
+    );
+    assert_eq!(running.ask("GET /animals/7").status, 200);
+}
+
+#[test]
+fn nobody_may_ask_for_mishaps_when_that_is_off() {
+    let running = mocked(ZOO, &["--no-mishaps"]);
+    let start = Instant::now();
+    let answer =
+        running.ask("GET /animals/7\nx-mock-fault: 503\nx-mock-latency: 20s\nPrefer: wait=20, code=200");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("preference-applied"), Some("code=200"));
+    assert!(start.elapsed() < Duration::from_secs(10));
+    // What the definition says stays.
+    assert_eq!(running.ask("GET /broken").status, 503);
+}
+
+#[test]
+fn a_changed_definition_answers_anew() {
+    let running = mocked(ZOO, &[]);
+    assert_eq!(running.ask("GET /animals/7").status, 200);
+    let changed = ZOO.replace("'200':", "'203':");
+    fs::write(running.folder.path().join("zoo.yaml"), changed).unwrap();
+    let start = Instant::now();
+    while running.ask("GET /animals/7").status != 203 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it never took the change up"
+        );
+    }
+}
+
+#[test]
+fn what_is_saved_answers_as_the_mock_does() {
+    let mock = mocked(SHELF, &[]);
+    let saved = tempfile::tempdir().unwrap();
+    let definition = mock.folder.path().join("zoo.yaml");
+    let save = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_myelin"))
+            .args(["mock", "--save"])
+            .arg(saved.path())
+            .args(more)
+            .arg(&definition)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.code(),
+            told + String::from_utf8_lossy(&output.stderr).as_ref(),
+        )
+    };
+    let (code, told) = save(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("sequences/shelf-1.xml\n"), "{told}");
+    assert!(save(&[]).1.starts_with("everything is there already\n"));
+    let api = saved.path().join("sequences/shelf-1.xml");
+    let text = fs::read_to_string(&api).unwrap();
+    fs::write(&api, format!("{text}<!-- mine -->\n")).unwrap();
+    let (code, told) = save(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("--force writes over it"), "{told}");
+    assert_eq!(save(&["--force"]).0, Some(0));
+    let run = Running::of(saved, free_port());
+    for request in [
+        "GET /shelf/v1/books/123",
+        "GET /shelf/v1/books/123?responseCode=404",
+        "GET /shelf/v1/books/123?responseCode=510",
+        "GET /shelf/v1/books/123?responseCode=503",
+        "GET /shelf/v1/books/123?responseCode=418",
+        "GET /shelf/v1/books/123\nAccept: application/xml",
+        "GET /shelf/v1/books/123\nAccept: text/*, */*;q=0.1",
+        "GET /shelf/v1/books/123\nAccept: image/png",
+        "DELETE /shelf/v1/books/123",
+        "DELETE /shelf/v1/books/123?responseCode=200",
+        "GET /shelf/v1/moved",
+        "GET /shelf/v1/said",
+        "GET /shelf/v1/silent",
+    ] {
+        let (one, other) = (mock.ask(request), run.ask(request));
+        assert_eq!(one.status, other.status, "{request}");
+        let json = |body: &str| serde_json::from_str::<serde_json::Value>(body).ok();
+        match json(&one.body) {
+            Some(value) => assert_eq!(Some(value), json(&other.body), "{request}"),
+            None => assert_eq!(one.body, other.body, "{request}"),
+        }
+        for name in ["location", "etag", "x-left", "x-gone"] {
+            assert_eq!(one.header(name), other.header(name), "{request} {name}");
+        }
+        let essence = |answer: &super::talk::Answer| {
+            let content_type = answer.header("content-type").unwrap_or("");
+            content_type.split(';').next().unwrap_or("").to_owned()
+        };
+        assert_eq!(essence(&one), essence(&other), "{request}");
+    }
+}
+
+#[test]
+fn what_is_no_definition_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |text: &str| {
+        fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_myelin"))
+            .args(["mock", "a.yaml"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(
+        refused("a: 1\n"),
+        "not started: a.yaml is no OpenAPI definition: it has neither `openapi` nor `swagger` at its top\n"
+    );
+    let told = refused(
+        "openapi: 3.0.0\npaths:\n  /x:\n    get:\n      responses:\n        200: {$ref: '#/components/responses/Ok'}\n",
+    );
+    assert!(told.contains("a.yaml:6:22"), "{told}");
+    assert!(told.ends_with("not started: 1 error\n"), "{told}");
+    assert!(
+        told.contains("`#/components/responses/Ok` is not in this file"),
+        "{told}"
     );
 }

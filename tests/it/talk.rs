@@ -59,7 +59,8 @@ impl Running {
         environment: &[(&str, &str)],
     ) -> Running {
         let runtime = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_myelin"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_myelin"));
+        command
             .args([
                 "run",
                 "--listen",
@@ -67,12 +68,36 @@ impl Running {
                 "--admin",
                 &format!("127.0.0.1:{admin}"),
             ])
-            // A flag in `more` beats it.
-            .env("MYELIN_LOG", "off")
-            .env("XDG_RUNTIME_DIR", runtime.path())
             .envs(environment.iter().copied())
             .args(more)
-            .arg(folder.path())
+            .arg(folder.path());
+        Running::begin(command, folder, runtime, port)
+    }
+
+    /// `myelin mock` with a definition that lies in the folder.
+    pub fn mock(folder: tempfile::TempDir, definition: &str, port: u16, more: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_myelin"));
+        command
+            .args(["mock", "--listen", &format!("127.0.0.1:{port}")])
+            .args(more)
+            .arg(folder.path().join(definition));
+        let runtime = tempfile::tempdir().expect("a folder");
+        Running::begin(command, folder, runtime, port)
+    }
+
+    fn begin(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        runtime: tempfile::TempDir,
+        port: u16,
+    ) -> Running {
+        let set = command.get_envs().any(|(name, _)| name == "MYELIN_LOG");
+        if !set {
+            // A flag beats it.
+            command.env("MYELIN_LOG", "off");
+        }
+        let mut child = command
+            .env("XDG_RUNTIME_DIR", runtime.path())
             .stdout(Stdio::piped())
             .stderr(File::create(folder.path().join(TALK)).expect("it can be made"))
             .spawn()

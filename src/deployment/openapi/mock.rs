@@ -2,17 +2,18 @@
 
 use super::model::{self, Definition, Operation, Place, References, Style};
 use super::read::{Node, Value};
+use super::sample::{self, Sampling, Way};
 use super::schema::{Lazy, Written, shape};
 use crate::flow::mishap::{self, Mishap};
 use crate::flow::{Mediator, Step};
 use crate::mediators::mock::check::{Body, Check, MediaCheck, Parameter, Schema, Shape};
-use crate::mediators::mock::{self, Example, Media, Mock, Response, Statuses};
+use crate::mediators::mock::{self, Example, Media, Mock, Response, Sampler, Statuses};
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
 use crate::text::Diagnostic;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Switches the checks of requests off, for an operation, a path or all: `x-mock-validation: false`.
 const VALIDATION: &str = "x-mock-validation";
@@ -131,10 +132,19 @@ impl Making<'_> {
         });
         Media {
             examples: examples.collect(),
-            sampler: None,
+            sampler: media.schema.map(|schema| self.sampler(schema, &media_type)),
             content_type,
             media_type,
         }
+    }
+
+    fn sampler(&self, schema: &Node, media_type: &MediaType) -> Box<dyn Sampler> {
+        Box::new(Made {
+            root: Arc::clone(self.root),
+            schema: schema.clone(),
+            form: media_type.form(),
+            fixed: OnceLock::new(),
+        })
     }
 
     /// A media type without stars: JSON, or plain text where the example is text.
@@ -174,6 +184,10 @@ impl Making<'_> {
             }
             (Json::String(text), _) => text.clone(),
             (_, Form::Json) => json::text(&value_json),
+            (Json::Array(_) | Json::Object(_), Form::Xml | Form::Soap11 | Form::Soap12) => {
+                let schema = schema.unwrap_or(value);
+                sample::xml_of(&value_json, schema, self.root)
+            }
             _ => value
                 .text()
                 .map_or_else(|| json::text(&value_json), str::to_owned),
@@ -251,6 +265,41 @@ impl Making<'_> {
 
     fn lazy(&self, written: Written) -> Box<dyn Schema> {
         Box::new(Lazy::new(Arc::clone(self.root), self.definition.version, written))
+    }
+}
+
+/// Bodies of a schema. The usual one is made when it is first asked for: large definitions have thousands that nobody asks for.
+struct Made {
+    root: Arc<Node>,
+    schema: Node,
+    form: Form,
+    fixed: OnceLock<Bytes>,
+}
+
+impl Sampler for Made {
+    fn sample(&self, seed: Option<u64>) -> Bytes {
+        match seed {
+            None => self.fixed.get_or_init(|| self.make(None)).clone(),
+            seed => self.make(seed),
+        }
+    }
+}
+
+impl Made {
+    fn make(&self, seed: Option<u64>) -> Bytes {
+        let sampling = Sampling {
+            root: &self.root,
+            way: Way::Answer,
+            seed,
+        };
+        let text = match self.form {
+            Form::Xml | Form::Soap11 | Form::Soap12 => sample::xml(&self.schema, &sampling),
+            form => match sample::json(&self.schema, &sampling) {
+                Json::String(text) if form != Form::Json => text,
+                value => json::text(&value),
+            },
+        };
+        Bytes::from(text)
     }
 }
 

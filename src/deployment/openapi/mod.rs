@@ -61,18 +61,21 @@ impl Default for Rules {
 
 /// Whether a text looks like a definition: of OpenAPI 2 or 3, in YAML or JSON.
 pub fn is_definition(text: &str) -> bool {
-    let is_json = text.trim_start().starts_with('{');
+    const WORDS: [&str; 2] = ["openapi", "swagger"];
+    let names = |rest: &str| rest.trim_start_matches(['"', '\'', ' ', '\t']).starts_with(':');
+    if text.trim_start().starts_with('{') {
+        // It may stand in one line, the word anywhere in it.
+        return WORDS.iter().any(|word| {
+            let quoted = format!("\"{word}\"");
+            text.match_indices(&quoted)
+                .any(|(at, _)| names(text[at + quoted.len()..].trim_start()))
+        });
+    }
     text.lines().any(|line| {
-        let line = if is_json {
-            line.trim_start_matches(['{', ' ', '\t'])
-        } else {
-            line
-        };
-        let line = line.trim_start_matches(['"', '\'']);
-        ["openapi", "swagger"].iter().any(|word| {
-            let rest = line.strip_prefix(word);
-            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
-        })
+        let line = line.trim_start_matches(['"', '\'', '\u{feff}']);
+        WORDS
+            .iter()
+            .any(|word| line.strip_prefix(word).is_some_and(names))
     })
 }
 
@@ -669,6 +672,7 @@ paths:
         assert!(is_definition("# Pets\nopenapi: 3.0.0\n"));
         assert!(is_definition("{\"openapi\": \"3.0.0\"}"));
         assert!(is_definition("{\n  \"swagger\" : \"2.0\"}"));
+        assert!(is_definition("{\"info\": {}, \"swagger\":\"2.0\"}"));
         check("a: 1\n", &[]);
     }
 }

@@ -7,7 +7,7 @@ pub mod prefer;
 use crate::flow::mishap::{self, Mishap, problem};
 use crate::flow::{Answer, Exchange, Flow, Mediator, Outcome};
 use crate::message::json::Json;
-use crate::message::media_type::MediaType;
+use crate::message::media_type::{Form, MediaType};
 use crate::message::payload::Payload;
 use accept::Accept;
 use async_trait::async_trait;
@@ -324,6 +324,8 @@ impl Media {
         match (example.or(self.examples.first()), &self.sampler) {
             (Some(example), _) => example.body.clone(),
             (None, Some(sampler)) => sampler.sample(None),
+            // An empty body would be no JSON.
+            (None, None) if self.media_type.form() == Form::Json => Bytes::from_static(b"{}"),
             (None, None) => Bytes::new(),
         }
     }
