@@ -264,7 +264,7 @@ fn in_product(context: &str, script: &str) -> String {
 fn in_definition(context: &str, script: &str) -> String {
     let script = script.lines().map(|line| format!("        {line}\n"));
     format!(
-        "openapi: 3.0.1\ninfo: {{title: {context}}}\nx-wso2-basePath: /{context}/d\npaths:\n  /pet/{{petId}}:\n    get:\n      x-mediation-script: |\n{}",
+        "openapi: 3.0.1\ninfo: {{title: {context} again}}\nx-wso2-basePath: /{context}/d\npaths:\n  /pet/{{petId}}:\n    get:\n      x-mediation-script: |\n{}",
         script.collect::<String>()
     )
 }

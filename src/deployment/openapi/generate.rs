@@ -9,7 +9,7 @@
 use super::model::{self, Code, Media, Operation, Place, Response};
 use super::read::Node;
 use super::sample::{self, Sampling, Way};
-use super::{SCRIPT, context, title};
+use super::{SCRIPT, context, has_head, in_order, title};
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
 use crate::plan::element::SYNAPSE;
@@ -40,7 +40,7 @@ pub fn generate(root: &Node) -> Result<Generated, Vec<Diagnostic>> {
     let mut names = HashSet::from([ANSWER.to_owned()]);
     let mut scripts = vec![(format!("scripts/{folder}/{ANSWER}.js"), ANSWER_SCRIPT.to_owned())];
     let mut resources = String::new();
-    for operation in in_order(&definition.operations) {
+    for operation in in_order(&definition) {
         let wanted = slug(
             operation
                 .id
@@ -58,9 +58,12 @@ pub fn generate(root: &Node) -> Result<Generated, Vec<Diagnostic>> {
                 )
             }
         };
+        let is_readable =
+            operation.method == "GET" && own.is_none() && !has_head(&definition, operation.path);
         resources.push_str(&format!(
-            "    <resource methods=\"{}\" uri-template=\"{}\">\n        {prototype}\n    </resource>\n",
+            "    <resource methods=\"{}{}\" uri-template=\"{}\">\n        {prototype}\n    </resource>\n",
             operation.method,
+            if is_readable { " HEAD" } else { "" },
             escaped(operation.path)
         ));
         let script = own.map_or_else(|| script(operation, root), str::to_owned);
@@ -144,22 +147,6 @@ fn readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
 
 const ANSWER: &str = "answer";
 const ANSWER_SCRIPT: &str = include_str!("generate/answer.js");
-
-/// Paths without variables go before those with: the first resource that fits is taken.
-fn in_order<'d, 'a>(operations: &'d [Operation<'a>]) -> Vec<&'d Operation<'a>> {
-    let vagueness = |operation: &&Operation<'_>| -> Vec<u8> {
-        let segments = operation.path.split('/');
-        let of_segment = |segment: &str| match (segment.starts_with('{'), segment.contains('{')) {
-            (true, _) if segment.ends_with('}') => 2,
-            (_, true) => 1,
-            _ => 0,
-        };
-        segments.map(of_segment).collect()
-    };
-    let mut operations: Vec<_> = operations.iter().collect();
-    operations.sort_by_key(vagueness);
-    operations
-}
 
 fn script(operation: &Operation<'_>, root: &Node) -> String {
     let summary = ["summary", "description"].iter();
@@ -493,7 +480,7 @@ mod tests {
     <resource methods="POST" uri-template="/birds">
         <prototype key="scripts/bird-shop-1-0-0/addBird.js"><include key="scripts/bird-shop-1-0-0/answer.js"/></prototype>
     </resource>
-    <resource methods="GET" uri-template="/birds/rare">
+    <resource methods="GET HEAD" uri-template="/birds/rare">
         <prototype key="scripts/bird-shop-1-0-0/rareBirds.js"><include key="scripts/bird-shop-1-0-0/answer.js"/></prototype>
     </resource>
     <resource methods="GET" uri-template="/birds/status">
@@ -502,7 +489,7 @@ mod tests {
     <resource methods="PUT" uri-template="/birds/status">
         <prototype key="scripts/bird-shop-1-0-0/put-birds-status.js"><include key="scripts/bird-shop-1-0-0/answer.js"/></prototype>
     </resource>
-    <resource methods="GET" uri-template="/birds/{birdId}">
+    <resource methods="GET HEAD" uri-template="/birds/{birdId}">
         <prototype key="scripts/bird-shop-1-0-0/showBird.js"><include key="scripts/bird-shop-1-0-0/answer.js"/></prototype>
     </resource>
     <resource methods="DELETE" uri-template="/birds/{birdId}">
