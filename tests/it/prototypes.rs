@@ -1,6 +1,6 @@
 //! Mocks and the states of APIs, over loopback.
 
-use super::talk::{Running, ask, free_port};
+use super::talk::{Running, ask, free_port, replay};
 use std::time::{Duration, Instant};
 
 fn serve(apis: &str, more: &[&str]) -> Running {
@@ -362,4 +362,27 @@ fn a_mock_is_late_and_fails_when_its_caller_asks_for_it() {
         read
     };
     assert_eq!(closed, b"", "{}", String::from_utf8_lossy(&closed));
+}
+
+#[test]
+fn from_mock_to_backend_is_one_element_and_its_tests_keep_passing() {
+    let story = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/prototype");
+    let read = |name: &str| std::fs::read_to_string(story.join(name)).unwrap();
+    let running = Running::copy_of(&story, &["sequences"]);
+    replay(&running, "the mock", &read("talk/pets.http"));
+    let published = running.folder.path().join("sequences/pets.xml");
+    let from = running.told_so_far();
+    // Half the way is none.
+    let half = read("sequences/pets.xml").replace("PROTOTYPED", "PUBLISHED");
+    std::fs::write(&published, half).unwrap();
+    let told = running.told_after(from, "E0224");
+    assert!(told.contains("pets.xml:3:10"), "{told}");
+    replay(&running, "the mock still", &read("talk/pets.http"));
+    std::fs::write(&published, read("published/pets.xml")).unwrap();
+    let saved = Instant::now();
+    // Only the mock fails when it is asked to.
+    while running.ask("GET /pets/1\nx-mock-fault: 503").status == 503 {
+        assert!(saved.elapsed() < Duration::from_secs(20), "it never changed");
+    }
+    replay(&running, "the backend", &read("talk/pets.http"));
 }

@@ -3,6 +3,7 @@
 use super::super::e4x::runtime;
 use super::engine::{self, Run, with_run};
 use super::protocol::{Change, Datum, Field, Flag, Form, Level, Scope, StoreCall};
+use super::soap;
 use crate::message::json::{self, ConversionSettings, JsonLimits, json_to_xml};
 use crate::message::xml::{XmlLimits, XmlTree};
 use boa_engine::error::JsNativeError;
@@ -151,6 +152,14 @@ pub static MEMBERS: &[Member] = &[
     member("mc.store.list", "[prefix]", Asks::Nothing, "The keys, or those that begin so, in their order.", "mc.store.set('x/1', 1);\nmc.store.list('x/').join() === 'x/1'", store_list),
     member("mc.store.counter", "key[, by]", Asks::Nothing, "Adds to a number, which begins at 0, and gives the sum. No two requests get the same.", "mc.store.delete('n');\nmc.store.counter('n');\nmc.store.counter('n', 2) === 3", store_counter),
     member("mc.store.clear", "", Asks::Nothing, "Forgets all.", "mc.store.set('a', 1);\nmc.store.clear();\nmc.store.get('a') === null", |_, _, context| store(StoreCall::Clear, context)),
+    member("mc.soap.operation", "", Asks::Body(Form::Xml), "For mocks of SOAP services: the operation that is asked for, which is the name of the first element in the body; else the last part of the SOAPAction (ours).",
+        "mc.setPayloadXML('<q:getQuote xmlns:q=\"urn:q\"/>');\nmc.soap.operation() === 'getQuote'", soap::operation),
+    member("mc.soap.value", "name", Asks::Body(Form::Xml), "The text of the first element of that name in the body, whatever its namespace; `null` when there is none.",
+        "mc.setPayloadXML('<getQuote xmlns=\"urn:q\"><symbol>ACME</symbol></getQuote>');\nmc.soap.value('symbol') === 'ACME' && mc.soap.value('none') === null", soap::value),
+    member("mc.soap.answer", "xml", Asks::Flags, "Answers with an envelope around this element, of the version of SOAP that the request is of.",
+        "mc.soap.answer(<quote><price>101.25</price></quote>);\nmc.getEnvelopeXML().toString().indexOf('Body') > 0", soap::answer),
+    member("mc.soap.fault", "code, reason[, detail]", Asks::Flags, "Answers with a fault, of the version of SOAP that the request is of. `Client` or `Server` (also `Sender`, `Receiver`); the detail is an element or text. The status is 500, in SOAP 1.2 400 for a `Client`.",
+        "mc.soap.fault('Client', 'no such symbol', '<symbol>X</symbol>');\nmc.getProperty('HTTP_SC') === '500'", soap::fault),
     member("print", "value, …", Asks::Nothing, "Writes to the gateway's log, with the API, the resource and the line.", "print('seen', {a: 1});\ntrue", |_, arguments, context| log(Level::Info, arguments, context)),
     member("console.log", "value, …", Asks::Nothing, "As `print`.", "console.log('seen');\ntrue", |_, arguments, context| log(Level::Info, arguments, context)),
     member("console.info", "value, …", Asks::Nothing, "As `print`.", "console.info('seen');\ntrue", |_, arguments, context| log(Level::Info, arguments, context)),
@@ -252,6 +261,7 @@ pub fn bind(context: &mut Context) -> JsResult<JsObject> {
     };
     let message_context = ObjectInitializer::new(context).build();
     let store = ObjectInitializer::new(context).build();
+    let soap_object = ObjectInitializer::new(context).build();
     let console = ObjectInitializer::new(context).build();
     let math = context.global_object().get(js_string!("Math"), context)?;
     for member in MEMBERS {
@@ -259,7 +269,10 @@ pub fn bind(context: &mut Context) -> JsResult<JsObject> {
         match member.name.split_once('.') {
             None => engine::global(member.name, built.into(), context)?,
             Some(("mc", name)) => match name.split_once('.') {
-                Some((_, name)) => drop(store.set(JsString::from(name), built, true, context)?),
+                Some((of, name)) => {
+                    let object = if of == "soap" { &soap_object } else { &store };
+                    object.set(JsString::from(name), built, true, context)?;
+                }
                 None if member.is_value() => {
                     let described = boa_engine::property::PropertyDescriptor::builder()
                         .get(built)
@@ -289,6 +302,7 @@ pub fn bind(context: &mut Context) -> JsResult<JsObject> {
         message_context.set(JsString::from(*name), built, true, context)?;
     }
     message_context.set(js_string!("store"), store, true, context)?;
+    message_context.set(js_string!("soap"), soap_object, true, context)?;
     let log = ObjectInitializer::new(context).build();
     for (name, run) in [
         (
@@ -369,7 +383,7 @@ fn get_envelope_xml(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResu
 }
 
 /// The body in a form: as the script itself has set it, or as it was when the script began.
-fn body(form: Form) -> JsResult<Option<String>> {
+pub fn body(form: Form) -> JsResult<Option<String>> {
     with_run(|run| match &run.written {
         Some((written, text)) => converted(*written, text, form),
         None => match run.given.body(form) {
@@ -463,7 +477,7 @@ fn add_header(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsRe
     change(Change::Header { must_understand, xml })
 }
 
-fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResult<JsValue> {
+pub fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResult<JsValue> {
     with_run(|run| {
         // Only the last body counts.
         run.changes.retain(|change| {
@@ -479,7 +493,7 @@ fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResult<J
 }
 
 /// The text of an XML value, or a text that is XML.
-fn xml_text(who: &str, value: &JsValue, context: &mut Context) -> JsResult<String> {
+pub fn xml_text(who: &str, value: &JsValue, context: &mut Context) -> JsResult<String> {
     let text = match runtime::markup(value, context)? {
         Some(text) => text,
         None if value.is_null_or_undefined() => {
@@ -854,11 +868,11 @@ fn change(change: Change) -> JsResult<JsValue> {
     })
 }
 
-fn argument(arguments: &[JsValue], index: usize) -> JsValue {
+pub fn argument(arguments: &[JsValue], index: usize) -> JsValue {
     arguments.get(index).cloned().unwrap_or_default()
 }
 
-fn text(arguments: &[JsValue], index: usize, context: &mut Context) -> JsResult<String> {
+pub fn text(arguments: &[JsValue], index: usize, context: &mut Context) -> JsResult<String> {
     Ok(argument(arguments, index)
         .to_string(context)?
         .to_std_string_lossy())

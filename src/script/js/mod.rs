@@ -8,6 +8,7 @@ mod process;
 mod program;
 mod protocol;
 pub(super) mod scan;
+mod soap;
 mod store;
 
 pub use self::meter::{Ended, Meters};

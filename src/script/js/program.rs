@@ -223,7 +223,12 @@ impl Asked {
                 _ => continue,
             };
             for member in MEMBERS {
-                if member.asks != Asks::Nothing && member.name.strip_prefix("mc.") == Some(word) {
+                // Of `mc.soap.value` it is `soap` that tells.
+                let name = member
+                    .name
+                    .strip_prefix("mc.")
+                    .and_then(|name| name.split('.').next());
+                if member.asks != Asks::Nothing && name == Some(word) {
                     self.note(member.asks, text, &tokens[index + 1..]);
                 }
             }
@@ -370,7 +375,7 @@ fn check_words(part: &Placed, tokens: &[Token], told: &mut Vec<Diagnostic>) {
 }
 
 fn is_member(name: &str) -> bool {
-    name == "store"
+    matches!(name, "store" | "soap")
         || MEMBERS
             .iter()
             .any(|member| member.name.strip_prefix("mc.") == Some(name))
