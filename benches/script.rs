@@ -1,4 +1,4 @@
-//! What a script costs: the way to a worker and back, and 1 KB of JSON in and out.
+//! What a script costs: the way to a worker and back, 1 KB of JSON or XML in and out.
 
 use divan::Bencher;
 use myelin::script::js::{Entry, Form, Given, Isolation, Outcome, Pool, Program, Settings};
@@ -13,13 +13,16 @@ fn main() {
     divan::main();
 }
 
-const SCRIPTS: &[&str] = &["nothing", "property", "echo"];
+const SCRIPTS: &[&str] = &["nothing", "property", "echo", "literal", "navigate", "echo-xml"];
 const WAYS: &[&str] = &["process", "thread"];
 
 fn text(script: &str) -> &'static str {
     match script {
         "nothing" => "true",
         "property" => "mc.setProperty('HTTP_SC', mc.getProperty('a') + '')",
+        "literal" => "var n = 'Rex'; mc.setPayloadXML(<pet><name>{n}</name></pet>)",
+        "navigate" => "mc.setProperty('n', mc.getPayloadXML()..*::name.(text() == 'Rex 3').toString())",
+        "echo-xml" => "var p = mc.getPayloadXML(); p.@id = 7; mc.setPayloadXML(p)",
         _ => "var p = mc.getPayloadJSON(); p.id = 7; mc.setPayloadJSON(p)",
     }
 }
@@ -29,7 +32,7 @@ struct Ready {
     local: LocalSet,
     pool: Rc<Pool>,
     program: Program,
-    body: String,
+    bodies: Vec<(Form, Option<String>)>,
 }
 
 fn ready(way: &str, script: &str) -> Ready {
@@ -45,9 +48,17 @@ fn ready(way: &str, script: &str) -> Ready {
         isolation,
         ..Settings::default()
     };
-    let pets: Vec<String> = (0..16)
+    let json: Vec<String> = (0..16)
         .map(|n| format!("{{\"id\":{n},\"name\":\"Rex {n}\",\"tags\":[\"dog\",\"brown\"],\"age\":{n}.5}}"))
         .collect();
+    let xml: Vec<String> = (0..16)
+        .map(|n| format!("<pet id=\"{n}\"><name>Rex {n}</name><tag>dog</tag><age>{n}.5</age></pet>"))
+        .collect();
+    let body = |form: &Form| match form {
+        Form::Json => format!("{{\"pets\":[{}]}}", json.join(",")),
+        _ => format!("<pets>{}</pets>", xml.concat()),
+    };
+    let program = program.expect("a script");
     Ready {
         runtime: tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -55,18 +66,20 @@ fn ready(way: &str, script: &str) -> Ready {
             .expect("a runtime"),
         local: LocalSet::new(),
         pool: Pool::new(settings, Arc::default(), Arc::default()),
-        program: program.expect("a script"),
-        body: format!("{{\"pets\":[{}]}}", pets.join(",")),
+        bodies: program
+            .asks
+            .bodies
+            .iter()
+            .map(|form| (*form, Some(body(form))))
+            .collect(),
+        program,
     }
 }
 
 impl Ready {
     fn run(&self) {
         let given = Given {
-            bodies: match self.program.asks.bodies.is_empty() {
-                true => Vec::new(),
-                false => vec![(Form::Json, Some(self.body.clone()))],
-            },
+            bodies: self.bodies.clone(),
             default: myelin::script::js::Bag::everything(Vec::new()),
             ..Given::default()
         };
@@ -83,4 +96,12 @@ fn run<const WAY: usize>(bencher: Bencher, script: &str) {
     let ready = ready(WAYS[WAY], script);
     ready.run();
     bencher.bench_local(|| ready.run());
+}
+
+/// The first time that a worker meets a script: what it needs is made then.
+#[divan::bench(args = ["nothing", "literal"], sample_count = 10)]
+fn first(bencher: Bencher, script: &str) {
+    bencher
+        .with_inputs(|| ready("thread", script))
+        .bench_local_values(|ready| ready.run());
 }
