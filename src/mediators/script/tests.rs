@@ -34,14 +34,12 @@ fn every_example_of_a_member_holds() {
     let members = MEMBERS.iter().map(|member| (member.name, member.example));
     let forms = e4x::FORMS.iter().map(|form| (form.written, form.example));
     for (name, example) in members.chain(forms) {
-        let (outcome, exchange) = ALL.run(&script(example), EXAMPLE);
         let kept = script(&format!("{};", example.trim_end_matches(';')));
         let target = kept.replacen(
             "language",
             "target=\"variable\" target-variable=\"holds\" language",
             1,
         );
-        drop((outcome, exchange));
         let (outcome, exchange) = ALL.run(&target, EXAMPLE);
         let holds = exchange
             .properties

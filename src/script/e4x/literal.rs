@@ -131,7 +131,9 @@ impl Rewriter<'_> {
                     self.xml(self.at + spaces, known);
                     match self.bytes.get(self.at) {
                         Some(b'{') => {
-                            known.push("\"\"", self.at);
+                            // It may be a namespace: no two are the same.
+                            let value = format!("\"urn:{}\"", self.at);
+                            known.push(&value, self.at);
                             self.hole("\"${$xml.attribute(", ")}\"", known)?;
                         }
                         Some(quote @ (b'"' | b'\'')) => {

@@ -1,10 +1,9 @@
 // XML as values of JavaScript (ECMA-357). Evaluated when the first script needs it, in a context that is frozen already: what scripts can
 // reach of it is frozen at its end, and `settings`, all that it keeps, is made new before each run.
-(function (parse, escapeText, escapeAttribute) {
+(function (parse, find, write, escapeText, escapeAttribute) {
     "use strict";
     const ELEMENT = 1, TEXT = 2, COMMENT = 3, INSTRUCTION = 4, ATTRIBUTE = 5;
     const KINDS = ["", "element", "text", "comment", "processing-instruction", "attribute"];
-    const XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace";
     // What stands behind a value that scripts hold: a node, or a list.
     const INNER = Symbol("inner");
 
@@ -188,38 +187,8 @@
         return name;
     }
 
-    function matches(item, name) {
-        if (name.local === "*") {
-            return name.uri === null || (item.kind !== TEXT && item.uri === name.uri);
-        }
-        return (item.kind === ELEMENT || item.kind === ATTRIBUTE) && item.local === name.local
-            && (name.uri === null || item.uri === name.uri);
-    }
-
-    function select(element, name, found) {
-        if (element.kind !== ELEMENT) {
-            return found;
-        }
-        const among = name.attribute ? element.attributes : element.children;
-        for (let index = 0; index < among.length; index++) {
-            const item = among[index];
-            if (matches(item, name)) {
-                found.push(item);
-            }
-            if (name.deep && !name.attribute && item.kind === ELEMENT) {
-                select(item, name, found);
-            }
-        }
-        if (name.deep && name.attribute) {
-            element.children.forEach(function (child) { select(child, name, found); });
-        }
-        return found;
-    }
-
     function selected(inner, name) {
-        const found = [];
-        itemsOf(inner).forEach(function (item) { select(item, name, found); });
-        return found;
+        return find(itemsOf(inner), name.uri, name.local, name.attribute, name.deep);
     }
 
     function listOf(inner, name) {
@@ -263,74 +232,7 @@
     }
 
     function markupOf(inner) {
-        const texts = itemsOf(inner).map(function (item) { return write(item, undefined, 0); });
-        return texts.join(settings.prettyPrinting ? "\n" : "");
-    }
-
-    function find(scope, prefix) {
-        for (; scope !== null; scope = scope.outer) {
-            if (scope.prefix === prefix) {
-                return scope.uri;
-            }
-        }
-        return prefix === "xml" ? XML_NAMESPACE : "";
-    }
-
-    // `around`: what the elements that are written around it declare; nothing for the first, which brings along what it inherits.
-    function write(item, around, indent) {
-        const pretty = settings.prettyPrinting;
-        const before = pretty ? " ".repeat(indent) : "";
-        switch (item.kind) {
-            case TEXT: return before + escapeText(pretty ? item.value.trim() : item.value);
-            case ATTRIBUTE: return before + escapeAttribute(item.value);
-            case COMMENT: return before + "<!--" + item.value + "-->";
-            case INSTRUCTION: return before + "<?" + item.local + (item.value === "" ? "" : " " + item.value) + "?>";
-        }
-        const own = [];
-        let declared = "", scope = around === undefined ? null : around;
-        function declare(prefix, uri) {
-            own.push(prefix);
-            if (find(scope, prefix) !== uri) {
-                scope = { prefix: prefix, uri: uri, outer: scope };
-                declared += (prefix === "" ? " xmlns=\"" : " xmlns:" + prefix + "=\"") + escapeAttribute(uri) + "\"";
-            }
-        }
-        function prefixed(prefix, uri, local, forAttribute) {
-            if (uri === "" && forAttribute) {
-                return local;
-            }
-            if (find(scope, prefix) !== uri || (forAttribute && prefix === "")) {
-                if (uri === "") {
-                    prefix = "";
-                } else if (own.indexOf(prefix) >= 0 || (forAttribute && prefix === "")) {
-                    for (let number = 0; find(scope, prefix = "ns" + number) !== "" && find(scope, prefix) !== uri; number++);
-                }
-                declare(prefix, uri);
-            }
-            return prefix === "" ? local : prefix + ":" + local;
-        }
-        (around === undefined ? inScope(item) : item.declarations).forEach(function (pair) {
-            if (pair[0] !== "" || item.uri !== "") {
-                declare(pair[0], pair[1]);
-            }
-        });
-        const name = prefixed(item.prefix, item.uri, item.local, false);
-        let attributes = "";
-        item.attributes.forEach(function (attribute) {
-            const name = prefixed(attribute.prefix, attribute.uri, attribute.local, true);
-            attributes += " " + name + "=\"" + escapeAttribute(attribute.value) + "\"";
-        });
-        const start = before + "<" + name + declared + attributes;
-        const children = item.children;
-        if (children.length === 0) {
-            return start + "/>";
-        }
-        const apart = pretty && (children.length > 1 || children[0].kind !== TEXT);
-        let text = start + ">";
-        children.forEach(function (child) {
-            text += (apart ? "\n" : "") + write(child, scope, apart ? indent + settings.prettyIndent : 0);
-        });
-        return text + (apart ? "\n" + before : "") + "</" + name + ">";
+        return write(itemsOf(inner), settings.prettyPrinting, settings.prettyIndent);
     }
 
     // From texts
@@ -392,7 +294,7 @@
             return value.text;
         }
         const inner = innerOf(value);
-        return inner === undefined ? escapeText(String(value)) : itemsOf(inner).map(function (item) { return write(item, undefined, 0); }).join("");
+        return inner === undefined ? escapeText(String(value)) : write(itemsOf(inner), false, 0);
     }
 
     function Piece(text) {
@@ -447,7 +349,7 @@
         if (element.kind !== ELEMENT) {
             return;
         }
-        const there = select(element, name, []);
+        const there = selected(element, name);
         if (name.attribute) {
             const text = assignedText(value);
             there.slice(1).forEach(detach);
@@ -494,7 +396,7 @@
             return null;
         }
         put(base, name, "");
-        inner.items = select(base, name, []);
+        inner.items = selected(base, name);
         return inner.items[0] || null;
     }
 
@@ -762,7 +664,7 @@
             }
             return wrap(item);
         }
-        const there = select(item, nameFrom(what, false), []);
+        const there = selected(item, nameFrom(what, false));
         if (there.length > 0) {
             const added = nodesFrom(value);
             const at = item.children.indexOf(there[0]);

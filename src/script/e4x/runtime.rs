@@ -1,9 +1,13 @@
 //! XML as values of scripts, on boa's side: the runtime that is evaluated once per context, and the way in and out for texts.
 
+mod write;
+
 use crate::message::xml::{Event, Namespaces, Reader, XmlLimits};
 use boa_engine::error::JsNativeError;
+use boa_engine::native_function::NativeFunctionPointer;
 use boa_engine::object::builtins::{JsArray, JsFunction};
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
+use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsResult, JsString, JsValue, NativeFunction, js_string};
 use std::path::Path;
 
@@ -80,18 +84,16 @@ fn load(context: &mut Context) -> JsResult<()> {
     let source = boa_engine::Source::from_bytes(RUNTIME).with_path(Path::new(PATH));
     let make = context.eval(source)?;
     let natives = [
-        ("parse", NativeFunction::from_fn_ptr(parse), 5),
-        ("escapeText", NativeFunction::from_fn_ptr(escape_text), 1),
-        (
-            "escapeAttribute",
-            NativeFunction::from_fn_ptr(escape_attribute),
-            1,
-        ),
+        ("parse", parse as NativeFunctionPointer),
+        ("find", find),
+        ("write", write::write),
+        ("escapeText", write::escape_text),
+        ("escapeAttribute", write::escape_attribute),
     ];
-    let natives = natives.map(|(name, run, length)| {
+    let natives = natives.map(|(name, run)| {
+        let run = NativeFunction::from_fn_ptr(run);
         let built = FunctionObjectBuilder::new(context.realm(), run)
             .name(JsString::from(name))
-            .length(length)
             .build();
         JsValue::from(built)
     });
@@ -132,6 +134,8 @@ const TEXT: i32 = 2;
 const COMMENT: i32 = 3;
 const INSTRUCTION: i32 = 4;
 const ATTRIBUTE: i32 = 5;
+/// Elements inside each other, as far as anything here goes down.
+const DEPTH: usize = 1_000;
 
 /// `parse(text, defaultNamespace, ignoreWhitespace, ignoreComments, ignoreInstructions)`: the nodes side by side in a text.
 fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
@@ -175,7 +179,7 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
         if !pending.is_empty() {
             if !(ignore_whitespace.to_boolean() && pending.trim_ascii().is_empty()) {
                 let value = JsString::from(pending.as_str());
-                let node = node(TEXT, [&nothing, &nothing, &nothing, &value], &open, context)?;
+                let node = node(TEXT, [&nothing, &nothing, &nothing, &value], &open, context);
                 children.last_mut().ok_or_else(broken)?.push(node.into());
             }
             pending.clear();
@@ -184,7 +188,7 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
             Event::Text { .. } => continue,
             Event::Start(tag) => {
                 let name = [reader.uri(tag.uri), tag.local, tag.prefix].map(JsString::from);
-                let node = node(ELEMENT, [&name[0], &name[1], &name[2], &nothing], &open, context)?;
+                let node = node(ELEMENT, [&name[0], &name[1], &name[2], &nothing], &open, context);
                 let mut attributes = Vec::new();
                 let inside = [node.clone()];
                 for attribute in reader.attributes() {
@@ -192,7 +196,7 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
                         [reader.uri(attribute.uri), attribute.local, attribute.prefix].map(JsString::from);
                     let value = JsString::from(&*attribute.value);
                     let words = [&name[0], &name[1], &name[2], &value];
-                    attributes.push(self::node(ATTRIBUTE, words, &inside, context)?.into());
+                    attributes.push(self::node(ATTRIBUTE, words, &inside, context).into());
                 }
                 let mut declarations = Vec::new();
                 for (prefix, uri) in reader.declarations() {
@@ -200,9 +204,9 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
                     declarations.push(JsArray::from_iter(pair, context).into());
                 }
                 let attributes = JsArray::from_iter::<Vec<JsValue>>(attributes, context);
-                node.set(js_string!("attributes"), attributes, true, context)?;
+                node.insert_property(js_string!("attributes"), data(attributes.into()));
                 let declarations = JsArray::from_iter::<Vec<JsValue>>(declarations, context);
-                node.set(js_string!("declarations"), declarations, true, context)?;
+                node.insert_property(js_string!("declarations"), data(declarations.into()));
                 open.push(node);
                 children.push(Vec::new());
                 continue;
@@ -211,16 +215,16 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
                 let list = children.pop().ok_or_else(broken)?;
                 let list = JsArray::from_iter(list, context);
                 let node = open.pop().ok_or_else(broken)?;
-                node.set(js_string!("children"), list, true, context)?;
+                node.insert_property(js_string!("children"), data(list.into()));
                 node
             }
             Event::Comment { value, .. } => {
                 let value = JsString::from(&*value);
-                node(COMMENT, [&nothing, &nothing, &nothing, &value], &open, context)?
+                node(COMMENT, [&nothing, &nothing, &nothing, &value], &open, context)
             }
             Event::Instruction { target, value, .. } => {
                 let (target, value) = (JsString::from(target), JsString::from(&*value));
-                node(INSTRUCTION, [&nothing, &target, &nothing, &value], &open, context)?
+                node(INSTRUCTION, [&nothing, &target, &nothing, &value], &open, context)
             }
             Event::Eof => {
                 let list = children.pop().ok_or_else(broken)?;
@@ -232,7 +236,7 @@ fn parse(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<
 }
 
 /// As the runtime's own `node`; `words` are its namespace, local name, prefix and value.
-fn node(kind: i32, words: [&JsString; 4], open: &[JsObject], context: &mut Context) -> JsResult<JsObject> {
+fn node(kind: i32, words: [&JsString; 4], open: &[JsObject], context: &Context) -> JsObject {
     let parent = open
         .last()
         .map_or_else(JsValue::null, |parent| JsValue::from(parent.clone()));
@@ -249,9 +253,123 @@ fn node(kind: i32, words: [&JsString; 4], open: &[JsObject], context: &mut Conte
         (js_string!("attributes"), JsValue::null()),
         (js_string!("declarations"), JsValue::null()),
     ] {
-        object.create_data_property_or_throw(name, value, context)?;
+        object.insert_property(name, data(value));
     }
-    Ok(object)
+    object
+}
+
+fn data(value: JsValue) -> PropertyDescriptor {
+    PropertyDescriptor::builder()
+        .value(value)
+        .writable(true)
+        .enumerable(true)
+        .configurable(true)
+        .build()
+}
+
+/// `find(items, uri, local, attributes, deep)`: their children or attributes of that name, in their order. No `uri`: of any namespace.
+fn find(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let [items, uri, local, attributes, deep] = arguments else {
+        return Err(broken());
+    };
+    let local = local.to_string(context)?;
+    let wanted = Wanted {
+        uri: uri.as_string(),
+        any: local == "*",
+        local,
+        attributes: attributes.to_boolean(),
+        deep: deep.to_boolean(),
+    };
+    let mut found = Vec::new();
+    for item in items_of(items, context)? {
+        wanted.among(&item, 0, &mut found, context)?;
+    }
+    Ok(JsArray::from_iter(found, context).into())
+}
+
+struct Wanted {
+    /// `None`: of any.
+    uri: Option<JsString>,
+    local: JsString,
+    /// `*`
+    any: bool,
+    attributes: bool,
+    deep: bool,
+}
+
+impl Wanted {
+    fn among(
+        &self,
+        element: &JsObject,
+        depth: usize,
+        found: &mut Vec<JsValue>,
+        context: &mut Context,
+    ) -> JsResult<()> {
+        if depth > DEPTH {
+            return Err(too_deep());
+        }
+        if kind(element, context)? != ELEMENT {
+            return Ok(());
+        }
+        if self.attributes {
+            for attribute in items_of(&element.get(js_string!("attributes"), context)?, context)? {
+                if self.fits(&attribute, context)? {
+                    found.push(attribute.into());
+                }
+            }
+            if !self.deep {
+                return Ok(());
+            }
+        }
+        for child in items_of(&element.get(js_string!("children"), context)?, context)? {
+            if !self.attributes && self.fits(&child, context)? {
+                found.push(child.clone().into());
+            }
+            if self.deep {
+                self.among(&child, depth + 1, found, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fits(&self, node: &JsObject, context: &mut Context) -> JsResult<bool> {
+        if self.any && self.uri.is_none() {
+            return Ok(true);
+        }
+        if !matches!(kind(node, context)?, ELEMENT | ATTRIBUTE) {
+            return Ok(false);
+        }
+        if !self.any && word(node, js_string!("local"), context)? != self.local {
+            return Ok(false);
+        }
+        match &self.uri {
+            Some(uri) => Ok(word(node, js_string!("uri"), context)? == *uri),
+            None => Ok(true),
+        }
+    }
+}
+
+fn kind(node: &JsObject, context: &mut Context) -> JsResult<i32> {
+    let kind = node.get(js_string!("kind"), context)?;
+    kind.as_i32().ok_or_else(broken)
+}
+
+fn word(node: &JsObject, name: JsString, context: &mut Context) -> JsResult<JsString> {
+    node.get(name, context)?.as_string().ok_or_else(broken)
+}
+
+/// The objects of a list.
+fn items_of(list: &JsValue, context: &mut Context) -> JsResult<Vec<JsObject>> {
+    let list = JsArray::from_object(list.as_object().ok_or_else(broken)?)?;
+    let length = list.length(context)?;
+    let items = (0..length).map(|index| list.get(index, context)?.as_object().ok_or_else(broken));
+    items.collect()
+}
+
+fn too_deep() -> boa_engine::JsError {
+    JsNativeError::range()
+        .with_message(format!("elements are nested deeper than {DEPTH}"))
+        .into()
 }
 
 /// `<?xml version="1.0"?>` may stand in front of a document, and not of a fragment.
@@ -263,50 +381,4 @@ fn without_declaration(text: &str) -> &str {
         }
         _ => text,
     }
-}
-
-fn escape_text(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    escaped(arguments, context, |character| match character {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '\r' => Some("&#13;"),
-        _ => None,
-    })
-}
-
-fn escape_attribute(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    escaped(arguments, context, |character| match character {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '"' => Some("&quot;"),
-        '\t' => Some("&#9;"),
-        '\n' => Some("&#10;"),
-        '\r' => Some("&#13;"),
-        _ => None,
-    })
-}
-
-fn escaped(
-    arguments: &[JsValue],
-    context: &mut Context,
-    replacement: fn(char) -> Option<&'static str>,
-) -> JsResult<JsValue> {
-    let value = arguments
-        .first()
-        .cloned()
-        .unwrap_or_default()
-        .to_string(context)?;
-    let text = value.to_std_string_lossy();
-    if !text.contains(|character| replacement(character).is_some()) {
-        return Ok(value.into());
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match replacement(character) {
-            Some(entity) => out.push_str(entity),
-            None => out.push(character),
-        }
-    }
-    Ok(JsString::from(out.as_str()).into())
 }

@@ -199,6 +199,11 @@ fn loops_go_through_values() {
 #[test]
 fn what_is_assigned_is_there() {
     after(&[
+        (
+            "<a n='1'><b>2</b></a>",
+            "x.@n++; x.b *= 5; x.b -= 1",
+            "<a n=\"2\"><b>9</b></a>",
+        ),
         ("<a><b>1</b></a>", "x.b = 2", "<a><b>2</b></a>"),
         ("<a><b>1</b></a>", "x.b = 'a<b&'", "<a><b>a&lt;b&amp;</b></a>"),
         ("<a><b>1</b></a>", "x.c = 3", "<a><b>1</b><c>3</c></a>"),
@@ -353,6 +358,10 @@ fn literals_take_expressions() {
         ("var s = 'a<b & c'; return <v>{s}</v>", "<v>a&lt;b &amp; c</v>"),
         ("var s = 'x\"<'; return <v a={s}/>", "<v a=\"x&quot;&lt;\"/>"),
         ("return <v a=\"{s}\">{'{'}</v>", "<v a=\"{s}\">{</v>"),
+        (
+            "var u = 'urn:u', v = 'urn:v'; return <a xmlns:p={u} xmlns:q={v} p:b='1' q:b='2'><p:c/></a>",
+            "<a xmlns:p=\"urn:u\" xmlns:q=\"urn:v\" p:b=\"1\" q:b=\"2\"><p:c/></a>",
+        ),
         ("var n = 'b'; return <{n} {'c'}={1}>{2}</{n}>", "<b c=\"1\">2</b>"),
         (
             "var x = <i/>; return <l>{x}{[1, 2].map(function(n) { return n + 1 })}</l>",
@@ -443,6 +452,14 @@ fn namespaces_are_part_of_names() {
         (
             "var x = <e xmlns:p='urn:p'><p:a q='1'/></e>; return <n>{x.*}</n>",
             "<n><p:a xmlns:p=\"urn:p\" q=\"1\"/></n>",
+        ),
+        (
+            "var x = <a/>; x.@[new QName('urn:u', 'b')] = 1; x.setNamespace('urn:v'); return x",
+            "<a xmlns=\"urn:v\" xmlns:ns0=\"urn:u\" ns0:b=\"1\"/>",
+        ),
+        (
+            "var x = <p:a xmlns:p='urn:1'><b/></p:a>; x.b.setNamespace(new Namespace('p', 'urn:2')); return x",
+            "<p:a xmlns:p=\"urn:1\"><p:b xmlns:p=\"urn:2\"/></p:a>",
         ),
         ("return <a xml:lang='en'/>", "<a xml:lang=\"en\"/>"),
     ]);

@@ -109,11 +109,16 @@ impl Engine {
 
     pub fn run(&mut self, call: Call) -> Reply {
         let begun = Instant::now();
-        let deadline = begun + Duration::from_millis(call.time);
         let script = match self.script(call.script, call.source) {
             Ok(script) => script,
             Err(failure) => return Reply::failed(failure, begun),
         };
+        if script.xml
+            && let Err(error) = e4x::runtime::names(&mut self.context)
+        {
+            return Reply::failed(self.failure(error), begun);
+        }
+        let deadline = Instant::now() + Duration::from_millis(call.time);
         let arguments = call.given.arguments.clone();
         RUN.set(Some(Run {
             random: fastrand::Rng::with_seed(call.given.seed),

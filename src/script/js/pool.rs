@@ -28,6 +28,8 @@ const SLOW: Duration = Duration::from_millis(100);
 const EXTRA: usize = 4;
 /// A worker that knows more scripts than this is replaced: files that change often would else fill it.
 const SCRIPTS: usize = 256;
+/// What a worker does once for all scripts with XML is not the time of the first of them.
+const ONCE: Duration = Duration::from_secs(1);
 /// The engine's own word, with the line, comes before the kill where it has one.
 const AFTERWARDS: Duration = Duration::from_millis(50);
 const START: Duration = Duration::from_secs(10);
@@ -172,6 +174,10 @@ impl Pool {
             given,
             time: self.settings.time.as_millis() as u64,
         };
+        let once = match &call.source {
+            Some(source) if source.xml => ONCE,
+            _ => Duration::ZERO,
+        };
         let answer = {
             let asked = worker.ask(call, store, &self.stores);
             tokio::pin!(asked);
@@ -179,7 +185,7 @@ impl Pool {
                 Some(answer) => Some(answer),
                 None => {
                     slot.grow(&self.gate);
-                    let left = (self.settings.time + AFTERWARDS).saturating_sub(SLOW);
+                    let left = (self.settings.time + once + AFTERWARDS).saturating_sub(SLOW);
                     within(left, &mut asked).await
                 }
             }

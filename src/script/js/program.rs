@@ -100,6 +100,10 @@ impl Program {
                 }
             }
         }
+        xml |= asks
+            .bodies
+            .iter()
+            .any(|form| matches!(form, Form::Xml | Form::Envelope));
         if has_errors(&told) {
             return (None, told);
         }
