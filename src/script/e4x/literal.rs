@@ -1,6 +1,7 @@
 //! XML literals: `<a b={c}>{d}</a>` becomes a template of the same lines, which the runtime reads as XML when it is reached.
 
-use super::{Before, E4xError, NESTING, Rewriter};
+use super::E4xError;
+use super::rewriter::{Before, Bracket, NESTING, Rewriter};
 use crate::message::xml::{Namespaces, XmlLimits, XmlTree, is_space, starts_name};
 use std::ops::Range;
 
@@ -30,7 +31,7 @@ struct Open {
 }
 
 impl Rewriter<'_> {
-    pub(super) fn literal(&mut self) -> Result<(), E4xError> {
+    pub fn literal(&mut self) -> Result<(), E4xError> {
         let start = self.at;
         let is_list = self.bytes.get(start + 1) == Some(&b'>');
         let mut known = Known::default();
@@ -223,7 +224,7 @@ impl Rewriter<'_> {
             ));
         }
         self.replace(start..start + 1, open);
-        let brackets = std::mem::replace(&mut self.brackets, vec![super::Bracket::Hole]);
+        let brackets = std::mem::replace(&mut self.brackets, vec![Bracket::Hole]);
         self.nesting += 1;
         self.note(start..start + 1, Before::Operator);
         self.code()?;
