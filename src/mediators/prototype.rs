@@ -23,7 +23,8 @@ pub static KIND: MediatorKind = MediatorKind {
         * `mc.setProperty('HTTP_SC', '404')` says the status; without it, it is 200;\n\
         * `mc.setProperty('X-Name', 'value', 'transport')` sets a header. The headers of the request do not go back.\n\n\
         The property `AcceptHeader` holds what the client accepts, `uri.var.NAME` and `query.param.NAME` what its path and query say. Without a script the \
-        answer is 501. The out sequence does not run. An error that nobody catches is a fault; the log names its line.\n\n\
+        answer is 501. The out sequence does not run. An error that nobody catches is a fault; the log names its line, and so does the answer, unless \
+        a fault sequence makes another one.\n\n\
         A mock can be late (`sleepFor(200)` in the script) or fail, by `latency` and `fault`; its clients may ask for it with the headers `x-mock-latency` and `x-mock-fault`, unless \
         `mishaps = false` stands in `[mock]` of `myelin.toml`.\n\n\
         With an `<endpoint>` inside, requests are sent to it, and the out side is that of any `<send>`.\n\n\
@@ -295,14 +296,17 @@ impl Mediator for Prototype {
                     return Ok(flow);
                 }
             }
-            Err(reason) => return Err(Fault::new(fault::code::MEDIATION, Origin::Client, reason).status(400)),
+            Err(reason) => {
+                let fault = Fault::new(fault::code::MEDIATION, Origin::Client, reason);
+                return Err(told(fault.status(400)));
+            }
         }
         match &self.answers {
             Answers::Endpoint(endpoint) => {
                 return delivery::send(exchange, Some(endpoint.as_ref()), None).await;
             }
             Answers::Script(script) => {
-                if let Some(Datum::Boolean(false)) = answer(script, exchange).await? {
+                if let Some(Datum::Boolean(false)) = answer(script, exchange).await.map_err(told)? {
                     return Ok(Flow::Drop);
                 }
             }
@@ -328,6 +332,15 @@ impl Mediator for Prototype {
         exchange.message.addressing.to = None;
         exchange.message.response = true;
         Ok(Flow::Respond)
+    }
+}
+
+/// Who calls a mock wants to know what is wrong with it, and where.
+fn told(fault: Fault) -> Fault {
+    let text = fault.detail.as_ref().unwrap_or(&fault.reason).clone();
+    Fault {
+        told: Some(text),
+        ..fault
     }
 }
 

@@ -141,7 +141,11 @@ fn a_failing_mock_answers_500_and_the_log_has_its_line() {
         &["--log", "warn"],
     );
     let from = running.told_so_far();
-    assert_eq!(running.ask("GET /a").status, 500);
+    let answer = running.ask("GET /a");
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (500, "ReferenceError: nothing is not defined\nat api/a.xml:3:9\n")
+    );
     let told = running.told_after(from, "ReferenceError: nothing is not defined");
     assert!(told.contains("a.xml:3:"), "{told}");
 }

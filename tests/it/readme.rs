@@ -17,6 +17,12 @@ fn the_readme_is_true() {
         Some(hello.trim()),
         "the README shows hello.xml"
     );
+    let pets = fs::read_to_string(root.join("sequences/pets.xml")).expect("there is a mock");
+    assert_eq!(
+        blocks(&readme, "xml").get(1).map(|block| block.trim()),
+        Some(pets.trim()),
+        "the README shows pets.xml"
+    );
 
     let running = Running::copy_of(root, &["sequences", "scripts"]);
     let mut run = 0;
