@@ -144,7 +144,7 @@ fn a_failing_mock_answers_500_and_the_log_has_its_line() {
     let answer = running.ask("GET /a");
     assert_eq!(
         (answer.status, answer.body.as_str()),
-        (500, "ReferenceError: nothing is not defined\nat api/a.xml:3:9\n")
+        (500, "ReferenceError: nothing is not defined\nat api/a.xml:3:1\n")
     );
     let told = running.told_after(from, "ReferenceError: nothing is not defined");
     assert!(told.contains("a.xml:3:"), "{told}");

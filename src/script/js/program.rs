@@ -182,7 +182,7 @@ impl Program {
 }
 
 impl Program {
-    /// The engine places a name that nobody declared at the statement before it: the name itself is found behind that.
+    /// The engine places a name that nobody declared at the statement before it, or at the member that is asked of it.
     fn unknown_name(&self, failure: &Failure, span: Span) -> Option<Span> {
         let name = failure
             .message
@@ -190,11 +190,26 @@ impl Program {
             .strip_suffix(" is not defined")?;
         let part = self.parts.iter().find(|part| part.span.file == span.file)?;
         let tokens = scan::tokens(&part.text);
-        let mut found = tokens
+        let found: Vec<(usize, Span)> = tokens
             .into_iter()
-            .filter(|token| &part.text[token.at.clone()] == name);
-        let found = found.find(|token| part.span_of(token.at.clone()).start >= span.start)?;
-        Some(part.span_of(found.at))
+            .filter(|token| &part.text[token.at.clone()] == name)
+            .map(|token| (token.at.end, part.span_of(token.at)))
+            .collect();
+        let asked_of = |(end, place): &(usize, Span)| {
+            let between = span.start.checked_sub(place.end)? as usize;
+            let between = part.text.get(*end..*end + between)?;
+            between
+                .chars()
+                .all(|c| c.is_whitespace() || c == '.' || c == '[')
+                .then_some(*place)
+        };
+        let behind = || {
+            found
+                .iter()
+                .map(|(_, place)| *place)
+                .find(|place| place.start >= span.start)
+        };
+        found.iter().find_map(asked_of).or_else(behind)
     }
 }
 
