@@ -275,6 +275,7 @@ fn scripts_of_the_three_known_shapes_run_unchanged() {
         ("three-zero", include_str!("generated/shape-3.0.js")),
         ("three-two", include_str!("generated/shape-3.2.js")),
         ("four", include_str!("generated/shape-4.js")),
+        ("default", include_str!("generated/shape-4-default.js")),
     ];
     let mut files = Vec::new();
     for (name, script) in shapes {
@@ -316,9 +317,20 @@ fn scripts_of_the_three_known_shapes_run_unchanged() {
     ];
     let first = r#"{"id":0,"category":{"id":0,"name":"string"},"name":"doggie","photoUrls":["string"],"status":"available"}"#;
     let first = [("", "", 200, first), ("404", "application/xml", 200, first)];
+    let (json, xml) = (
+        r#"{"message":"string"}"#,
+        "<Problem><message>string</message></Problem>",
+    );
+    // The status says `null`, which is none.
+    let default = [
+        ("", "", 200, json),
+        ("", "application/xml", 200, xml),
+        ("404", "application/xml", 404, xml),
+    ];
     let mut wrong = Vec::new();
     for (name, cases) in [
-        ("three-zero", &first[..]),
+        ("default", &default[..]),
+        ("three-zero", &first),
         ("three-two", &later),
         ("four", &later),
     ] {
@@ -345,6 +357,57 @@ fn scripts_of_the_three_known_shapes_run_unchanged() {
                     wrong.push(format!("{request}: {}", told(&answer)));
                 }
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Media types in which a script could go astray.
+const ODD: &str = r#"openapi: 3.1.0
+info: {title: Odd}
+servers: [{url: /odd}]
+paths:
+  /types:
+    get:
+      responses:
+        '200':
+          description: all
+          content:
+            text/xml: {example: '<a xmlns="urn:a"><b>1 &amp; 2</b></a>'}
+            application/xml: {example: "<?xml version=\"1.0\"?>\n<a>\n  <b/>\n</a>"}
+            application/vnd.odd+xml: {schema: {type: object, properties: {n: {type: integer}}, xml: {name: odd}}}
+            application/soap+xml: {example: '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body/></s:Envelope>'}
+            application/vnd.odd+json: {example: {a: [1.50, {b: null}]}}
+            application/hal+json; profile=x: {example: []}
+            application/json: {schema: {type: string, minLength: 2}}
+            text/plain; charset=utf-8: {example: 7}
+            text/csv: {example: "a,b\r\n1,`${2}`\r\n"}
+            text/html: {example: '<p>Hello<br>'}
+            image/png: {example: not really}
+            application/octet-stream: {example: "\u00e9"}
+"#;
+
+#[test]
+fn a_saved_script_writes_every_media_type_as_the_mock_does() {
+    let mock = serve(&[("odd.yaml", ODD)]);
+    let run = saved(ODD);
+    let mut wrong = Vec::new();
+    for media_type in ODD.lines().filter_map(|line| line.strip_prefix("            ")) {
+        let media_type = media_type.split(':').next().unwrap();
+        let request = format!("GET /odd/types\nAccept: {media_type}");
+        let (one, other) = (mock.ask(&request), run.ask(&request));
+        let essence = |answer: &Answer| {
+            let header = answer.header("content-type").unwrap_or("-");
+            header.split(';').next().unwrap_or("").to_owned()
+        };
+        // Scripts set XML as a tree, which is written anew.
+        let body = |answer: &Answer| match answer.body.strip_prefix("<?xml") {
+            Some(rest) => rest.split_once("?>").unwrap().1.trim_start().to_owned(),
+            None => answer.body.clone(),
+        };
+        let seen = |answer: &Answer| (answer.status, essence(answer), body(answer));
+        if seen(&one) != seen(&other) {
+            wrong.push(format!("{media_type}:\n  {}\n  {}", told(&one), told(&other)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -5,11 +5,16 @@
 //! one entry instead of a hundred; `default` alone answers 200, not `null`; every operation has its own lowest code; `Accept` is read with its
 //! weights and stars; XML is plain text, not E4X; a definition needs no `components`; headers that the definition tells are sent; operations
 //! that have an `x-mediation-script` keep it as it is. What answers is in one file beside the scripts, not at the end of each.
+//!
+//! Requests are not held against the definition, `Prefer` and the names of examples are not looked at: these belong to `myelin mock`. An answer that is a
+//! form (`application/x-www-form-urlencoded`) has an empty body.
 
-use super::model::{self, Code, Media, Operation, Place, Response};
+use super::bodies;
+use super::model::{self, Code, Media, Operation, Place, References, Response};
 use super::read::Node;
-use super::sample::{self, Sampling, Way};
+use super::sample::{Sampling, Way};
 use super::{SCRIPT, context, has_head, in_order, title};
+use crate::mediators::mock;
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
 use crate::plan::element::SYNAPSE;
@@ -103,27 +108,25 @@ pub fn save(generated: &Generated, folder: &Path, overwrite: bool) -> Result<Vec
             }
         }
     }
-    let failed =
-        |path: &Path, error: std::io::Error| format!("{} cannot be written: {error}", path.display());
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-    let root = folder.canonicalize().map_err(|error| failed(folder, error))?;
-    let mut written = Vec::new();
-    for (name, path, text) in wanted {
-        // Folder by folder, so that a link among them leads nowhere else.
-        let mut parent = root.clone();
+    for (name, ..) in &wanted {
+        let mut parent = folder.to_owned();
         for step in Path::new(name).parent().into_iter().flat_map(Path::components) {
             parent.push(step);
-            match std::fs::create_dir(&parent) {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(failed(&parent, error));
-                }
-                _ => {}
-            }
-            if std::fs::symlink_metadata(&parent).is_ok_and(|found| found.is_symlink()) {
-                return Err(format!("{} is a link, and is left alone", parent.display()));
+            if std::fs::symlink_metadata(&parent).is_ok_and(|found| !found.is_dir()) {
+                return Err(format!(
+                    "{} is no folder of its own, and is left alone",
+                    parent.display()
+                ));
             }
         }
-        let mut file = tempfile::NamedTempFile::new_in(&parent).map_err(|error| failed(&path, error))?;
+    }
+    let failed =
+        |path: &Path, error: std::io::Error| format!("{} cannot be written: {error}", path.display());
+    let mut written = Vec::new();
+    for (_, path, text) in wanted {
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(|error| failed(&path, error))?;
         file.write_all(text.as_bytes())
             .map_err(|error| failed(&path, error))?;
         readable(&file).map_err(|error| failed(&path, error))?;
@@ -209,7 +212,9 @@ fn responded(response: &Response<'_>, root: &Node, out: &mut String) {
         .headers
         .iter()
         .filter_map(|header| {
-            let value = told(header, root)?;
+            let name = http::HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+            let value =
+                bodies::header(header, References::new(root)).filter(|_| !mock::is_own_header(&name))?;
             Some(format!(
                 "{}: {}",
                 json::text(&header.name.into()),
@@ -239,102 +244,37 @@ fn usual(responses: &[Response<'_>]) -> Option<u16> {
         })
 }
 
-/// The value of a header, if the definition tells it; none is made up: a `Location: string` leads clients astray.
-fn told(header: &model::Header<'_>, root: &Node) -> Option<String> {
-    let own = [
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "connection",
-        "date",
-    ];
-    if own.iter().any(|own| header.name.eq_ignore_ascii_case(own)) {
-        return None;
-    }
-    let schema = header
-        .schema
-        .map(|schema| model::References::new(root).resolve(schema));
-    let told = || {
-        let schema = schema?;
-        let first = |name: &str| schema.get(name)?.items().first();
-        schema
-            .get("example")
-            .or_else(|| first("examples"))
-            .or_else(|| schema.get("default"))
-            .or_else(|| schema.get("const"))
-            .or_else(|| first("enum"))
-    };
-    let value = header.example.or_else(told)?;
-    Some(match value.text() {
-        Some(text) => text.to_owned(),
-        None => json::text(&value.json()),
-    })
-}
-
 /// The media type without stars, and its body as an expression of JavaScript.
 fn body(media: &Media<'_>, root: &Node) -> (String, String) {
-    let example = media.examples.first().map(|example| example.value);
-    let is_text = example.is_some_and(|example| matches!(example.json(), Json::String(_)));
-    let media_type = match media.media_type.split_once('/') {
-        Some(("*" | "application", subtype)) if subtype.contains('*') && !is_text => "application/json",
-        Some(("*" | "text", subtype)) if subtype.contains('*') => "text/plain",
-        Some(("image", subtype)) if subtype.contains('*') => "image/png",
-        _ => media.media_type,
-    };
-    let form = match MediaType::parse(media_type).form() {
-        Form::Soap11 | Form::Soap12 => Form::Xml,
-        form => form,
-    };
+    let media_type = bodies::media_type(media);
+    let form = MediaType::parse(&media_type).form();
     let sampling = Sampling {
         root,
         way: Way::Answer,
         seed: None,
     };
-    let written = match (example, media.schema, form) {
-        (Some(example), schema, Form::Json) => {
-            let schema = schema.map(|schema| model::References::new(root).resolve(schema));
-            let is_string = schema
-                .and_then(|schema| schema.get("type"))
-                .is_some_and(|kind| kind.text() == Some("string"));
-            match example.json() {
-                // Many write JSON as a text.
-                Json::String(text) if !is_string => match serde_json::from_str(&text) {
-                    Ok(value) => literal(&value),
-                    Err(_) => literal(&Json::String(text)),
-                },
-                value => literal(&value),
-            }
-        }
-        (None, Some(schema), Form::Json) => literal(&sample::json(schema, &sampling)),
-        (None, None, Form::Json) => "{}".to_owned(),
-        (Some(example), Some(schema), Form::Xml) if example.text().is_none() => {
-            template(&sample::xml_of(&example.json(), schema, root))
-        }
-        (None, Some(schema), Form::Xml) => template(&sample::xml(schema, &sampling)),
-        (Some(example), ..) => match example.text() {
-            Some(text) => template(text),
-            None => template(&json::text(&example.json())),
-        },
-        (None, Some(schema), _) => match sample::json(schema, &sampling) {
-            Json::String(text) => template(&text),
-            value => template(&json::text(&value)),
-        },
-        (None, None, _) => "\"\"".to_owned(),
+    let text = match (media.examples.first(), media.schema) {
+        (Some(example), schema) => bodies::example(example.value, schema, form, root),
+        (None, Some(schema)) => bodies::made(schema, form, &sampling),
+        (None, None) => String::new(),
     };
-    (media_type.to_owned(), written)
+    let written = match form {
+        Form::Json => literal(&text),
+        _ => template(&text),
+    };
+    (media_type, written)
 }
 
-/// A value as JavaScript writes it, where that says all of it; else the text of its JSON, which `setPayloadJSON` takes as it is.
-fn literal(value: &Json) -> String {
-    match value {
+/// JSON as a value of JavaScript, where that says all of it; else its text, which `setPayloadJSON` takes as it is.
+fn literal(text: &str) -> String {
+    match serde_json::from_str::<Json>(text) {
         // A string would be taken for JSON text.
-        Json::String(_) | Json::Null => template(&json::text(value)),
-        value if is_exact(value) => {
+        Ok(value) if !matches!(value, Json::String(_) | Json::Null) && is_exact(&value) => {
             let mut out = String::new();
-            indented(value, 0, &mut out);
+            indented(&value, 0, &mut out);
             out
         }
-        value => template(&json::text(value)),
+        _ => template(text),
     }
 }
 
@@ -557,12 +497,12 @@ answer(responseCode, responses, headers, accept);
 
     #[test]
     fn what_javascript_would_change_is_written_as_text() {
-        let exact = |text: &str| literal(&serde_json::from_str(text).expect("it is JSON"));
+        let exact = literal;
         assert_eq!(exact("[1, 2.5, true, null]"), "[1,2.5,true,null]");
         assert_eq!(exact("1.10"), "'1.10'");
         assert_eq!(exact("12345678901234567890"), "'12345678901234567890'");
-        assert_eq!(exact(r#"{"2": 1, "1": 2}"#), r#"'{"2":1,"1":2}'"#);
-        assert_eq!(exact(r#"{"__proto__": 1}"#), r#"'{"__proto__":1}'"#);
+        assert_eq!(exact(r#"{"2": 1, "1": 2}"#), r#"'{"2": 1, "1": 2}'"#);
+        assert_eq!(exact(r#"{"__proto__": 1}"#), r#"'{"__proto__": 1}'"#);
         assert_eq!(exact(r#""it's""#), "`\"it's\"`");
         assert_eq!(exact("{}"), "{}");
         assert_eq!(template("a`${b}\\\r\n"), "`a\\`\\${b}\\\\\\r\n`");
@@ -640,7 +580,7 @@ answer(responseCode, responses, headers, accept);
         }
         std::os::unix::fs::symlink(&other, target.join("scripts")).expect("a link");
         let refused = save(&generated(STORE), &target, true).expect_err("a link is no folder");
-        assert!(refused.contains("is a link"), "{refused}");
+        assert!(refused.contains("is no folder of its own"), "{refused}");
         assert_eq!(std::fs::read_dir(&other).expect("it is there").count(), 0);
     }
 }

@@ -1,14 +1,14 @@
 //! From what a definition says of an operation to the step that answers as it says (the Mock Implementation).
 
+use super::bodies;
 use super::model::{self, Definition, Operation, Place, References, Style};
-use super::read::{Node, Value};
-use super::sample::{self, Sampling, Way};
+use super::read::Node;
+use super::sample::{Sampling, Way};
 use super::schema::{Lazy, Written, shape};
 use crate::flow::mishap::{self, Mishap};
 use crate::flow::{Mediator, Step};
 use crate::mediators::mock::check::{Body, Check, MediaCheck, Parameter, Schema, Shape};
 use crate::mediators::mock::{self, Example, Media, Mock, Response, Sampler, Statuses};
-use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
 use crate::text::Diagnostic;
 use bytes::Bytes;
@@ -104,31 +104,20 @@ impl Making<'_> {
         }
     }
 
-    /// A header whose value the definition tells; none is made up, for a `Location: string` leads clients astray.
     fn header(&self, header: &model::Header<'_>) -> Option<(HeaderName, HeaderValue)> {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        let schema = header.schema.map(|schema| self.references.resolve(schema));
-        let told = || {
-            let schema = schema?;
-            let first = |name: &str| schema.get(name)?.items().first();
-            schema
-                .get("example")
-                .or_else(|| first("examples"))
-                .or_else(|| schema.get("default"))
-                .or_else(|| schema.get("const"))
-                .or_else(|| first("enum"))
-        };
-        let value = header.example.or_else(told)?;
-        let value = HeaderValue::from_bytes(header_text(value).as_bytes()).ok()?;
+        let value = bodies::header(header, self.references)?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
         (!mock::is_own_header(&name)).then_some((name, value))
     }
 
     fn media(&self, media: &model::Media<'_>) -> Media {
-        let content_type = self.concrete(media);
+        let content_type = bodies::media_type(media);
         let media_type = MediaType::parse(&content_type);
+        let form = media_type.form();
         let examples = media.examples.iter().map(|example| Example {
             name: example.name.map(str::to_owned),
-            body: self.example(example.value, media.schema, &media_type),
+            body: Bytes::from(bodies::example(example.value, media.schema, form, self.root)),
         });
         Media {
             examples: examples.collect(),
@@ -145,54 +134,6 @@ impl Making<'_> {
             form: media_type.form(),
             fixed: OnceLock::new(),
         })
-    }
-
-    /// A media type without stars: JSON, or plain text where the example is text.
-    fn concrete(&self, media: &model::Media<'_>) -> String {
-        if !media.media_type.contains('*') {
-            return media.media_type.to_owned();
-        }
-        let family = media.media_type.split('/').next().unwrap_or("*");
-        let is_text = media
-            .examples
-            .first()
-            .is_some_and(|example| matches!(example.value.json(), Json::String(_)));
-        match family {
-            "*" | "application" if !is_text => "application/json".to_owned(),
-            "*" | "text" => "text/plain".to_owned(),
-            "image" => "image/png".to_owned(),
-            family => format!("{family}/octet-stream"),
-        }
-    }
-
-    /// An example as it goes out: what is text in another media type than JSON is the body itself.
-    fn example(&self, value: &Node, schema: Option<&Node>, media_type: &MediaType) -> Bytes {
-        let value_json = value.json();
-        let text = match (&value_json, media_type.form()) {
-            (Json::String(text), Form::Json) => {
-                let schema = schema.map(|schema| self.references.resolve(schema));
-                let is_string = schema
-                    .and_then(|schema| schema.get("type"))
-                    .is_some_and(|kind| kind.text() == Some("string"));
-                // Many write JSON as a text.
-                let is_json = !is_string && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-                if is_json {
-                    text.clone()
-                } else {
-                    json::text(&value_json)
-                }
-            }
-            (Json::String(text), _) => text.clone(),
-            (_, Form::Json) => json::text(&value_json),
-            (Json::Array(_) | Json::Object(_), Form::Xml | Form::Soap11 | Form::Soap12) => {
-                let schema = schema.unwrap_or(value);
-                sample::xml_of(&value_json, schema, self.root)
-            }
-            _ => value
-                .text()
-                .map_or_else(|| json::text(&value_json), str::to_owned),
-        };
-        Bytes::from(text)
     }
 
     fn check(&self, operation: &Operation<'_>) -> Check {
@@ -292,22 +233,6 @@ impl Made {
             way: Way::Answer,
             seed,
         };
-        let text = match self.form {
-            Form::Xml | Form::Soap11 | Form::Soap12 => sample::xml(&self.schema, &sampling),
-            form => match sample::json(&self.schema, &sampling) {
-                Json::String(text) if form != Form::Json => text,
-                value => json::text(&value),
-            },
-        };
-        Bytes::from(text)
-    }
-}
-
-/// A value as a header has it: text without quotes, lists with commas.
-fn header_text(value: &Node) -> String {
-    match &value.value {
-        Value::Text(text) => text.clone(),
-        Value::List(items) => items.iter().map(header_text).collect::<Vec<_>>().join(", "),
-        Value::Map(_) => json::text(&value.json()),
+        Bytes::from(bodies::made(&self.schema, self.form, &sampling))
     }
 }

@@ -1,5 +1,6 @@
 //! OpenAPI definitions that lie in a folder: each becomes an API whose operations are answered by scripts, by functions, or from their examples.
 
+mod bodies;
 mod build;
 pub mod generate;
 mod mock;

@@ -2,11 +2,14 @@
  * Send the query parameter responseCode to pick one of the responses below:
  * GET .../pet/1?responseCode=404
  */
+var accept = mc.getProperty('AcceptHeader');
 var responseCode = mc.getProperty('query.param.responseCode');
 var responseCodeSC;
 var responses = [];
 
-responses[200] = [];
+if (!responses[200]) {
+  responses[200] = [];
+}
 responses[200]["application/json"] =
 {
   "id" : 0,
@@ -40,23 +43,25 @@ responses[501]["application/json"] =
 };
 responses[501]["application/xml"] = <response><code>501</code><description>Not Implemented</description></response>;
 
-responseCodeSC = responseCode;
 if (responseCode == null) {
   responseCode = 200;
-  responseCodeSC = responseCode;
 }
 
 if (!responses[responseCode]) {
   if (responses["default"]) {
-    responseCode = "default";
+    responseCode = "default"
   } else {
     responseCode = 501;
-    responseCodeSC = 501;
   }
 }
 
-var accept = mc.getProperty('AcceptHeader');
-if (accept == null || !Object.prototype.hasOwnProperty.call(responses[responseCode], accept)) {
+if (responseCode === "default") {
+  responseCodeSC = mc.getProperty('query.param.responseCode');
+} else {
+  responseCodeSC = responseCode;
+}
+
+if (accept == null || !responses[responseCode][accept]) {
   accept = "application/json";
 }
 
