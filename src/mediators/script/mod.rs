@@ -10,6 +10,7 @@ use crate::flow::{Exchange, Fault, Flow, Mediator, Origin, Outcome, fault};
 use crate::message::media_type::Form;
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
+use crate::message::xml::{Event, Reader, XmlLimits};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape, Support};
 use crate::script::js::{self, Asked, Change, Datum, Ended, Entry, NoAnswer, Program, Reply};
 use crate::text::{Diagnostic, Placed, Span};
@@ -20,7 +21,7 @@ pub static KIND: MediatorKind = MediatorKind {
     element: "script",
     summary: "Runs JavaScript on the message.",
     notes: "The script stands inside, best in CDATA, or in the file or entry that `key` names; then its function is called with `mc` and the \
-        `inputs`. `myelin explain mc` lists everything that `mc` can do. All the words for JavaScript (`js`, `rhinoJs`, `nashornJs`, `graalJs`) \
+        `inputs`; a file that is an XML element holds the script as its text. `myelin explain mc` lists everything that `mc` can do. All the words for JavaScript (`js`, `rhinoJs`, `nashornJs`, `graalJs`) \
         mean the same engine (ES2020 and more, with the XML of E4X).\n\n\
         XML can be written as XML (`<a>{b}</a>`, what braces give is escaped) and read with `x.child`, `x..name`, `x.@id`, `x.*::name`, \
         `x.item.(@id == 3)` and `for each`: this is E4X, as Rhino had it, rewritten when the script is loaded. `myelin explain mc` lists its forms.\n\n\
@@ -402,7 +403,29 @@ pub(super) fn stored(key: &Placed, planner: &mut Planner<'_>) -> Option<Placed> 
     };
     let file = planner.sources.add(title, text.clone());
     let span = Span::new(file, 0..text.len());
-    Some(Placed::verbatim(text, span))
+    Some(in_element(&text, span).unwrap_or_else(|| Placed::verbatim(text, span)))
+}
+
+/// Synapse takes a file that is an element for its text: `<x><![CDATA[function mediate(mc) { … }]]></x>`.
+fn in_element(text: &str, whole: Span) -> Option<Placed> {
+    if !text.trim_start().starts_with('<') {
+        return None;
+    }
+    let limits = XmlLimits::default();
+    let mut reader = Reader::new(text, &limits);
+    let mut script = Placed::empty(whole);
+    let mut elements = 0;
+    loop {
+        match reader.next().ok()? {
+            Event::Start(_) => elements += 1,
+            Event::Text { value, range, cdata } => {
+                let start = if cdata { "<![CDATA[".len() } else { 0 };
+                script.push(&value, range.start + start);
+            }
+            Event::End { .. } | Event::Comment { .. } | Event::Instruction { .. } => {}
+            Event::Eof => return (elements == 1).then_some(script),
+        }
+    }
 }
 
 /// What a script reads by name is loaded with the rest.

@@ -521,3 +521,37 @@ fn what_harms_in_xml_is_ended_too() {
         );
     }
 }
+
+#[test]
+fn a_file_that_is_an_element_holds_the_script_as_its_text() {
+    let trial = Trial {
+        entries: &[
+            (
+                "samples/quote.js",
+                "<x><![CDATA[\nfunction mediate(mc) {\n    mc.setPayloadJSON([<a>{1}</a>.toXMLString()]);\n}\nfunction bad(mc) {\n    boom();\n}\n]]></x>",
+            ),
+            (
+                "samples/wrong.js",
+                "<x><![CDATA[\nfunction mediate(mc) {\n  var a = ;\n}]]></x>",
+            ),
+        ],
+        ..ALL
+    };
+    let body = trial.body("<script language=\"js\" key=\"samples/quote.js\"/>", JSON);
+    assert_eq!(body, "[\"<a>1</a>\"]");
+    let bad = "<script language=\"js\" key=\"samples/quote.js\" function=\"bad\"/>";
+    let fault = trial.run(bad, JSON).0.expect_err("it fails");
+    assert!(
+        fault
+            .detail
+            .as_deref()
+            .unwrap_or_default()
+            .contains("samples/quote.js:6:"),
+        "{fault:?}"
+    );
+    let told = trial
+        .plan("<script language=\"js\" key=\"samples/wrong.js\"/>")
+        .map(|_| ())
+        .expect_err("no JavaScript");
+    assert!(told.contains("samples/wrong.js:3:11"), "{told}");
+}
