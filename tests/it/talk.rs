@@ -276,8 +276,12 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Copies files, with the sample port replaced.
+/// Copies the files of a folder, with the sample port replaced; a file as it is.
 pub fn copy_folder(from: &Path, to: &Path, port: u16) {
+    if from.is_file() {
+        std::fs::copy(from, to).expect("it can be copied");
+        return;
+    }
     let Ok(entries) = std::fs::read_dir(from) else {
         return;
     };
