@@ -20,6 +20,12 @@ pub const TOPICS: &[Topic] = &[
         text: || include_str!("states.md").to_owned(),
     },
     Topic {
+        name: "mock",
+        title: "Mocks from OpenAPI definitions",
+        summary: "OpenAPI definitions as APIs: who answers, what a client can ask for, what is checked.",
+        text: || include_str!("definitions.md").to_owned(),
+    },
+    Topic {
         name: "mc",
         title: "What scripts are given",
         summary: "Everything that a script can ask of `mc`, and what else there is.",

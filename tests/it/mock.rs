@@ -701,3 +701,52 @@ fn what_is_no_definition_is_refused_in_words() {
         "{told}"
     );
 }
+
+#[test]
+fn operations_with_scripts_are_answered_by_them_beside_the_others() {
+    let running = mocked(
+        r#"openapi: 3.0.0
+paths:
+  /time:
+    get:
+      x-mediation-script: |
+        mc.setProperty('CONTENT_TYPE', 'application/json');
+        mc.setPayloadJSON({now: new Date().toISOString()});
+  /other: {get: {responses: {'200': {description: o, content: {text/plain: {example: other}}}}}}
+"#,
+        &["--clock", "2026-01-31T12:00:00Z"],
+    );
+    replay(
+        &running,
+        "scripts",
+        r#"GET /time
+
+###
+200
+
+{"now":"2026-01-31T12:00:00.000Z"}
+
+### The other
+GET /other
+
+###
+200
+
+other
+"#,
+    );
+}
+
+#[test]
+fn a_definition_with_mistakes_answers_503_where_the_rest_is_to_be_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = "openapi: 3.0.0\nservers: [{url: /whole}]\npaths: {/x: {get: {responses: {'204': {description: d}}}}}\n";
+    let broken = "openapi: 3.0.0\ninfo: {title: Broken}\nservers: [{url: /broken}]\npaths: {/x: {get: {x-mock-fault: bang}}}\n";
+    fs::write(folder.path().join("whole.yaml"), whole).unwrap();
+    fs::write(folder.path().join("broken.yaml"), broken).unwrap();
+    let running = Running::with(folder, free_port(), &["--lenient"]);
+    assert_eq!(running.ask("GET /whole/x").status, 204);
+    let answer = running.ask("GET /broken/x");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("broken.yaml:4:34"), "{}", answer.body);
+}

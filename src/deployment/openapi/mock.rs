@@ -236,3 +236,74 @@ impl Made {
         Bytes::from(bodies::made(&self.schema, self.form, &sampling))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Version;
+    use super::super::read;
+    use super::super::schema::{compile, json_schema};
+    use super::*;
+    use crate::text::Sources;
+
+    const SCHEMAS: &str = r##"
+S:
+  type: object
+  required: [id, kind, code, price, tags, when, at, one, list, deep]
+  properties:
+    id: {type: integer, format: int64, minimum: 10, maximum: 99}
+    step: {type: integer, multipleOf: 7, minimum: 20, maximum: 80}
+    half: {type: number, minimum: 0.5, maximum: 1.5}
+    kind: {$ref: '#/K'}
+    code: {type: string, pattern: '^[A-Z]{3}-[0-9]{2,4}$'}
+    name: {type: string, minLength: 3, maxLength: 5}
+    price: {type: number, minimum: 0, exclusiveMinimum: true}
+    tags: {type: array, minItems: 2, maxItems: 4, uniqueItems: true, items: {type: string}}
+    when: {type: string, format: date}
+    at: {type: string, format: date-time}
+    mail: {type: string, format: email}
+    key: {type: string, format: uuid}
+    link: {type: string, format: uri}
+    ip: {type: string, format: ipv4}
+    none: {type: string, nullable: true, enum: [a, b]}
+    one: {oneOf: [{type: string, enum: [x]}, {type: integer, minimum: 5}]}
+    any: {anyOf: [{type: boolean}, {type: string}]}
+    list: {type: array, items: {allOf: [{$ref: '#/T'}, {type: object, required: [b], properties: {b: {type: boolean}}}]}}
+    map: {type: object, additionalProperties: {type: integer}}
+    deep: {$ref: '#/S2'}
+K: {type: string, enum: [dog, cat]}
+T: {type: object, required: [a], properties: {a: {type: integer}, next: {$ref: '#/T'}}}
+S2: {type: object, properties: {s: {type: array, items: {$ref: '#/S2'}}}}
+"##;
+
+    #[test]
+    fn what_is_made_by_chance_fits_its_schema() {
+        let mut sources = Sources::default();
+        let file = sources.add("x.yaml", SCHEMAS);
+        let root = Arc::new(read::read(file, SCHEMAS).expect("it can be read"));
+        let schema = root.get("S").expect("it is there");
+        let written = json_schema(
+            &Written::Schema(schema.clone()),
+            References::new(&root),
+            Version::Three,
+        );
+        let validator = compile(&written, Version::Three).expect("it is a schema");
+        let made = Made {
+            root: Arc::clone(&root),
+            schema: schema.clone(),
+            form: Form::Json,
+            fixed: OnceLock::new(),
+        };
+        let mut bodies = std::collections::HashSet::new();
+        for seed in std::iter::once(None).chain((0..100).map(Some)) {
+            let body = made.sample(seed);
+            let value: Json = serde_json::from_slice(&body).expect("it is JSON");
+            let wrong: Vec<String> = validator
+                .iter_errors(&value)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
+            assert!(wrong.is_empty(), "{seed:?}: {wrong:#?}");
+            bodies.insert(body);
+        }
+        assert!(bodies.len() > 90, "{} different bodies", bodies.len());
+    }
+}

@@ -13,7 +13,7 @@ use super::SequenceRef;
 use super::api::{self, Api, Version};
 use crate::flow::{Sequence, Step};
 use crate::plan::{Content, Element, Planner};
-use crate::text::{Diagnostic, FileId, Placed, Severity, Span};
+use crate::text::{Diagnostic, FileId, Placed, Span};
 use build::{element, text_of, verbatim};
 use model::{Definition, Operation};
 use read::Node;
@@ -116,7 +116,7 @@ struct Planned {
     api: Option<Element>,
     /// What answers the resources that an element cannot say, by their places.
     mocks: HashMap<Span, Step>,
-    /// With an error there is no API.
+    /// With an error the API has a place, where `--lenient` answers 503, and is not served.
     mistakes: Vec<Diagnostic>,
 }
 
@@ -185,8 +185,7 @@ fn plan_of(found: &DefinitionFile, text: &str, apis: &[Api], rules: Rules) -> Pl
             Err(mistake) => planned.mistakes.push(*mistake),
         }
     }
-    let is_wrong = |mistake: &Diagnostic| mistake.severity == Severity::Error;
-    if resources.is_empty() || planned.mistakes.iter().any(is_wrong) {
+    if resources.is_empty() {
         return planned;
     }
     let title = title(root);
@@ -500,6 +499,8 @@ mod tests {
         check(
             "openapi: 3.0.0\npaths: {/x: {get: {x-mock-latency: soon, x-mock-fault: bang}}}\n",
             &[
+                "OpenAPI at ",
+                "GET,HEAD /x",
                 "E0203 2:36 `soon` is no time: write 200, 200ms or 1.5s",
                 "E0203 2:56 `bang` is no fault: write reset, empty, timeout or a status such as 503",
             ],

@@ -1,7 +1,7 @@
 //! Holds a request against its definition: parameters, media type, body. Everything that does not fit is told at once.
 
 use crate::flow::mishap::problem;
-use crate::flow::{Answer, Exchange};
+use crate::flow::{Answer, Exchange, Fault};
 use crate::message::json::{self, Json, Object};
 use crate::message::media_type::{Form, MediaType};
 use http::StatusCode;
@@ -99,7 +99,7 @@ impl Wrongs {
 
 impl Check {
     /// The answer to a request that does not fit: 400, 415, or 422 when the body alone says something else than its schema.
-    pub async fn refusal(&self, exchange: &mut Exchange) -> Option<Answer> {
+    pub async fn refusal(&self, exchange: &mut Exchange) -> Result<Option<Answer>, Fault> {
         let mut wrongs = Wrongs {
             list: Vec::new(),
             only_content: true,
@@ -108,17 +108,17 @@ impl Check {
             parameter.check(exchange, &mut wrongs);
         }
         if let Some(body) = &self.body
-            && let Err(types) = body.check(exchange, &mut wrongs).await
+            && let Some(types) = body.check(exchange, &mut wrongs).await?
         {
-            return Some(problem(
+            return Ok(Some(problem(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The media type is not taken",
                 "The definition takes no body of this Content-Type here.",
                 &[("types", types)],
-            ));
+            )));
         }
         if wrongs.list.is_empty() {
-            return None;
+            return Ok(None);
         }
         let status = if wrongs.only_content {
             StatusCode::UNPROCESSABLE_ENTITY
@@ -129,12 +129,12 @@ impl Check {
             1 => "One thing in it is not as the definition says.".to_owned(),
             count => format!("{count} things in it are not as the definition says."),
         };
-        Some(problem(
+        Ok(Some(problem(
             status,
             "The request does not fit",
             &detail,
             &[("errors", Json::Array(wrongs.list))],
-        ))
+        )))
     }
 }
 
@@ -267,34 +267,44 @@ fn located(misfit: &Misfit) -> Cow<'_, str> {
 }
 
 impl Body {
-    /// `Err`: the media types that are taken, which do not include the body's.
-    async fn check(&self, exchange: &mut Exchange, wrongs: &mut Wrongs) -> Result<(), Json> {
+    /// The media types that are taken, if they do not include the body's. A body that cannot be had is a fault, as anywhere else.
+    async fn check(&self, exchange: &mut Exchange, wrongs: &mut Wrongs) -> Result<Option<Json>, Fault> {
         let declared = exchange.message.header("content-type").map(MediaType::parse);
         if exchange.message.payload.is_empty() {
             if self.required {
-                wrongs.only_content = false;
                 wrongs.tell("body", "", "it is required");
                 wrongs.only_content = false;
             }
-            return Ok(());
+            return Ok(None);
         }
         let taken = match &declared {
             None => self.media.first(),
             Some(declared) => self.media.iter().max_by_key(|media| media.precision(declared)),
         };
         let Some(taken) = taken else {
-            return Ok(());
+            return Ok(None);
         };
         if let Some(declared) = &declared
             && taken.precision(declared).is_none()
         {
             let types = self.media.iter().map(|media| media.essence.as_str().into());
-            return Err(Json::Array(types.collect()));
+            return Ok(Some(Json::Array(types.collect())));
         }
         let form = declared
             .as_ref()
             .map_or(Form::of(&taken.essence), MediaType::form);
-        match content(exchange, form, &taken.fields).await {
+        let looked_at = [
+            Form::Json,
+            Form::Xml,
+            Form::Soap11,
+            Form::Soap12,
+            Form::UrlEncoded,
+        ];
+        if !looked_at.contains(&form) {
+            return Ok(None);
+        }
+        exchange.load().await?;
+        match content(exchange, form, &taken.fields) {
             Ok(None) => {}
             Ok(Some(value)) => {
                 let misfits = taken.schema.as_ref().map(|schema| schema.misfits(&value));
@@ -307,7 +317,7 @@ impl Body {
                 wrongs.only_content = false;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -331,21 +341,8 @@ impl MediaCheck {
     }
 }
 
-/// The body as a value that a schema describes; nothing for what is not taken apart.
-async fn content(
-    exchange: &mut Exchange,
-    form: Form,
-    fields: &[(String, Shape)],
-) -> Result<Option<Json>, String> {
-    if !matches!(
-        form,
-        Form::Json | Form::Xml | Form::Soap11 | Form::Soap12 | Form::UrlEncoded
-    ) {
-        return Ok(None);
-    }
-    if let Err(fault) = exchange.load().await {
-        return Err(fault.reason.into_string());
-    }
+/// The body as a value that a schema describes; nothing of XML, which is only read.
+fn content(exchange: &mut Exchange, form: Form, fields: &[(String, Shape)]) -> Result<Option<Json>, String> {
     let catalog = std::sync::Arc::clone(&exchange.catalog);
     let payload = &mut exchange.message.payload;
     match form {

@@ -5,7 +5,7 @@ pub mod check;
 pub mod prefer;
 
 use crate::flow::mishap::{self, Mishap, problem};
-use crate::flow::{Answer, Exchange, Flow, Mediator, Outcome};
+use crate::flow::{Answer, Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::json::Json;
 use crate::message::media_type::{Form, MediaType};
 use crate::message::payload::Payload;
@@ -69,11 +69,9 @@ pub trait Sampler: Send + Sync {
 #[async_trait(?Send)]
 impl Mediator for Mock {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        let answer = match self.answer(exchange).await {
-            Ok(Some(answer)) => answer,
+        let Some(answer) = self.answer(exchange).await? else {
             // Something has gone wrong on purpose.
-            Ok(None) => return Ok(Flow::Respond),
-            Err(answer) => answer,
+            return Ok(Flow::Respond);
         };
         exchange.take(answer);
         exchange.message.addressing.to = None;
@@ -83,59 +81,36 @@ impl Mediator for Mock {
 }
 
 impl Mock {
-    /// The answer, or the one that says why there is none.
-    async fn answer(&self, exchange: &mut Exchange) -> Result<Option<Answer>, Answer> {
-        let bad = |detail: String| {
-            problem(
-                StatusCode::BAD_REQUEST,
-                "The preference is not valid",
-                &detail,
-                &[],
-            )
+    /// The answer, which may be one that says why there is no other.
+    async fn answer(&self, exchange: &mut Exchange) -> Result<Option<Answer>, Fault> {
+        let asked = Preferences::of(exchange, &self.own_query)
+            .and_then(|preferences| Ok((preferences, self.mishap.asked_by(exchange)?)));
+        let (preferences, mishap) = match asked {
+            Ok(asked) => asked,
+            Err(detail) => {
+                let title = "The preference is not valid";
+                return Ok(Some(problem(StatusCode::BAD_REQUEST, title, &detail, &[])));
+            }
         };
-        let preferences = Preferences::of(exchange, &self.own_query).map_err(bad)?;
-        let mishap = self.mishap.asked_by(exchange).map_err(bad)?;
+        let waits = exchange.worker.runtime.mishaps;
         let mishap = Mishap {
-            latency: preferences
-                .wait
-                .filter(|_| exchange.worker.runtime.mishaps)
-                .or(mishap.latency),
+            latency: preferences.wait.filter(|_| waits).or(mishap.latency),
             ..mishap
         };
         if mishap.happen(exchange).await.is_some() {
             return Ok(None);
         }
         if let Some(check) = &self.check
-            && let Some(refusal) = check.refusal(exchange).await
+            && let Some(refusal) = check.refusal(exchange).await?
         {
-            return Err(refusal);
+            return Ok(Some(refusal));
         }
         let accept = Accept::of(&exchange.message.headers);
         let chance = preferences.dynamic.then(|| exchange.worker.runtime.random_seed());
-        let Chosen {
-            status,
-            response,
-            body,
-        } = self.choose(&preferences, &accept)?;
-        let mut answer = match body {
-            None => Answer {
-                status,
-                reason: None,
-                headers: HeaderMap::new(),
-                payload: Payload::empty(),
-                tunnel: None,
-            },
-            Some((media, example)) => mishap::made(status, &media.content_type, media.body(example, chance)),
-        };
-        for (name, value) in &response.headers {
-            answer.headers.append(name.clone(), value.clone());
-        }
-        if let Some(applied) = preferences.applied(exchange.worker.runtime.mishaps) {
-            answer
-                .headers
-                .insert(HeaderName::from_static("preference-applied"), applied);
-        }
-        Ok(Some(answer))
+        Ok(Some(match self.choose(&preferences, &accept) {
+            Ok(chosen) => chosen.answer(chance, preferences.applied(waits)),
+            Err(answer) => answer,
+        }))
     }
 
     fn choose<'a>(&'a self, preferences: &Preferences, accept: &Accept) -> Result<Chosen<'a>, Answer> {
@@ -271,6 +246,32 @@ struct Chosen<'a> {
     response: &'a Response,
     /// Of which media type, and the example that was asked for.
     body: Option<(&'a Media, Option<&'a Example>)>,
+}
+
+impl Chosen<'_> {
+    fn answer(&self, chance: Option<u64>, applied: Option<HeaderValue>) -> Answer {
+        let mut answer = match self.body {
+            None => Answer {
+                status: self.status,
+                reason: None,
+                headers: HeaderMap::new(),
+                payload: Payload::empty(),
+                tunnel: None,
+            },
+            Some((media, example)) => {
+                mishap::made(self.status, &media.content_type, media.body(example, chance))
+            }
+        };
+        for (name, value) in &self.response.headers {
+            answer.headers.append(name.clone(), value.clone());
+        }
+        if let Some(applied) = applied {
+            answer
+                .headers
+                .insert(HeaderName::from_static("preference-applied"), applied);
+        }
+        answer
+    }
 }
 
 impl Statuses {
