@@ -109,11 +109,11 @@ impl Mock {
         let chance = preferences.dynamic.then(|| exchange.worker.runtime.random_seed());
         Ok(Some(match self.choose(&preferences, &accept) {
             Ok(chosen) => chosen.answer(chance, preferences.applied(waits)),
-            Err(answer) => answer,
+            Err(answer) => *answer,
         }))
     }
 
-    fn choose<'a>(&'a self, preferences: &Preferences, accept: &Accept) -> Result<Chosen<'a>, Answer> {
+    fn choose<'a>(&'a self, preferences: &Preferences, accept: &Accept) -> Result<Chosen<'a>, Box<Answer>> {
         let (status, response) = match preferences.code {
             Some(code) => {
                 let response = self.response_for(code).ok_or_else(|| self.no_such_code(code))?;
@@ -203,14 +203,14 @@ impl Mock {
         Some((usual.statuses.first(), usual))
     }
 
-    fn no_such_code(&self, code: u16) -> Answer {
+    fn no_such_code(&self, code: u16) -> Box<Answer> {
         let known: Vec<Json> = self
             .responses
             .iter()
             .map(|response| Json::String(response.statuses.to_string()))
             .collect();
         let detail = format!("The definition has no answer {code} here, and no default.");
-        problem(
+        refused(
             StatusCode::NOT_IMPLEMENTED,
             "There is no such answer",
             &detail,
@@ -218,7 +218,7 @@ impl Mock {
         )
     }
 
-    fn no_such_example(&self, name: &str, only: Option<&Response>) -> Answer {
+    fn no_such_example(&self, name: &str, only: Option<&Response>) -> Box<Answer> {
         let searched = self
             .responses
             .iter()
@@ -232,7 +232,7 @@ impl Mock {
             known.extend(name.filter(|name| !known.contains(name)));
         }
         let detail = format!("The definition has no example `{name}` here.");
-        problem(
+        refused(
             StatusCode::NOT_IMPLEMENTED,
             "There is no such example",
             &detail,
@@ -304,6 +304,11 @@ impl std::fmt::Display for Statuses {
     }
 }
 
+/// An answer that stands for the one that is not there.
+fn refused(status: StatusCode, title: &str, detail: &str, more: &[(&str, Json)]) -> Box<Answer> {
+    Box::new(problem(status, title, detail, more))
+}
+
 impl Media {
     /// By its name as it is written; in other capitals, if that is clear.
     fn named(&self, name: &str) -> Option<&Example> {
@@ -332,7 +337,7 @@ impl Media {
     }
 }
 
-fn not_acceptable(media: &[&Media]) -> Answer {
+fn not_acceptable(media: &[&Media]) -> Box<Answer> {
     let mut known: Vec<Json> = Vec::new();
     for media in media {
         let name = Json::String(media.content_type.clone());
@@ -340,7 +345,7 @@ fn not_acceptable(media: &[&Media]) -> Answer {
             known.push(name);
         }
     }
-    problem(
+    refused(
         StatusCode::NOT_ACCEPTABLE,
         "No such media type",
         "The request accepts none of the media types that this answer has.",
@@ -348,8 +353,8 @@ fn not_acceptable(media: &[&Media]) -> Answer {
     )
 }
 
-fn nothing_to_say() -> Answer {
-    problem(
+fn nothing_to_say() -> Box<Answer> {
+    refused(
         StatusCode::NOT_IMPLEMENTED,
         "There is no answer",
         "The definition says nothing of what this operation answers.",
