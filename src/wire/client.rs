@@ -253,25 +253,23 @@ impl Client {
             request = forwarded(request, &url, proxy)?;
         }
         if let Some(mut backend) = inner.pool.take(&url.origin, gate) {
-            let copy = copy_of(&request);
-            let outcome = backend
-                .exchange(request, upload.as_deref(), &times, &inner.limits)
-                .await;
+            let whole = request.body().again();
+            let outcome = backend.exchange(&mut request, upload.as_deref(), &times).await;
             let error = match outcome {
-                Ok(response) => return self.answer(backend, response, upload, times, &url, watch),
+                Ok(response) => return self.answer(backend, response, times, &url, watch),
                 Err(error) => error,
             };
             // The connection has to let go of a streamed body before it can be had once more.
             drop(backend);
             let body = match &upload {
-                None => copy.body().again(),
+                None => whole,
                 Some(upload) => upload.again(),
             };
             match body {
                 // One safe repeat, and on a fresh connection: another kept one may be as stale.
-                Some(body) if is_stale(&error, copy.method()) => {
+                Some(body) if is_stale(&error, request.method()) => {
                     let (body, again) = Outgoing::new(body);
-                    request = copy.map(|_| body);
+                    *request.body_mut() = body;
                     upload = again;
                 }
                 _ => return Err(error),
@@ -283,7 +281,7 @@ impl Client {
 
     async fn send_by_fresh(
         &self,
-        request: WireRequest,
+        mut request: WireRequest,
         upload: Option<Rc<Upload>>,
         times: Times,
         url: Url,
@@ -292,11 +290,9 @@ impl Client {
     ) -> Result<ClientResponse, SendError> {
         let inner = &self.inner;
         let connected = self.connect(&url, false, times.connect, gate).await?;
-        let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
-        let response = backend
-            .exchange(request, upload.as_deref(), &times, &inner.limits)
-            .await?;
-        self.answer(backend, response, upload, times, &url, watch)
+        let mut backend = Backend::new(connected.stream, &inner.limits);
+        let response = backend.exchange(&mut request, upload.as_deref(), &times).await?;
+        self.answer(backend, response, times, &url, watch)
     }
 
     /// The opening handshake of a WebSocket. Whatever else than 101 comes back is an answer like any other.
@@ -317,12 +313,10 @@ impl Client {
         let protocols = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
         let offered: Vec<HeaderValue> = protocols.iter().cloned().collect();
         let connected = self.connect(&url, false, times.connect, gate.as_deref()).await?;
-        let mut backend = Backend::handshake(connected.stream, &inner.limits).await?;
-        let response = backend
-            .exchange(request, upload.as_deref(), &times, &inner.limits)
-            .await?;
+        let mut backend = Backend::new(connected.stream, &inner.limits);
+        let response = backend.exchange(&mut request, upload.as_deref(), &times).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.answer(backend, response, upload, times, &url, watch);
+            return self.answer(backend, response, times, &url, watch);
         }
         let (mut parts, _) = response.into_parts();
         websocket::check_agreement(&parts.headers, &proof, &offered).map_err(|reason| SendError {
@@ -361,29 +355,27 @@ impl Client {
 
     fn answer(
         &self,
-        backend: Box<Backend>,
-        response: http::Response<hyper::body::Incoming>,
-        upload: Option<Rc<Upload>>,
+        mut backend: Box<Backend>,
+        response: http::Response<()>,
         times: Times,
         url: &Url,
         watch: Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
-        let (mut parts, body) = response.into_parts();
+        let (mut parts, ()) = response.into_parts();
         check_answer(&parts)?;
-        let length = body.size_hint().exact();
-        let uploading = upload.as_ref().is_some_and(|upload| !upload.ended.get());
-        let body = Http1Body::new(
-            body,
-            backend,
-            Rc::clone(&self.inner),
-            &url.origin,
-            times.body_gap,
-            uploading,
-            watch,
-        );
         hop::strip_received(&mut parts.headers);
-        let body = body.into_stream();
-        debug_assert!(length.is_none() || body.exact_length() == length);
+        let body = match backend.whole_body() {
+            Some(body) => {
+                // It interests nobody any more how long it takes.
+                drop(watch);
+                self.inner.pool.give_back(&url.origin, backend);
+                ByteStream::from(body)
+            }
+            None => {
+                let inner = Rc::clone(&self.inner);
+                Http1Body::new(backend, inner, &url.origin, times.body_gap, watch).into_stream()
+            }
+        };
         Ok(into_response(parts, body))
     }
 
@@ -503,7 +495,7 @@ fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration, gate: Option<Arc<
                     .map(Some);
             }
             // Agreed on HTTP/1.1 by TLS.
-            let backend = Backend::handshake(connected.stream, limits).await?;
+            let backend = Backend::new(connected.stream, limits);
             pool.give_back(&url.origin, backend);
             Ok(None)
         };

@@ -10,6 +10,7 @@ mod connect;
 mod guard;
 mod head;
 mod hop;
+mod http1;
 mod http2;
 pub mod limits;
 pub mod listen;

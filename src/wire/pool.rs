@@ -17,17 +17,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::cause::find;
 use super::client::{Gate, Inner, Reached, SendError, SendErrorKind, Times, Watch};
 use super::connect::{Meter, Metered, Peer, is_gone};
 use super::hop;
+use super::http1::{Broken, Http1};
 use super::http2::{Http2Connection, Slot};
 use super::limits::ClientLimits;
 use super::upload::{Outgoing, Upload};
@@ -98,7 +95,7 @@ impl Pool {
                 kept.clear();
                 return None;
             }
-            if newest.backend.is_alive() {
+            if newest.backend.wire.is_alive() {
                 return Some(newest.backend);
             }
         }
@@ -106,6 +103,9 @@ impl Pool {
     }
 
     pub fn give_back(&self, origin: &Arc<Origin>, backend: Box<Backend>) {
+        if !backend.wire.can_be_kept() {
+            return;
+        }
         // A connection that refused to be a WebSocket is not asked for anything else.
         if self.per_host == 0 || self.idle.is_zero() || origin.scheme.is_websocket() {
             return;
@@ -199,75 +199,54 @@ impl Pool {
 
 /// One HTTP/1 connection to a backend.
 pub(super) struct Backend {
-    requests: http1::SendRequest<Outgoing>,
-    connection: http1::Connection<TokioIo<Metered>, Outgoing>,
-    meter: Rc<Meter>,
+    wire: Http1,
     peer: Peer,
     alarm: Alarm,
 }
 
 impl Backend {
-    pub async fn handshake(stream: Metered, limits: &ClientLimits) -> Result<Box<Self>, SendError> {
-        let (meter, peer) = (Rc::clone(&stream.meter), stream.peer);
-        let (requests, connection) = http1::Builder::new()
-            .max_buf_size(limits.response_head.max(8192))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| SendError {
-                kind: SendErrorKind::Connect,
-                message: error.to_string(),
-                reached: Reached::NothingSent,
-            })?;
-        Ok(Box::new(Self {
-            requests,
-            connection,
-            meter,
-            peer,
+    pub fn new(stream: Metered, limits: &ClientLimits) -> Box<Self> {
+        Box::new(Self {
+            peer: stream.peer,
+            wire: Http1::new(stream, limits.response_head),
             alarm: Alarm::default(),
-        }))
+        })
     }
 
     /// The stream, and what came behind the last answer.
     pub fn into_parts(self) -> (Metered, Bytes) {
-        let parts = self.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        self.wire.into_parts()
     }
 
-    /// Looks, without waiting, whether the backend has closed or said something unasked since the last answer.
-    fn is_alive(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(&mut nobody).is_pending()
-            && self.requests.is_ready()
-            && !self.meter.write_broken.get()
+    fn meter(&self) -> &Meter {
+        &self.wire.stream.meter
+    }
+
+    /// The body of the answer, if it came whole with its head and the request has left.
+    pub fn whole_body(&mut self) -> Option<Bytes> {
+        match self.wire.is_sent() {
+            true => self.wire.whole_body(),
+            false => None,
+        }
     }
 
     /// Sends a request and waits for the head of its answer.
     pub async fn exchange(
         &mut self,
-        request: http::Request<Outgoing>,
+        request: &mut http::Request<Outgoing>,
         upload: Option<&Upload>,
         times: &Times,
-        limits: &ClientLimits,
-    ) -> Result<http::Response<Incoming>, SendError> {
-        self.meter.restart();
+    ) -> Result<http::Response<()>, SendError> {
+        self.meter().restart();
         let mut deadline = Instant::now() + times.response;
-        // The connection is driven right here, so what it reports needs no waking of its own.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let mut answer = std::pin::pin!(self.requests.send_request(request));
-        let (connection, meter, alarm) = (&mut self.connection, &self.meter, &mut self.alarm);
+        self.wire.begin(request);
+        let (wire, alarm) = (&mut self.wire, &mut self.alarm);
         let outcome = poll_fn(|context| {
-            let ended = Pin::new(&mut *connection).poll(context);
-            if let Poll::Ready(answer) = answer.as_mut().poll(&mut nobody) {
-                return Poll::Ready(Ok(answer));
+            if let Poll::Ready(Err(broken)) = wire.poll_send(context) {
+                return Poll::Ready(Err(Some(broken)));
             }
-            if let Poll::Ready(ended) = ended {
-                return Poll::Ready(Ok(Err(match ended {
-                    Err(error) => error,
-                    Ok(()) => return Poll::Ready(Err(SendErrorKind::Closed)),
-                })));
-            }
-            if meter.read.get() > limits.response_head as u64 {
-                return Poll::Ready(Err(SendErrorKind::Protocol));
+            if let Poll::Ready(answer) = wire.poll_head(context) {
+                return Poll::Ready(answer.map_err(Some));
             }
             loop {
                 if alarm.poll(context, deadline).is_pending() {
@@ -278,27 +257,26 @@ impl Backend {
                     Some(progress) if progress + times.response > deadline => {
                         deadline = progress + times.response;
                     }
-                    _ => return Poll::Ready(Err(SendErrorKind::Timeout)),
+                    _ => return Poll::Ready(Err(None)),
                 }
             }
         })
         .await;
+        let broken = match outcome {
+            Ok(response) => return Ok(response),
+            Err(broken) => broken,
+        };
         if let Some(error) = upload.and_then(|upload| upload.error.borrow_mut().take()) {
-            return Err(upload_error(error, meter));
+            return Err(upload_error(error, self.meter()));
         }
-        match outcome {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(send_error(&error, meter)),
-            Err(kind) => Err(SendError {
-                message: match kind {
-                    SendErrorKind::Timeout => format!("no answer within {} ms", times.response.as_millis()),
-                    SendErrorKind::Protocol => "the head of the answer is too long".to_owned(),
-                    _ => "the backend closed the connection without an answer".to_owned(),
-                },
-                kind,
-                reached: reached(meter),
-            }),
-        }
+        Err(match broken {
+            Some(broken) => send_error(&broken, self.meter()),
+            None => SendError {
+                kind: SendErrorKind::Timeout,
+                message: format!("no answer within {} ms", times.response.as_millis()),
+                reached: reached(self.meter()),
+            },
+        })
     }
 }
 
@@ -331,33 +309,40 @@ fn reached(meter: &Meter) -> Reached {
     }
 }
 
-fn send_error(error: &hyper::Error, meter: &Meter) -> SendError {
-    let (kind, message) = if error.is_parse() {
-        (
+fn send_error(broken: &Broken, meter: &Meter) -> SendError {
+    let (kind, message) = match broken {
+        Broken::Invalid(reason) => (
             SendErrorKind::Protocol,
-            format!("the answer is not valid HTTP: {error}"),
-        )
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        (
+            format!("the answer is not valid HTTP: {reason}"),
+        ),
+        Broken::TooLong => (
+            SendErrorKind::Protocol,
+            "the head of the answer is too long".to_owned(),
+        ),
+        Broken::Closed => (
             SendErrorKind::Closed,
             "the backend closed the connection before its answer was whole".to_owned(),
-        )
-    } else if let Some(alert) = find::<std::io::Error>(error).and_then(tls_error) {
-        // In TLS 1.3 a backend tells only now what it thinks of our certificate; it has looked at nothing else.
-        let message = format!("no TLS with the backend: {}", in_words(alert));
-        tracing::warn!(reason = message, "A backend ended TLS.");
-        (SendErrorKind::Connect, message)
-    } else if let Some(io) = find::<std::io::Error>(error) {
-        let kind = match (is_gone(io), meter.read.get() > 0) {
-            (true, _) => SendErrorKind::Closed,
-            (false, true) => SendErrorKind::Receive,
-            (false, false) => SendErrorKind::Send,
-        };
-        (kind, io.to_string())
-    } else if error.is_user() || error.is_body_write_aborted() {
-        (SendErrorKind::Send, error.to_string())
-    } else {
-        (SendErrorKind::Protocol, error.to_string())
+        ),
+        Broken::Body => (
+            SendErrorKind::Send,
+            "the body of the request is not as long as it said".to_owned(),
+        ),
+        Broken::Stream(io) => match tls_error(io) {
+            // In TLS 1.3 a backend tells only now what it thinks of our certificate; it has looked at nothing else.
+            Some(alert) => {
+                let message = format!("no TLS with the backend: {}", in_words(alert));
+                tracing::warn!(reason = message, "A backend ended TLS.");
+                (SendErrorKind::Connect, message)
+            }
+            None => {
+                let kind = match (is_gone(io), meter.read.get() > 0) {
+                    (true, _) => SendErrorKind::Closed,
+                    (false, true) => SendErrorKind::Receive,
+                    (false, false) => SendErrorKind::Send,
+                };
+                (kind, io.to_string())
+            }
+        },
     };
     SendError {
         kind,
@@ -368,7 +353,6 @@ fn send_error(error: &hyper::Error, meter: &Meter) -> SendError {
 
 /// The body of an answer over HTTP/1. Gives the connection back when it ends as it should.
 pub(super) struct Http1Body {
-    incoming: Incoming,
     driven: Driven,
     client: Rc<Inner>,
     origin: Arc<Origin>,
@@ -377,57 +361,53 @@ pub(super) struct Http1Body {
     alarm: Alarm,
     /// The first of it, which often came with the head.
     first: Option<Result<Frame<Bytes>, StreamError>>,
+    /// It ended as it should.
+    ended: bool,
     watch: Option<Box<dyn Watch>>,
 }
 
 enum Driven {
     /// By this body.
     Here(Box<Backend>),
-    /// By its own task, because the request is still being sent.
-    Task(AbortHandle),
+    /// Read by this body, and written by its own task, because the request is still being sent.
+    Both(Rc<RefCell<Box<Backend>>>, AbortHandle),
     /// Ended or given back.
     Gone,
 }
 
 impl Http1Body {
     pub fn new(
-        incoming: Incoming,
         backend: Box<Backend>,
         client: Rc<Inner>,
         origin: &Arc<Origin>,
         gap: Duration,
-        uploading: bool,
         watch: Option<Box<dyn Watch>>,
     ) -> Self {
-        let driven = if uploading {
-            let task = tokio::task::spawn_local(drive(backend, gap));
-            Driven::Task(task.abort_handle())
-        } else {
+        let driven = if backend.wire.is_sent() {
             Driven::Here(backend)
+        } else {
+            let shared = Rc::new(RefCell::new(backend));
+            let task = tokio::task::spawn_local(drive(Rc::clone(&shared), gap));
+            Driven::Both(shared, task.abort_handle())
         };
-        let alarm = Alarm::default();
         Self {
-            incoming,
             driven,
             client,
             origin: Arc::clone(origin),
             gap,
             waiting_since: None,
-            alarm,
+            alarm: Alarm::default(),
             first: None,
+            ended: false,
             watch,
         }
     }
 
     /// Takes what came with the head. A body that is here whole gives its connection back at once.
     pub fn into_stream(mut self) -> ByteStream {
-        if self.incoming.is_end_stream() {
-            self.finish();
-            return ByteStream::empty();
-        }
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut self).poll_frame(&mut nobody) {
-            Poll::Ready(Some(Ok(frame))) if self.incoming.is_end_stream() && frame.is_data() => {
+            Poll::Ready(Some(Ok(frame))) if self.ended && frame.is_data() => {
                 return frame
                     .into_data()
                     .map_or_else(|_| ByteStream::empty(), ByteStream::from);
@@ -440,16 +420,12 @@ impl Http1Body {
     }
 
     fn finish(&mut self) {
+        self.ended = true;
         self.watch = None;
         match std::mem::replace(&mut self.driven, Driven::Gone) {
-            Driven::Here(mut backend) => {
-                // It was driven a moment ago; `take` looks again, and more closely, before it is used.
-                if backend.requests.is_ready() || backend.is_alive() {
-                    self.client.pool.give_back(&self.origin, backend);
-                }
-            }
+            Driven::Here(backend) => self.client.pool.give_back(&self.origin, backend),
             // The answer is whole; what is left of the request interests nobody any more.
-            Driven::Task(task) => task.abort(),
+            Driven::Both(_, task) => task.abort(),
             Driven::Gone => (),
         }
     }
@@ -458,33 +434,32 @@ impl Http1Body {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let mut ended = false;
-        let context_of_body = match &mut self.driven {
-            Driven::Here(backend) => {
-                ended = Pin::new(&mut backend.connection).poll(context).is_ready();
-                &mut nobody
+        let (frame, is_read) = match &mut self.driven {
+            Driven::Here(backend) => (backend.wire.poll_frame(context), backend.wire.is_read()),
+            Driven::Both(shared, _) => {
+                let mut backend = shared.borrow_mut();
+                (backend.wire.poll_frame(context), backend.wire.is_read())
             }
-            Driven::Task(_) | Driven::Gone => context,
+            Driven::Gone => return Poll::Ready(None),
         };
-        let frame = Pin::new(&mut self.incoming).poll_frame(context_of_body);
-        if ended {
-            self.driven = Driven::Gone;
+        if is_read {
+            self.finish();
         }
-        frame.map_err(|error| receive_error(&error))
+        frame.map_err(|broken| receive_error(&broken))
     }
 }
 
 /// Drives a connection whose request is still being sent, as long as bytes move.
-async fn drive(mut backend: Box<Backend>, gap: Duration) {
+async fn drive(shared: Rc<RefCell<Box<Backend>>>, gap: Duration) {
     let mut seen = (0, 0);
     let mut since = Instant::now();
     let outcome = poll_fn(|context| {
-        if let Poll::Ready(outcome) = Pin::new(&mut backend.connection).poll(context) {
+        let backend = &mut **shared.borrow_mut();
+        if let Poll::Ready(outcome) = backend.wire.poll_send(context) {
             return Poll::Ready(Some(outcome));
         }
         loop {
-            let now = (backend.meter.written.get(), backend.meter.read.get());
+            let now = (backend.meter().written.get(), backend.meter().read.get());
             if now != seen {
                 seen = now;
                 since = Instant::now();
@@ -500,30 +475,25 @@ async fn drive(mut backend: Box<Backend>, gap: Duration) {
     .await;
     match outcome {
         Some(Ok(())) => (),
-        Some(Err(error)) => {
-            tracing::debug!(%error, "a connection ended while its request was still being sent")
+        Some(Err(broken)) => {
+            tracing::debug!(
+                ?broken,
+                "a connection ended while its request was still being sent"
+            )
         }
         None => tracing::debug!("a connection stood still while its request was still being sent"),
     }
 }
 
-fn receive_error(error: &hyper::Error) -> StreamError {
-    let io = find::<std::io::Error>(error);
-    let (kind, message) = match io {
-        Some(io)
-            if io.kind() == std::io::ErrorKind::InvalidData
-                || io.kind() == std::io::ErrorKind::InvalidInput =>
-        {
-            (
-                StreamErrorKind::Malformed,
-                format!("the answer's body is not valid: {io}"),
-            )
-        }
-        Some(io) if !is_gone(io) => (StreamErrorKind::Failed, format!("the answer broke off: {io}")),
-        _ if error.is_parse() => (
+fn receive_error(broken: &Broken) -> StreamError {
+    let (kind, message) = match broken {
+        Broken::Invalid(reason) => (
             StreamErrorKind::Malformed,
-            format!("the answer's body is not valid: {error}"),
+            format!("the answer's body is not valid: {reason}"),
         ),
+        Broken::Stream(io) if !is_gone(io) => {
+            (StreamErrorKind::Failed, format!("the answer broke off: {io}"))
+        }
         _ => (
             StreamErrorKind::Closed,
             "the backend broke its answer off".to_owned(),
@@ -568,17 +538,13 @@ impl Body for Http1Body {
                 if let Some(trailers) = frame.trailers_mut() {
                     hop::strip_trailers(trailers);
                 }
-                if this.incoming.is_end_stream() {
-                    this.finish();
-                }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) => {
-                this.finish();
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => {
-                this.driven = Driven::Gone;
+                if let Driven::Both(_, task) = std::mem::replace(&mut this.driven, Driven::Gone) {
+                    task.abort();
+                }
                 tell(&mut this.watch, &error);
                 Poll::Ready(Some(Err(error)))
             }
@@ -591,7 +557,7 @@ impl Body for Http1Body {
                 if alarm.poll(context, since + this.gap).is_pending() {
                     return Poll::Pending;
                 }
-                if let Driven::Task(task) = std::mem::replace(&mut this.driven, Driven::Gone) {
+                if let Driven::Both(_, task) = std::mem::replace(&mut this.driven, Driven::Gone) {
                     task.abort();
                 }
                 let error = stalled(this.gap);
@@ -602,24 +568,28 @@ impl Body for Http1Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.incoming.is_end_stream()
+        self.first.is_none() && self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        let hint = self.incoming.size_hint();
-        match (&self.first, hint.exact()) {
-            (None, _) => hint,
-            (Some(Ok(first)), Some(rest)) => {
-                SizeHint::with_exact(rest + first.data_ref().map_or(0, |data| data.len() as u64))
+        let left = match &self.driven {
+            Driven::Here(backend) => backend.wire.left(),
+            Driven::Both(shared, _) => shared.borrow().wire.left(),
+            Driven::Gone => self.ended.then_some(0),
+        };
+        match (&self.first, left) {
+            (None, Some(left)) => SizeHint::with_exact(left),
+            (Some(Ok(first)), Some(left)) => {
+                SizeHint::with_exact(left + first.data_ref().map_or(0, |data| data.len() as u64))
             }
-            (Some(_), _) => SizeHint::default(),
+            (_, None) | (Some(Err(_)), _) => SizeHint::default(),
         }
     }
 }
 
 impl Drop for Http1Body {
     fn drop(&mut self) {
-        if let Driven::Task(task) = &self.driven {
+        if let Driven::Both(_, task) = &self.driven {
             task.abort();
         }
     }

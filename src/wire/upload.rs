@@ -93,6 +93,14 @@ impl Outgoing {
         )
     }
 
+    /// What stands where a body was taken.
+    pub fn none() -> Self {
+        Self {
+            body: ByteStream::empty(),
+            upload: None,
+        }
+    }
+
     /// The whole body once more, if it is there.
     pub fn again(&self) -> Option<ByteStream> {
         self.body.as_bytes().map(|bytes| ByteStream::from(bytes.clone()))

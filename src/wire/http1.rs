@@ -1,0 +1,830 @@
+//! HTTP/1.1 as a client speaks it on one connection: a request is written while its answer is read.
+//!
+//! Nothing here has a task or a waker of its own. Whoever waits on an answer drives both directions, so a request costs no more wake-ups
+//! than the backend's answers do, and its head is written from the headers where they are.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
+};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Body as _, Frame};
+use hyper::ext::ReasonPhrase;
+use memchr::{memchr, memmem};
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::connect::Metered;
+use super::hop;
+use super::upload::Outgoing;
+
+/// A connection to a backend: at any time at most one request on its way, and one answer.
+pub(super) struct Http1 {
+    pub stream: Metered,
+    /// What was read and belongs to nobody yet.
+    read: BytesMut,
+    /// How much is asked of the stream at once; grows while answers fill it.
+    reading: usize,
+    sending: Option<Sending>,
+    answer: Answer,
+    is_head: bool,
+    /// Neither side has said that it closes after this answer.
+    keep: bool,
+    head_limit: usize,
+}
+
+/// A request on its way.
+struct Sending {
+    /// Of the body; written in front of `data`.
+    front: Vec<u8>,
+    /// How much of `front` has left.
+    left: usize,
+    data: Bytes,
+    behind: &'static [u8],
+    body: Outgoing,
+    framing: Framing,
+    /// The trailers that the head has announced; others are not sent.
+    announced: Vec<HeaderName>,
+    /// The end of the message has been put in front of the stream.
+    ended: bool,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// What is expected next of the backend.
+#[derive(Debug)]
+enum Answer {
+    /// A head. So many times it was not whole yet.
+    Head {
+        looked: u32,
+    },
+    Length(u64),
+    Chunked {
+        chunk: Chunk,
+        extra: usize,
+    },
+    /// The body goes on until the backend closes.
+    UntilClosed,
+    /// Nothing: it is whole.
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Chunk {
+    Size,
+    Data(u64),
+    /// The line end behind the data.
+    End,
+    Trailers,
+    /// The last line has been read.
+    Last,
+}
+
+/// Why a message did not come through.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Stream(io::Error),
+    /// What came is not HTTP.
+    Invalid(String),
+    TooLong,
+    /// The backend closed the connection before its message was whole.
+    Closed,
+    /// The request's own body broke off, or was not as long as it said.
+    Body,
+}
+
+/// What a read asks for at first, and at most.
+const READ: Range<usize> = 8 * 1024..256 * 1024;
+
+/// Lines of chunk sizes, their extensions, and trailers.
+const MOST_EXTRA: usize = 16 * 1024;
+
+const MOST_HEADERS: usize = 100;
+
+/// So often a head is looked at whenever something comes; after that only when its end has come, as each look begins anew.
+const LOOKS: u32 = 8;
+
+impl Http1 {
+    pub fn new(stream: Metered, head_limit: usize) -> Self {
+        Self {
+            stream,
+            read: BytesMut::new(),
+            reading: READ.start,
+            sending: None,
+            answer: Answer::Whole,
+            is_head: false,
+            keep: true,
+            head_limit,
+        }
+    }
+
+    /// The stream, and what came behind the last answer.
+    pub fn into_parts(self) -> (Metered, Bytes) {
+        (self.stream, self.read.freeze())
+    }
+
+    /// Looks, without waiting, whether the backend has closed or said something unasked since the last answer.
+    pub fn is_alive(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut space = [MaybeUninit::<u8>::uninit(); 1];
+        let mut unasked = ReadBuf::uninit(&mut space);
+        self.can_be_kept()
+            && Pin::new(&mut self.stream)
+                .poll_read(&mut nobody, &mut unasked)
+                .is_pending()
+    }
+
+    /// Whether another request may follow the answer that has been read.
+    pub fn can_be_kept(&self) -> bool {
+        self.keep
+            && self.is_read()
+            && self.is_sent()
+            && self.read.is_empty()
+            && !self.stream.meter.write_broken.get()
+    }
+
+    /// The request has left whole.
+    pub fn is_sent(&self) -> bool {
+        self.sending.is_none()
+    }
+
+    /// The answer has been read whole.
+    pub fn is_read(&self) -> bool {
+        matches!(self.answer, Answer::Whole)
+    }
+
+    /// How much of the answer's body is to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.answer {
+            Answer::Length(left) => Some(left),
+            Answer::Whole => Some(0),
+            _ => None,
+        }
+    }
+
+    // The request
+
+    /// Makes the head of a request, and takes its body. `poll_send` sends them.
+    pub fn begin(&mut self, request: &mut Request<Outgoing>) {
+        let headers = request.headers();
+        let mut front = Vec::with_capacity(256 + 32 * headers.len());
+        front.extend_from_slice(request.method().as_str().as_bytes());
+        front.push(b' ');
+        match (request.uri().scheme(), request.uri().path_and_query()) {
+            (None, Some(path)) => front.extend_from_slice(path.as_str().as_bytes()),
+            _ => front.extend_from_slice(request.uri().to_string().as_bytes()),
+        }
+        front.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in headers {
+            field(&mut front, name.as_str(), value.as_bytes());
+        }
+        let body = request.body();
+        let framing = if body.is_end_stream() {
+            Framing::Length(0)
+        } else if headers.contains_key(TRANSFER_ENCODING) {
+            Framing::Chunked
+        } else if let Some(length) = body.size_hint().exact() {
+            field(&mut front, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
+            Framing::Length(length)
+        } else {
+            field(&mut front, TRANSFER_ENCODING.as_str(), b"chunked");
+            Framing::Chunked
+        };
+        front.extend_from_slice(b"\r\n");
+        let announced = match framing {
+            Framing::Chunked => listed(headers, &TRAILER)
+                .filter_map(|name| HeaderName::from_bytes(name).ok())
+                .collect(),
+            Framing::Length(_) => Vec::new(),
+        };
+        self.keep = !listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
+        self.is_head = *request.method() == Method::HEAD;
+        self.answer = Answer::Head { looked: 0 };
+        self.sending = Some(Sending {
+            front,
+            left: 0,
+            data: Bytes::new(),
+            behind: b"",
+            body: std::mem::replace(request.body_mut(), Outgoing::none()),
+            framing,
+            announced,
+            ended: framing == Framing::Length(0),
+        });
+    }
+
+    /// Sends what can be sent. Ready when the request has left whole.
+    pub fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Some(sending) = &mut self.sending else {
+            return Poll::Ready(Ok(()));
+        };
+        if sending.left == 0 && !sending.ended && sending.data.is_empty() {
+            // The beginning of a body that is here leaves with the head.
+            if let Poll::Ready(Err(broken)) = sending.poll_body(context) {
+                return Poll::Ready(Err(broken));
+            }
+        }
+        loop {
+            while sending.is_staged() {
+                let slices = [
+                    io::IoSlice::new(&sending.front[sending.left..]),
+                    io::IoSlice::new(&sending.data),
+                    io::IoSlice::new(sending.behind),
+                ];
+                let first = usize::from(slices[0].is_empty());
+                let written = Pin::new(&mut self.stream).poll_write_vectored(context, &slices[first..]);
+                match ready!(written) {
+                    Ok(0) => return Poll::Ready(Err(Broken::Stream(io::ErrorKind::WriteZero.into()))),
+                    Ok(count) => sending.wrote(count),
+                    Err(error) => return Poll::Ready(Err(Broken::Stream(error))),
+                }
+            }
+            if sending.ended {
+                ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Stream)?;
+                self.sending = None;
+                return Poll::Ready(Ok(()));
+            }
+            match sending.poll_body(context) {
+                Poll::Ready(staged) => staged?,
+                Poll::Pending => {
+                    ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Stream)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    // The answer
+
+    /// Reads the head of the answer; interim ones are passed over.
+    pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
+        loop {
+            if !self.read.is_empty()
+                && let Some(response) = self.parse_head()?
+            {
+                return Poll::Ready(Ok(response));
+            }
+            // Bytes of interim answers count as well.
+            if self.stream.meter.read.get() > self.head_limit as u64 {
+                return Poll::Ready(Err(Broken::TooLong));
+            }
+            if ready!(self.poll_fill(context))? == 0 {
+                return Poll::Ready(Err(Broken::Closed));
+            }
+        }
+    }
+
+    /// The whole body of the answer, if it is here and its length was told.
+    pub fn whole_body(&mut self) -> Option<Bytes> {
+        let left = match self.answer {
+            Answer::Length(left) => usize::try_from(left).ok()?,
+            Answer::Whole => 0,
+            _ => return None,
+        };
+        if self.read.len() < left {
+            return None;
+        }
+        self.answer = Answer::Whole;
+        Some(self.read.split_to(left).freeze())
+    }
+
+    /// Reads on in the body of the answer.
+    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            match self.frame() {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if self.is_read() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(broken) => return Poll::Ready(Some(Err(broken))),
+            }
+            match ready!(self.poll_fill(context)) {
+                Ok(0) if matches!(self.answer, Answer::UntilClosed) => {
+                    self.answer = Answer::Whole;
+                    self.keep = false;
+                    return Poll::Ready(None);
+                }
+                Ok(0) => return Poll::Ready(Some(Err(Broken::Closed))),
+                Ok(_) => {}
+                Err(broken) => return Poll::Ready(Some(Err(broken))),
+            }
+        }
+    }
+
+    /// What has been read already.
+    fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Broken> {
+        let (data, next) = match &mut self.answer {
+            Answer::Length(0) => {
+                self.answer = Answer::Whole;
+                return Ok(None);
+            }
+            Answer::Length(left) => {
+                let data = split(&mut self.read, *left);
+                match *left - data.len() as u64 {
+                    0 => (data, Answer::Whole),
+                    left => (data, Answer::Length(left)),
+                }
+            }
+            Answer::Chunked { chunk, extra } => {
+                let frame = chunk.read(extra, &mut self.read)?;
+                if matches!(chunk, Chunk::Last) {
+                    self.answer = Answer::Whole;
+                }
+                return Ok(frame);
+            }
+            Answer::UntilClosed => (split(&mut self.read, u64::MAX), Answer::UntilClosed),
+            Answer::Head { .. } | Answer::Whole => return Ok(None),
+        };
+        if data.is_empty() {
+            return Ok(None);
+        }
+        self.answer = next;
+        Ok(Some(Frame::data(data)))
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        if self.read.capacity() - self.read.len() < self.reading / 4 {
+            self.read.reserve(self.reading);
+        }
+        let room = self.read.capacity() - self.read.len();
+        let count =
+            ready!(pin!(self.stream.read_buf(&mut self.read)).poll(context)).map_err(Broken::Stream)?;
+        if count == room {
+            self.reading = (self.reading * 2).min(READ.end);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn parse_head(&mut self) -> Result<Option<Response<()>>, Broken> {
+        let Answer::Head { looked } = &mut self.answer else {
+            return Ok(None);
+        };
+        *looked += 1;
+        if *looked > LOOKS && !ends(&self.read) {
+            return Ok(None);
+        }
+        loop {
+            let Some(response) = parse(&mut self.read)? else {
+                return Ok(None);
+            };
+            let status = response.status();
+            if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                if self.read.is_empty() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            self.answer = self.framing(&response)?;
+            self.keep = self.keep && keeps(&response);
+            if matches!(self.answer, Answer::UntilClosed) || status == StatusCode::SWITCHING_PROTOCOLS {
+                self.keep = false;
+            }
+            return Ok(Some(response));
+        }
+    }
+
+    /// RFC 9112 6.3
+    fn framing(&self, response: &Response<()>) -> Result<Answer, Broken> {
+        let (status, headers) = (response.status(), response.headers());
+        if self.is_head
+            || matches!(
+                status,
+                StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            )
+        {
+            return Ok(Answer::Whole);
+        }
+        if headers.contains_key(TRANSFER_ENCODING) {
+            if response.version() == Version::HTTP_10 {
+                return Err(Broken::Invalid("HTTP/1.0 knows no Transfer-Encoding".to_owned()));
+            }
+            let last = listed(headers, &TRANSFER_ENCODING).last();
+            return Ok(match last {
+                Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Answer::Chunked {
+                    chunk: Chunk::Size,
+                    extra: 0,
+                },
+                _ => Answer::UntilClosed,
+            });
+        }
+        let mut length = None;
+        for told in listed(headers, &CONTENT_LENGTH) {
+            let number = digits(told).filter(|number| length.is_none_or(|length| length == *number));
+            length =
+                Some(number.ok_or_else(|| Broken::Invalid("the Content-Length is not valid".to_owned()))?);
+        }
+        Ok(match length {
+            Some(0) => Answer::Whole,
+            Some(length) => Answer::Length(length),
+            None if headers.contains_key(CONTENT_LENGTH) => {
+                return Err(Broken::Invalid("the Content-Length is not valid".to_owned()));
+            }
+            None => Answer::UntilClosed,
+        })
+    }
+}
+
+impl Sending {
+    fn is_staged(&self) -> bool {
+        self.left < self.front.len() || !self.data.is_empty() || !self.behind.is_empty()
+    }
+
+    /// So many bytes have left.
+    fn wrote(&mut self, mut count: usize) {
+        let front = count.min(self.front.len() - self.left);
+        self.left += front;
+        count -= front;
+        let data = count.min(self.data.len());
+        self.data.advance(data);
+        self.behind = &self.behind[(count - data).min(self.behind.len())..];
+    }
+
+    /// Puts the next of the body in front of the stream.
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if self.left == self.front.len() {
+            self.front.clear();
+            self.left = 0;
+        }
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return Poll::Ready(Err(Broken::Body)),
+            None => return Poll::Ready(self.end(None)),
+        };
+        let mut data = match frame.into_data() {
+            Ok(data) if data.is_empty() => return Poll::Ready(Ok(())),
+            Ok(data) => data,
+            Err(other) => return Poll::Ready(self.end(other.into_trailers().ok())),
+        };
+        match &mut self.framing {
+            Framing::Length(left) => {
+                // What is said to be long is not made longer: the rest would be the beginning of another request.
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= data.len() as u64;
+                self.ended = *left == 0;
+            }
+            Framing::Chunked => {
+                let size = format!("{:X}\r\n", data.len());
+                self.front.extend_from_slice(size.as_bytes());
+                self.ended = self.body.is_end_stream();
+                self.behind = if self.ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+            }
+        }
+        self.data = data;
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
+        if let Framing::Length(left) = self.framing
+            && left > 0
+        {
+            return Err(Broken::Body);
+        }
+        self.ended = true;
+        if self.framing == Framing::Chunked {
+            self.front.extend_from_slice(b"0\r\n");
+            let mut trailers = trailers.unwrap_or_default();
+            hop::strip_trailers(&mut trailers);
+            for (name, value) in &trailers {
+                if self.announced.contains(name) {
+                    field(&mut self.front, name.as_str(), value.as_bytes());
+                }
+            }
+            self.front.extend_from_slice(b"\r\n");
+        }
+        Ok(())
+    }
+}
+
+impl Chunk {
+    /// Goes on in what was read: to data, to the trailers, to the end, or until more is needed. `extra` counts what is not data.
+    fn read(&mut self, extra: &mut usize, read: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Broken> {
+        let invalid = |what: &str| Broken::Invalid(what.to_owned());
+        loop {
+            match *self {
+                Chunk::Size => {
+                    let line = memchr(b'\n', read);
+                    // The size itself is not extra, however many chunks there are.
+                    if *extra + line.unwrap_or(read.len()).saturating_sub(20) > MOST_EXTRA {
+                        return Err(invalid("a chunk's extensions are too long"));
+                    }
+                    let Some(end) = line else {
+                        return Ok(None);
+                    };
+                    *extra += end.saturating_sub(20);
+                    let size = read[..end].strip_suffix(b"\r").and_then(chunk_size);
+                    let size = size.ok_or_else(|| invalid("the size of a chunk is not valid"))?;
+                    read.advance(end + 1);
+                    *self = match size {
+                        0 => Chunk::Trailers,
+                        size => Chunk::Data(size),
+                    };
+                }
+                Chunk::Data(left) => {
+                    let data = split(read, left);
+                    if data.is_empty() {
+                        return Ok(None);
+                    }
+                    *self = match left - data.len() as u64 {
+                        0 => Chunk::End,
+                        left => Chunk::Data(left),
+                    };
+                    if matches!(self, Chunk::End) && read.starts_with(b"\r\n0\r\n\r\n") {
+                        // Whoever takes the data learns at once that there is no more.
+                        read.advance(7);
+                        *self = Chunk::Last;
+                    }
+                    return Ok(Some(Frame::data(data)));
+                }
+                Chunk::End if read.len() < 2 => return Ok(None),
+                Chunk::End if read.starts_with(b"\r\n") => {
+                    read.advance(2);
+                    *self = Chunk::Size;
+                }
+                Chunk::End => return Err(invalid("a chunk is longer than its size")),
+                Chunk::Trailers if read.len() < 2 => return Ok(None),
+                Chunk::Trailers if read.starts_with(b"\r\n") => {
+                    read.advance(2);
+                    *self = Chunk::Last;
+                }
+                Chunk::Trailers => {
+                    let Some(end) = memmem::find(read, b"\r\n\r\n") else {
+                        return match read.len() > MOST_EXTRA {
+                            true => Err(invalid("the trailers are too long")),
+                            false => Ok(None),
+                        };
+                    };
+                    *self = Chunk::Last;
+                    return read_trailers(&read.split_to(end + 4))
+                        .map(|trailers| Some(Frame::trailers(trailers)));
+                }
+                Chunk::Last => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The number in front of a chunk; what comes behind it is an extension, which nobody needs.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line
+        .iter()
+        .position(|byte| !byte.is_ascii_hexdigit())
+        .unwrap_or(line.len());
+    let (number, behind) = line.split_at(end);
+    let behind = behind.trim_ascii_start();
+    if !behind.is_empty() && !behind.starts_with(b";") {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(number).ok()?, 16).ok()
+}
+
+fn read_trailers(text: &[u8]) -> Result<HeaderMap, Broken> {
+    let invalid = || Broken::Invalid("a trailer is not valid".to_owned());
+    let mut slots = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(text, &mut slots) else {
+        return Err(invalid());
+    };
+    let mut trailers = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| invalid())?;
+        trailers.append(name, value);
+    }
+    Ok(trailers)
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The members of a header that is a list.
+fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    let plain = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// Whether the backend keeps the connection after this answer.
+fn keeps(response: &Response<()>) -> bool {
+    let mut asked = false;
+    for token in listed(response.headers(), &CONNECTION) {
+        if token.eq_ignore_ascii_case(b"close") {
+            return false;
+        }
+        asked |= token.eq_ignore_ascii_case(b"keep-alive");
+    }
+    asked || response.version() == Version::HTTP_11
+}
+
+/// Whether an empty line is among these bytes.
+fn ends(bytes: &[u8]) -> bool {
+    memmem::find(bytes, b"\n\r\n").is_some() || memmem::find(bytes, b"\n\n").is_some()
+}
+
+fn split(read: &mut BytesMut, most: u64) -> Bytes {
+    let count = usize::try_from(most).unwrap_or(usize::MAX).min(read.len());
+    read.split_to(count).freeze()
+}
+
+/// Takes a head off what was read, if it is whole.
+fn parse(read: &mut BytesMut) -> Result<Option<Response<()>>, Broken> {
+    let invalid = |error: &dyn std::fmt::Display| Broken::Invalid(error.to_string());
+    let mut places: SmallVec<[(Range<usize>, Range<usize>); 24]> = SmallVec::new();
+    let mut response = Response::new(());
+    let length = {
+        let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut parsed,
+            read,
+            &mut slots,
+        );
+        let length = match outcome {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(error) => return Err(invalid(&error)),
+        };
+        let status = parsed.code.unwrap_or_default();
+        *response.status_mut() = StatusCode::from_u16(status).map_err(|error| invalid(&error))?;
+        if parsed.version == Some(0) {
+            *response.version_mut() = Version::HTTP_10;
+        }
+        let reason = parsed.reason.unwrap_or_default();
+        if Some(reason) != response.status().canonical_reason()
+            && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+        {
+            response.extensions_mut().insert(reason);
+        }
+        let start = read.as_ptr() as usize;
+        let place = |part: &[u8]| {
+            let at = (part.as_ptr() as usize).wrapping_sub(start);
+            at..at.wrapping_add(part.len())
+        };
+        let headers = parsed.headers.iter();
+        places.extend(headers.map(|header| (place(header.name.as_bytes()), place(header.value))));
+        length
+    };
+    let head = read.split_to(length).freeze();
+    let headers = response.headers_mut();
+    headers.reserve(places.len());
+    for (name, value) in places {
+        let name = HeaderName::from_bytes(&head[name]).map_err(|error| invalid(&error))?;
+        // An empty slice may stand anywhere.
+        let value = match value.is_empty() {
+            true => Bytes::new(),
+            false => head.slice(value),
+        };
+        let value = HeaderValue::from_maybe_shared(value).map_err(|error| invalid(&error))?;
+        headers.append(name, value);
+    }
+    Ok(Some(response))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The data and the trailers of a chunked body that comes in pieces of so many bytes.
+    fn chunked(text: &str, pieces: usize) -> Result<(String, Vec<String>), String> {
+        let (mut chunk, mut extra, mut read) = (Chunk::Size, 0, BytesMut::new());
+        let (mut data, mut trailers) = (Vec::new(), Vec::new());
+        for piece in text.as_bytes().chunks(pieces) {
+            read.extend_from_slice(piece);
+            while let Some(frame) = chunk
+                .read(&mut extra, &mut read)
+                .map_err(|broken| format!("{broken:?}"))?
+            {
+                match frame.into_data() {
+                    Ok(part) => data.extend_from_slice(&part),
+                    Err(frame) => {
+                        let all = frame.into_trailers().unwrap();
+                        trailers.extend(all.keys().map(ToString::to_string));
+                    }
+                }
+            }
+        }
+        match chunk {
+            Chunk::Last => Ok((String::from_utf8(data).unwrap(), trailers)),
+            _ => Err(format!("not whole, with {read:?} left")),
+        }
+    }
+
+    #[test]
+    fn chunks_are_read_in_whatever_pieces_they_come() {
+        let text = "4;name=\"x\"\r\nwiki\r\n005 \t\r\npedia\r\n0\r\nSum: 1\r\n\r\n";
+        for pieces in 1..=text.len() {
+            let expected = Ok(("wikipedia".to_owned(), vec!["sum".to_owned()]));
+            assert_eq!(chunked(text, pieces), expected, "{pieces}");
+            let plain = "A\r\n0123456789\r\n0\r\n\r\n";
+            assert_eq!(chunked(plain, pieces), Ok(("0123456789".to_owned(), Vec::new())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        let long = format!("1;{}\r\n", "x".repeat(20_000));
+        for text in [
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\nx",
+            " 1\r\nx",
+            "0x1\r\nx",
+            "1\nx",
+            "1\r\nxyz",
+            "1 2\r\nx",
+            "11111111111111111\r\n",
+            "1\r\nx\n0\r\n\r\n",
+            "0\r\nno colon\r\n\r\n",
+            &long,
+        ] {
+            for pieces in [1, text.len()] {
+                let told = chunked(text, pieces);
+                assert!(
+                    told.as_ref().is_err_and(|told| told.contains("Invalid")),
+                    "{text:?}: {told:?}"
+                );
+            }
+        }
+    }
+
+    fn head(text: &str) -> Option<(Response<()>, Bytes)> {
+        let mut read = BytesMut::from(text);
+        let response = parse(&mut read).unwrap()?;
+        Some((response, read.freeze()))
+    }
+
+    #[test]
+    fn a_head_is_taken_and_what_is_behind_it_stays() {
+        let text = "HTTP/1.1 200 Fine\r\nA: 1\r\nEmpty:\r\na:  2 \r\n\r\nbody";
+        for end in 0..text.len() - 4 {
+            assert!(head(&text[..end]).is_none(), "{end}");
+        }
+        let (response, rest) = head(text).unwrap();
+        let headers: Vec<_> = response.headers().iter().collect();
+        assert_eq!(
+            format!("{headers:?}"),
+            r#"[("a", "1"), ("a", "2"), ("empty", "")]"#
+        );
+        let reason = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!((reason.as_bytes(), &rest[..]), (&b"Fine"[..], &b"body"[..]));
+    }
+
+    #[test]
+    fn a_backend_keeps_its_connection_unless_it_says_otherwise() {
+        for (head_text, kept) in [
+            ("HTTP/1.1 200 OK\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", false),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n",
+                false,
+            ),
+            ("HTTP/1.0 200 OK\r\n", false),
+            ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", true),
+        ] {
+            let (response, _) = head(&format!("{head_text}\r\n")).unwrap();
+            assert_eq!(keeps(&response), kept, "{head_text}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_not_written_again() {
+        let text = b"headdatabehind";
+        for first in 0..=text.len() {
+            let mut sending = Sending {
+                front: b"head".to_vec(),
+                left: 0,
+                data: Bytes::from_static(b"data"),
+                behind: b"behind",
+                body: Outgoing::none(),
+                framing: Framing::Chunked,
+                announced: Vec::new(),
+                ended: true,
+            };
+            sending.wrote(first);
+            let left = [&sending.front[sending.left..], &sending.data, sending.behind].concat();
+            assert_eq!(left, &text[first..]);
+            assert_eq!(sending.is_staged(), first < text.len());
+        }
+    }
+}
