@@ -325,6 +325,9 @@ pub fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault>
     if let Some(method) = &delivery.method {
         return Ok(method.clone());
     }
+    if exchange.properties.axis2_follows("HTTP_METHOD") {
+        return Ok(exchange.request.method.clone());
+    }
     match exchange.properties.axis2("HTTP_METHOD") {
         // After a call the message is a backend's answer, which has no method of its own.
         None => Ok(Method::POST),
@@ -343,11 +346,14 @@ fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool
     if matches!(format, Some(Format::Soap11 | Format::Soap12)) {
         return false;
     }
-    let own = exchange.properties.axis2("HTTP_METHOD");
-    if own
-        .as_ref()
-        .map_or(*method != Method::POST, |own| &*own.to_text() != "POST")
-    {
+    let posted = match exchange.properties.axis2_follows("HTTP_METHOD") {
+        true => exchange.request.method == Method::POST,
+        false => match exchange.properties.axis2("HTTP_METHOD") {
+            Some(own) => &*own.to_text() == "POST",
+            None => *method == Method::POST,
+        },
+    };
+    if !posted {
         return true;
     }
     match exchange.message_type().as_deref().map(Form::of) {
@@ -388,10 +394,10 @@ pub(super) fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
 pub fn join(address: &str, suffix: &str) -> String {
     let suffix_is_query = suffix.starts_with('?');
     match (address.ends_with('/'), suffix.starts_with('/')) {
-        (false, false) if !suffix_is_query => format!("{address}/{suffix}"),
-        (true, true) => format!("{address}{}", &suffix[1..]),
-        (true, false) if suffix_is_query => format!("{}{suffix}", &address[..address.len() - 1]),
-        _ => format!("{address}{suffix}"),
+        (false, false) if !suffix_is_query => [address, "/", suffix].concat(),
+        (true, true) => [address, &suffix[1..]].concat(),
+        (true, false) if suffix_is_query => [&address[..address.len() - 1], suffix].concat(),
+        _ => [address, suffix].concat(),
     }
 }
 
@@ -458,8 +464,11 @@ pub struct Outgoing {
 /// The headers of the message, without what the last sender said of itself.
 pub(super) fn headers(exchange: &Exchange) -> Result<HeaderMap, Fault> {
     let mut headers = exchange.message.headers.clone();
-    headers.remove(DATE);
-    headers.remove(SERVER);
+    // Requests seldom have one of these.
+    if headers.keys().any(|name| *name == DATE || *name == SERVER) {
+        headers.remove(DATE);
+        headers.remove(SERVER);
+    }
     headers.remove(HOST);
     if let Some(host) = exchange.properties.axis2_text("REQUEST_HOST_HEADER") {
         let value = HeaderValue::from_str(host.trim()).map_err(|_| {
@@ -611,7 +620,10 @@ fn asked_for(
         .properties
         .axis2_text("CHARACTER_SET_ENCODING")
         .and_then(|name| Charset::named(&name));
-    let announced = || content_type.and_then(|text| Charset::named(&MediaType::parse(text).charset?));
+    let announced = || {
+        let with_parameters = content_type.filter(|text| text.contains(';'))?;
+        Charset::named(&MediaType::parse(with_parameters).charset?)
+    };
     Target {
         form,
         charset: named.or(delivery.charset).or_else(announced),

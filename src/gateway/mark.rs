@@ -3,9 +3,9 @@
 use super::Shared;
 use crate::flow::runtime::Backends;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
-use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::{HeaderValue, VIA};
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// What the management refuses.
@@ -17,15 +17,22 @@ pub struct Marking {
     pub shared: Arc<Shared>,
 }
 
-#[async_trait(?Send)]
 impl Backends for Marking {
-    async fn send(&self, mut request: ClientRequest) -> Result<ClientResponse, SendError> {
+    /// As `async_trait` would have it, but for the request, which goes into one future instead of two.
+    fn send<'here, 'sent>(
+        &'here self,
+        mut request: ClientRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<ClientResponse, SendError>> + 'sent>>
+    where
+        'here: 'sent,
+        Self: 'sent,
+    {
         let admin = self.shared.admin.get();
         // By its port: under how many names this machine is known, nobody knows. A stranger's server sees a harmless header.
         if admin.is_some_and(|admin| admin.port() == request.url.origin.port) {
             mark(&mut request.headers);
         }
-        self.client.send(request).await
+        Box::pin(self.client.send(request))
     }
 }
 

@@ -73,6 +73,7 @@ impl Server {
             incoming,
             Rc::clone(&meanwhile),
             counters,
+            grpc,
         );
         self.attend(Box::pin(exchange), meanwhile, grpc)
     }
@@ -153,6 +154,7 @@ async fn exchange(
     incoming: Incoming,
     meanwhile: Rc<Meanwhile>,
     counters: Arc<Counters>,
+    grpc: bool,
 ) -> Reply {
     let Incoming {
         method,
@@ -167,7 +169,7 @@ async fn exchange(
     } = incoming;
     let has_body = body.exact_length() != Some(0);
     let media_type = header_text(&headers, header::CONTENT_TYPE).map(MediaType::parse);
-    let client = client(&headers, media_type.as_ref(), has_body);
+    let client = client(&headers, media_type.as_ref(), has_body, grpc);
     let clean = match target::clean(asked_target.as_str()) {
         Ok(clean) => clean,
         Err(reason) => {
@@ -704,7 +706,7 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool) -> Client {
+fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool, grpc: bool) -> Client {
     let speech = match media_type {
         Some(media_type) if has_body => match media_type.form() {
             Form::Soap11 => Speech::Soap11,
@@ -726,7 +728,6 @@ fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool) -
     };
     let json = media_type.is_some_and(|media_type| media_type.form() == Form::Json)
         || header_text(headers, header::ACCEPT).is_some_and(|accept| accept.contains("json"));
-    let grpc = grpc::is_grpc(headers);
     Client { speech, json, grpc }
 }
 

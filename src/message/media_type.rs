@@ -21,6 +21,14 @@ pub enum Form {
 impl Form {
     /// The shape that a media type such as `application/json` announces. The essence may carry parameters; they are ignored.
     pub fn of(essence: &str) -> Form {
+        // As most senders write them.
+        match essence {
+            "application/json" => return Form::Json,
+            "text/plain" => return Form::Text,
+            "text/xml" => return Form::Soap11,
+            "application/xml" => return Form::Xml,
+            _ => {}
+        }
         let essence = essence.split([';', ',']).next().unwrap_or_default().trim();
         let lower = if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(essence.to_ascii_lowercase())

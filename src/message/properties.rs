@@ -255,6 +255,11 @@ impl Properties {
         }
     }
 
+    /// Nobody has set or removed it: if there is such an axis2 value, it is what the request says.
+    pub fn axis2_follows(&self, name: &str) -> bool {
+        self.axis2_known && self.axis2.entry(name).is_none()
+    }
+
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(|value| value.to_text().into_owned())
     }

@@ -1,61 +1,48 @@
 //! Headers that belong to one connection and must not cross the gateway.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use smallvec::SmallVec;
 
 /// Removes what the sender of a message nominated in `Connection`, then the standard ones. To be called on what a
 /// peer sent, before anything is added: a nomination must never reach a header of our own.
 pub(super) fn strip_received(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != TE)
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
+    let nominated: SmallVec<[HeaderName; 4]> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        // What nearly every nomination says goes anyway.
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != TE)
+        .collect();
+    for name in nominated {
+        headers.remove(name);
     }
     strip_standard(headers);
 }
 
 /// Removes the standard hop-by-hop headers. `TE: trailers` stays, as it says that trailers are welcome.
 pub(super) fn strip_standard(headers: &mut HeaderMap) {
-    // Most messages have none, and looking each up by its hash costs more than one walk over what is there.
-    if !headers.keys().any(is_standard) {
-        return;
-    }
-    for name in [
-        &CONNECTION,
-        &KEEP_ALIVE,
-        &PROXY_CONNECTION,
-        &TRANSFER_ENCODING,
-        &UPGRADE,
-    ] {
+    // Most messages have none or one, and looking each up by its hash costs more than one walk over what is there.
+    let present = headers.keys().filter(|name| is_standard(name));
+    let present: SmallVec<[HeaderName; 4]> = present.cloned().collect();
+    let trailers = present.contains(&TE) && wishes_trailers(headers);
+    for name in present {
         headers.remove(name);
     }
-    for name in [&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION, &HTTP2_SETTINGS] {
-        headers.remove(name);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if headers.contains_key(TE) {
-        let trailers = headers
-            .get_all(TE)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-        headers.remove(TE);
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-    }
+}
+
+/// Whether `TE` says that trailers are welcome.
+fn wishes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn is_standard(name: &HeaderName) -> bool {

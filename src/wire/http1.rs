@@ -210,6 +210,11 @@ impl Http1 {
         };
         self.keep = !listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
         self.is_head = *request.method() == Method::HEAD;
+        if self.reading > READ.start {
+            // The last answer was a long one; most are short, and many connections are kept.
+            self.reading = READ.start;
+            self.read = BytesMut::new();
+        }
         self.answer = Answer::Head { looked: 0 };
         self.sending = Some(Sending {
             front,
