@@ -86,9 +86,9 @@ pub struct E4xError {
     pub message: String,
 }
 
-/// Whether a word is one that XML brings along, such as `XML`.
+/// Whether a word says that there is XML in a script, whatever its syntax: `XML`, `getPayloadXML`.
 pub fn is_name(word: &str) -> bool {
-    runtime::NAMES.split(',').any(|name| name == word)
+    matches!(word, "getPayloadXML" | "getEnvelopeXML") || runtime::NAMES.split(',').any(|name| name == word)
 }
 
 impl Rewritten {

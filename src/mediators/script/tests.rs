@@ -425,6 +425,13 @@ fn xml_comes_as_e4x_and_goes_as_it() {
             .to_text(envelope.root())
             .contains("<w:t xmlns:w=\"urn:w\">1</w:t>")
     );
+    // Without a word of its syntax too.
+    assert_eq!(
+        written_after(
+            "var x = mc.getEnvelopeXML(); if (x.child(0) == x.children() && x.none == undefined) { mc.setPayloadXML(x.children()[0].children()) }"
+        ),
+        "<q:quote xmlns:q=\"urn:q\" xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><q:Code>A&amp;B</q:Code></q:quote>"
+    );
     // What an earlier step has left is XML too.
     let two = format!(
         "{}{}",

@@ -9,7 +9,7 @@ use boa_engine::ast::expression::operator::assign::{Assign, AssignOp, AssignTarg
 use boa_engine::ast::expression::operator::binary::{ArithmeticOp, BinaryOp, RelationalOp};
 use boa_engine::ast::expression::operator::unary::UnaryOp;
 use boa_engine::ast::expression::operator::{Binary, Unary};
-use boa_engine::ast::expression::{Call, Expression};
+use boa_engine::ast::expression::{Call, Expression, Identifier};
 use boa_engine::ast::scope::Scope;
 use boa_engine::ast::visitor::{VisitWith, Visitor};
 use boa_engine::ast::{Position, Script, Spanned};
@@ -130,7 +130,12 @@ impl Operators<'_> {
             BinaryOp::Relational(RelationalOp::NotEqual) => ("!=", "!$xml.equal("),
             _ => return None,
         };
-        if !self.may_be_xml(binary.lhs()) || !self.may_be_xml(binary.rhs()) {
+        // An empty list equals `undefined`.
+        let (left, right) = match sign {
+            "+" => (false, false),
+            _ => (self.is_undefined(binary.lhs()), self.is_undefined(binary.rhs())),
+        };
+        if !(left || self.may_be_xml(binary.lhs())) || !(right || self.may_be_xml(binary.rhs())) {
             return None;
         }
         let start = self.start(binary.lhs())?;
@@ -192,8 +197,7 @@ impl Operators<'_> {
     fn may_be_xml(&self, expression: &Expression) -> bool {
         match expression {
             Expression::Identifier(name) => {
-                let name = self.interner.resolve(name.sym()).and_then(|name| name.utf8());
-                !matches!(name, Some("undefined" | "NaN" | "Infinity"))
+                !matches!(self.word(name), Some("undefined" | "NaN" | "Infinity"))
             }
             Expression::PropertyAccess(_)
             | Expression::New(_)
@@ -225,8 +229,15 @@ impl Operators<'_> {
         let PropertyAccessField::Const(name) = access.field() else {
             return false;
         };
-        let name = self.interner.resolve(name.sym()).and_then(|name| name.utf8());
-        name.is_some_and(|name| PLAIN.contains(&name))
+        self.word(name).is_some_and(|name| PLAIN.contains(&name))
+    }
+
+    fn is_undefined(&self, expression: &Expression) -> bool {
+        matches!(expression, Expression::Identifier(name) if self.word(name) == Some("undefined"))
+    }
+
+    fn word(&self, name: &Identifier) -> Option<&str> {
+        self.interner.resolve(name.sym()).and_then(|name| name.utf8())
     }
 
     /// The operator between two operands.

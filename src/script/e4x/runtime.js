@@ -937,7 +937,11 @@
         },
         equal: function (one, other) {
             const first = innerOf(one), second = innerOf(other);
-            return first === undefined || second === undefined ? one == other : same(first, second);
+            if (first !== undefined && second !== undefined) {
+                return same(first, second);
+            }
+            const empty = one === undefined ? second : other === undefined ? first : undefined;
+            return empty === undefined ? one == other : itemsOf(empty).length === 0;
         },
         kind: function (value) { return innerOf(value) === undefined ? typeof value : "xml"; },
         get space() { return namespace("", settings.space); },

@@ -271,6 +271,14 @@ fn lists_are_added_up() {
 fn values_compare_by_their_content() {
     check_all(&[
         (
+            "var x = <a><b/></a>; return [x.c == undefined, x.b == undefined, undefined != x.c, x.b != undefined, x.c == null].join()",
+            "true,false,false,true,false",
+        ),
+        (
+            "var u, o = {}; return [u == undefined, o.x == u, o == undefined, undefined == undefined, <></> == u].join()",
+            "true,true,false,true,true",
+        ),
+        (
             "var x = <a><b>1</b><c>1</c></a>; return x.b == x.c.text()",
             "true",
         ),

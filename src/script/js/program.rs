@@ -100,10 +100,6 @@ impl Program {
                 }
             }
         }
-        xml |= asks
-            .bodies
-            .iter()
-            .any(|form| matches!(form, Form::Xml | Form::Envelope));
         if has_errors(&told) {
             return (None, told);
         }
