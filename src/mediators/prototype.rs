@@ -1,5 +1,6 @@
 //! `<prototype>`: what answers while there is no backend yet. A mock script, or an endpoint that is only tried out.
 
+use super::mock::data;
 use super::script::{self, Headers, Script};
 use super::send;
 use crate::flow::mishap::{self, Mishap};
@@ -349,7 +350,9 @@ async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum
     if let Some(accept) = exchange.message.header("accept").map(Value::text) {
         exchange.properties.set("AcceptHeader", accept);
     }
+    let kept = script.asks_for(data::NAME).then(|| data::take_up(exchange));
     let value = script.apply(exchange, Headers::Go).await?;
+    data::keep(exchange, kept.flatten().as_deref())?;
     let said = |name: &str| {
         exchange
             .properties

@@ -412,3 +412,67 @@ fn a_saved_script_writes_every_media_type_as_the_mock_does() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// As newer products have them written: the data of the mock is text in a property, and is put back there.
+const WITH_DATA: &str = r#"openapi: 3.0.1
+info: {title: Orders}
+servers: [{url: /orders}]
+x-wso2-mockDB: '{"orders":[{"id":1,"of":"Ada''s"}]}'
+paths:
+  /:
+    post:
+      x-mediation-script: |
+        mc.setProperty('CONTENT_TYPE', 'application/json');
+        var db = JSON.parse(mc.getProperty('mockDB') || '{"orders":[]}');
+        var body = mc.getPayloadJSON();
+        if (!body.of) {
+            mc.setProperty('HTTP_SC', '400');
+            mc.setPayloadJSON({message: 'of whom?'});
+        } else {
+            body.id = db.orders.length + 1;
+            db.orders.push(body);
+            mc.setProperty('mockDB', JSON.stringify(db));
+            mc.setProperty('HTTP_SC', '201');
+            mc.setPayloadJSON(body);
+        }
+    get:
+      x-mediation-script: |
+        mc.setProperty('CONTENT_TYPE', 'application/json');
+        mc.setPayloadJSON(JSON.parse(mc.getProperty('mockDB')).orders);
+        // Simulation Of Errors and Latency
+        var apiSim = false;
+        sleepFor(1);
+        var errSim = '503';
+"#;
+
+#[test]
+fn the_data_of_a_mock_lasts_from_request_to_request() {
+    for running in [serve(&[("orders.yaml", WITH_DATA)]), saved(WITH_DATA)] {
+        let check = |request: &str, status: u16, body: &str| {
+            let answer = running.ask(request);
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (status, body),
+                "for {request}"
+            );
+        };
+        check("GET /orders/", 200, r#"[{"id":1,"of":"Ada's"}]"#);
+        check(
+            "POST /orders/\nContent-Type: application/json\n\n{}",
+            400,
+            r#"{"message":"of whom?"}"#,
+        );
+        for id in 2..4 {
+            check(
+                "POST /orders/\nContent-Type: application/json\n\n{\"of\": \"Bo\"}",
+                201,
+                &format!(r#"{{"of":"Bo","id":{id}}}"#),
+            );
+        }
+        check(
+            "GET /orders/",
+            200,
+            r#"[{"id":1,"of":"Ada's"},{"of":"Bo","id":2},{"of":"Bo","id":3}]"#,
+        );
+    }
+}

@@ -13,7 +13,7 @@ use super::bodies;
 use super::model::{self, Code, Media, Operation, Place, References, Response};
 use super::read::Node;
 use super::sample::{Sampling, Way};
-use super::{SCRIPT, context, has_head, in_order, title};
+use super::{SCRIPT, context, data_of, has_head, in_order, title};
 use crate::mediators::mock;
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
@@ -44,23 +44,34 @@ pub fn generate(root: &Node) -> Result<Generated, Vec<Diagnostic>> {
     let folder = slug(&title);
     let mut names = HashSet::from([ANSWER.to_owned()]);
     let mut scripts = vec![(format!("scripts/{folder}/{ANSWER}.js"), ANSWER_SCRIPT.to_owned())];
+    let data = data_of(root);
+    if let Some(data) = &data {
+        names.insert(DATA.to_owned());
+        let script = format!(
+            "// What the scripts begin with; later they find what they have put there.\nif (mc.getProperty('{0}') == null) {{\n    mc.setProperty('{0}', {1});\n}}\n",
+            mock::data::NAME,
+            template(data)
+        );
+        scripts.push((format!("scripts/{folder}/{DATA}.js"), script));
+    }
     let mut resources = String::new();
     for operation in in_order(&definition) {
-        let wanted = slug(
-            operation
-                .id
-                .unwrap_or(&format!("{} {}", operation.method, operation.path)),
-        );
+        let wanted = match operation.id {
+            Some(id) => slug(id),
+            None => slug(&format!("{} {}", operation.method, operation.path)).to_ascii_lowercase(),
+        };
         let name = free(&wanted, &mut names);
         let key = format!("scripts/{folder}/{name}.js");
         let own = operation.node.get(SCRIPT).and_then(Node::text);
         let own = own.filter(|script| !script.trim().is_empty());
-        let prototype = match own {
-            Some(_) => format!("<prototype key=\"{key}\"/>"),
-            None => {
-                format!(
-                    "<prototype key=\"{key}\"><include key=\"scripts/{folder}/{ANSWER}.js\"/></prototype>"
-                )
+        let included = match own {
+            None => Some(ANSWER),
+            Some(_) => data.as_ref().map(|_| DATA),
+        };
+        let prototype = match included {
+            None => format!("<prototype key=\"{key}\"/>"),
+            Some(name) => {
+                format!("<prototype key=\"{key}\"><include key=\"scripts/{folder}/{name}.js\"/></prototype>")
             }
         };
         let is_readable =
@@ -149,6 +160,7 @@ fn readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
 }
 
 const ANSWER: &str = "answer";
+const DATA: &str = "data";
 const ANSWER_SCRIPT: &str = include_str!("generate/answer.js");
 
 fn script(operation: &Operation<'_>, root: &Node) -> String {

@@ -12,6 +12,7 @@ mod schema;
 use super::SequenceRef;
 use super::api::{self, Api, Version};
 use crate::flow::{Sequence, Step};
+use crate::mediators::mock as mock_steps;
 use crate::plan::{Content, Element, Planner};
 use crate::text::{Diagnostic, FileId, Placed, Span};
 use build::{element, text_of, verbatim};
@@ -27,6 +28,9 @@ const SCRIPT: &str = "x-mediation-script";
 
 /// Says of a whole definition whether what nothing implements is answered from its examples.
 const MOCK: &str = "x-mock";
+
+/// Words behind which the data of the scripts stands.
+const DATA: &[&str] = &["x-wso2-mockDB", "x-wso2-mockdb"];
 
 /// Words that say where the service behind a definition is, so that it is no mock.
 const BACKENDS: &[&str] = &[
@@ -100,13 +104,34 @@ pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Pl
         .for_each(|mistake| planner.tell(mistake));
     let mut api = api::build(&planned.api?, planner)?;
     let mut mocks = planned.mocks;
+    let data = data_of(&found.root);
     for resource in &mut api.resources {
         if let Some(step) = mocks.remove(&resource.span) {
+            let sequence = Sequence::branch(Arc::clone(&resource.label), vec![step]);
+            resource.in_sequence = Some(SequenceRef::Inline(Arc::new(sequence)));
+        } else if let (Some(data), Some(SequenceRef::Inline(inner))) = (&data, &resource.in_sequence) {
+            let step = Step {
+                element: mock_steps::STEP,
+                span: resource.span,
+                mediator: Box::new(mock_steps::data::Data {
+                    begins: Arc::clone(data),
+                    inner: Arc::clone(inner),
+                }),
+            };
             let sequence = Sequence::branch(Arc::clone(&resource.label), vec![step]);
             resource.in_sequence = Some(SequenceRef::Inline(Arc::new(sequence)));
         }
     }
     Some(api)
+}
+
+/// What the scripts of a definition begin with, as newer products write it: JSON, or the text of it.
+fn data_of(root: &Node) -> Option<Arc<str>> {
+    let node = DATA.iter().find_map(|name| root.get(name))?;
+    Some(match node.text() {
+        Some(text) => Arc::from(text),
+        None => Arc::from(crate::message::json::text(&node.json())),
+    })
 }
 
 /// What a definition comes to before it is planned.

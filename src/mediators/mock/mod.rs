@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod check;
+pub mod data;
 pub mod prefer;
 
 use crate::flow::mishap::{self, Mishap, problem};

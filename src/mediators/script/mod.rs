@@ -496,6 +496,12 @@ impl Script {
         })
     }
 
+    /// Whether its text asks for this property.
+    pub(super) fn asks_for(&self, property: &str) -> bool {
+        let asked = &self.program.asks.default;
+        asked.all || asked.names.iter().any(|name| name == property)
+    }
+
     /// Runs it on the message; gives its value.
     pub(super) async fn apply(
         &self,
@@ -558,8 +564,7 @@ impl Script {
         arguments: Vec<Datum>,
     ) -> Result<Reply, Fault> {
         let given = snapshot::take(exchange, asks, arguments).await?;
-        let store = exchange.properties.text("SYNAPSE_REST_API");
-        let store = store.unwrap_or_else(|| exchange.served_by.to_string());
+        let store = store_of(exchange);
         let pool = &exchange.worker.scripts;
         let program = &self.program;
         let begun = Instant::now();
@@ -648,6 +653,12 @@ impl Script {
         }
         Ok(Flow::Continue)
     }
+}
+
+/// Whose store a script uses: that of its API or service.
+pub(super) fn store_of(exchange: &Exchange) -> String {
+    let api = exchange.properties.text("SYNAPSE_REST_API");
+    api.unwrap_or_else(|| exchange.served_by.to_string())
 }
 
 #[cfg(test)]

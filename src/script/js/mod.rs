@@ -17,6 +17,6 @@ pub use self::process::serve;
 pub use self::program::{Asked, Entry, Program, Which};
 pub use self::protocol::{
     Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request,
-    Scope,
+    Scope, StoreCall,
 };
 pub use self::store::Stores;
