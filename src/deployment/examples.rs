@@ -509,7 +509,7 @@ fn text_of(example: &Example) -> String {
     };
     format!(
         "<definitions xmlns=\"http://ws.apache.org/ns/synapse\" xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
-         xmlns:m0=\"http://services.samples\" xmlns:ns=\"urn:ns\">\n{}\n<sequence name=\"example\">\n{config}\n</sequence>\n\
+         xmlns:m0=\"http://services.samples\" xmlns:ns=\"urn:ns\">\n{}\n<sequence name=\"main\">\n{config}\n</sequence>\n\
          </definitions>",
         example.beside
     )
@@ -549,7 +549,7 @@ fn planned(example: &Example) -> Result<(Arc<Catalog>, SequenceId), String> {
         return Err(render::human(&loaded.mistakes, &loaded.sources, false));
     };
     let catalog = Arc::clone(&deployment.catalog);
-    let sequence = catalog.sequence_names.get("example").copied();
+    let sequence = catalog.sequence_names.get("main").copied();
     Ok((catalog, sequence.ok_or("the example was not planned")?))
 }
 

@@ -1,6 +1,7 @@
 //! The state that an API is in, from its first draft to its end, and what it may have in it.
 
 use super::api::Api;
+use crate::flow::Step;
 use crate::plan::{Attr, Element, Planner, Shape};
 use crate::text::{Diagnostic, Span};
 
@@ -100,6 +101,23 @@ pub fn check(state: Option<State>, element: &Element, prototypes: &[Span], plann
     }
 }
 
+/// Steps that APIs of any state may use.
+pub fn shared_steps(element: &Element, planner: &mut Planner<'_>) -> Vec<Step> {
+    let before = planner.prototypes.len();
+    let steps = planner.steps(element);
+    for prototype in planner.prototypes.split_off(before) {
+        planner.tell(
+            Diagnostic::error(
+                "E0204",
+                prototype,
+                "a `<prototype>` stands in the API that it answers for, not in what several may share",
+            )
+            .help("put it into the resource; what several share can be a file that `key` names"),
+        );
+    }
+    steps
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{api, tests::plan};
@@ -151,6 +169,24 @@ mod tests {
             Some(State::Published),
             "E0224 a.xml:2:38 an API that is PUBLISHED has no prototypes",
         );
+    }
+
+    #[test]
+    fn a_prototype_is_not_shared() {
+        let build = |element: &Element, planner: &mut Planner<'_>| {
+            let name = element.get("name")?.to_owned();
+            Some(super::super::sequence::build(element, &name, planner))
+        };
+        for (name, told) in [
+            ("main", ""),
+            (
+                "s",
+                "E0204 a.xml:1:61 a `<prototype>` stands in the API that it answers for, not in what several may share",
+            ),
+        ] {
+            let xml = format!("<sequence name=\"{name}\"><prototype/></sequence>");
+            assert_eq!(plan(&xml, "sequence", build).1, told);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `<sequence>` as an artifact: a named list of mediators.
 
+use super::lifecycle;
 use crate::flow::{Sequence, SequenceId};
 use crate::plan::kind::{ArtifactKind, Attr, Children, Shape};
 use crate::plan::{Element, Planner};
@@ -36,7 +37,11 @@ pub static KIND: ArtifactKind = ArtifactKind {
 pub fn build(element: &Element, name: &str, planner: &mut Planner<'_>) -> Sequence {
     planner.owner = Arc::from(format!("sequence {name}"));
     let on_error = on_error(element, planner);
-    let steps = planner.steps(element);
+    let steps = if name == "main" {
+        planner.steps(element)
+    } else {
+        lifecycle::shared_steps(element, planner)
+    };
     Sequence {
         name: Arc::from(name),
         steps,

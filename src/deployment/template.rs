@@ -1,6 +1,6 @@
 //! `<template>`: a sequence with parameters.
 
-use super::sequence;
+use super::{lifecycle, sequence};
 use crate::flow::Sequence;
 use crate::flow::catalog::{Parameter, Template};
 use crate::plan::kind::{ArtifactKind, Attr, Child, Children, Shape};
@@ -88,7 +88,7 @@ pub fn build(element: &Element, name: &str, planner: &mut Planner<'_>) -> Option
     }
     let body = element.child("sequence")?;
     let on_error = sequence::on_error(body, planner).or_else(|| sequence::on_error(element, planner));
-    let steps = planner.steps(body);
+    let steps = lifecycle::shared_steps(body, planner);
     let sequence = Sequence {
         name: Arc::from(format!("template {name}")),
         steps,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub static KIND: MediatorKind = MediatorKind {
     element: "prototype",
     summary: "Answers in place of a backend that is not there yet, by a script.",
-    notes: "Stands in a `<resource>`, in the place of its `inSequence`; it may be a step of a sequence as well. The script is JavaScript, as in \
+    notes: "Stands in a `<resource>`, in the place of its `inSequence`, or as a step inside one or in a proxy; not in a sequence that several may share. The script is JavaScript, as in \
         `<script>` (`myelin explain mc` lists what it is given), inside or in the file that `key` names, and makes the whole answer:\n\n\
         * the body is what `mc.setPayloadJSON`, `mc.setPayloadXML` or `mc.setPayloadText` was given;\n\
         * `mc.setProperty('CONTENT_TYPE', 'application/json')` says how it is written. Without it the answer is XML (`application/xml`), also \
@@ -369,7 +369,7 @@ async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mediators::trial::{ALL, written};
+    use crate::mediators::trial::{ALL, Trial, written};
 
     fn prototype(text: &str) -> String {
         format!("<prototype><![CDATA[{text}]]></prototype>")
@@ -377,7 +377,28 @@ mod tests {
 
     /// Status, content type and body.
     fn check(text: &str, request: &str, expected: &str) {
-        let (outcome, mut exchange) = ALL.run(&prototype(text), request);
+        // Parameters of the query are properties where an API is served.
+        let target = request.split_whitespace().nth(1).unwrap_or_default();
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let properties: Vec<(String, Value)> = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| {
+                (
+                    format!("query.param.{name}"),
+                    Value::text(value.replace("%26", "&")),
+                )
+            })
+            .collect();
+        let properties: Vec<(&str, Value)> = properties
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        let trial = Trial {
+            properties: &properties,
+            ..ALL
+        };
+        let (outcome, mut exchange) = trial.run(&prototype(text), request);
         assert_eq!(outcome.expect("no fault"), Flow::Respond, "{text}");
         let status = exchange.properties.axis2_text("HTTP_SC").unwrap_or_default();
         let content_type = exchange.message.header("content-type").unwrap_or("-").to_owned();
@@ -470,7 +491,7 @@ mod tests {
             ),
         ];
         let entries: Vec<(&str, &str)> = entries.iter().map(|(key, text)| (*key, text.as_str())).collect();
-        let trial = crate::mediators::trial::Trial {
+        let trial = Trial {
             entries: &entries,
             ..ALL
         };
@@ -520,6 +541,103 @@ mod tests {
             (prototype("var a = ;"), "E0309]: this is no JavaScript"),
         ] {
             assert!(told(&config).contains(expected), "{config}: {}", told(&config));
+        }
+    }
+
+    /// Scripts as users write them, each with what it is asked and what it answers.
+    #[test]
+    fn the_scripts_of_users_answer_as_they_should() {
+        const JSON: &str = "mc.setProperty('CONTENT_TYPE', 'application/json');\n";
+        const BY_ACCEPT: &str = "var accept = mc.getProperty('AcceptHeader');\nif (accept == null || accept == '*/*') { accept = 'application/json'; }\n\
+             if (accept == 'application/json') { mc.setProperty('CONTENT_TYPE', 'application/json'); mc.setPayloadJSON({a: 1}); }\n\
+             else if (accept == 'application/xml') { mc.setProperty('CONTENT_TYPE', 'application/xml'); mc.setPayloadXML(<a>1</a>); }";
+        const BY_CODE: &str = "var responseCode = mc.getProperty('query.param.responseCode');\nvar responses = [];\n\
+             responses[200] = []; responses[200]['application/json'] = {id: 1};\nresponses[404] = []; responses[404]['application/json'] = {code: 404};\n\
+             responses[501] = []; responses[501]['application/json'] = {code: 501, description: 'Not Implemented'};\n\
+             if (responseCode == null) { responseCode = 200; }\nif (!responses[responseCode]) { responseCode = 501; }\n\
+             mc.setProperty('CONTENT_TYPE', 'application/json');\nmc.setProperty('HTTP_SC', responseCode + '');\n\
+             mc.setPayloadJSON(responses[responseCode]['application/json']);";
+        const XML: &str = "POST /\nContent-Type: application/xml\n\n<o:order xmlns:o=\"urn:o\"><o:code>7</o:code></o:order>";
+        const BODY: &str = "POST /\nContent-Type: application/json\n\n{\"name\": \"Rex\"}";
+        for (script, request, expected) in [
+            (
+                "mc.setPayloadJSON('{\"hello\":\"world\"}')",
+                "GET /",
+                "200 application/json {\"hello\":\"world\"}",
+            ),
+            (
+                "mc.setPayloadJSON({a: [1, 2], b: 'x\"y\\n', c: null, d: 1.5, e: true})",
+                "GET /",
+                "200 application/json {\"a\":[1,2],\"b\":\"x\\\"y\\n\",\"c\":null,\"d\":1.5,\"e\":true}",
+            ),
+            (
+                "if (mc.getProperty('query.param.petId') == 1) { mc.setProperty('HTTP_SC', '404'); mc.setPayloadJSON({}) }",
+                "GET /?petId=1",
+                "404 application/json {}",
+            ),
+            (
+                "var p = mc.getPayloadJSON(); p.id = 7; mc.setProperty('HTTP_SC', '201'); mc.setPayloadJSON(p);",
+                BODY,
+                "201 application/json {\"name\":\"Rex\",\"id\":7}",
+            ),
+            (
+                "var pet = mc.getPayloadJSON(); if (!pet.age) { mc.setProperty('HTTP_SC', '400'); mc.setPayloadJSON({error: 'age is missing'}) }",
+                BODY,
+                "400 application/json {\"error\":\"age is missing\"}",
+            ),
+            (
+                "var t = new Date().getTime(); var r = Math.random(); mc.setPayloadJSON({ok: t > 0 && r < 1, id: uuid().length})",
+                "GET /",
+                "200 application/json {\"ok\":true,\"id\":36}",
+            ),
+            (
+                "mc.setPayloadJSON({header: mc.getProperty('X-Foo', 'transport')}); mc.setProperty('Access-Control-Allow-Origin', '*', 'transport')",
+                "GET /\nX-Foo: bar",
+                "200 application/json {\"header\":\"bar\"}",
+            ),
+        ] {
+            check(&format!("{JSON}{script}"), request, expected);
+        }
+        for (script, request, expected) in [
+            (BY_CODE, "GET /", "200 application/json {\"id\":1}"),
+            (
+                BY_CODE,
+                "GET /?responseCode=404",
+                "404 application/json {\"code\":404}",
+            ),
+            (
+                BY_CODE,
+                "GET /?responseCode=999",
+                "501 application/json {\"code\":501,\"description\":\"Not Implemented\"}",
+            ),
+            (BY_ACCEPT, "GET /", "200 application/json {\"a\":1}"),
+            (
+                BY_ACCEPT,
+                "GET /\nAccept: application/xml",
+                "200 application/xml <a>1</a>",
+            ),
+            (
+                "mc.setPayloadXML(<response><value>{mc.getProperty('query.param.name')}</value></response>)",
+                "GET /?name=a%26b",
+                "200 application/xml <response><value>a&amp;b</value></response>",
+            ),
+            (
+                "var x = mc.getPayloadXML(); var c = x..*::code.toString(); mc.setPayloadXML(<seen>{c}</seen>);",
+                XML,
+                "200 application/xml <seen>7</seen>",
+            ),
+            (
+                "mc.setProperty('HTTP_SC', '204'); mc.setProperty('NO_ENTITY_BODY', true, 'axis2')",
+                "GET /",
+                "204 - ",
+            ),
+            (
+                "mc.setProperty('CONTENT_TYPE', 'text/plain'); mc.setPayloadXML(<text xmlns=\"http://ws.apache.org/commons/ns/payload\">hello</text>)",
+                "GET /",
+                "200 text/plain hello",
+            ),
+        ] {
+            check(script, request, expected);
         }
     }
 }
