@@ -91,8 +91,8 @@ pub struct Fault {
     pub unhandled: bool,
     /// The `onError` sequence of the endpoint that failed: asked before all others.
     pub handler: Option<SequenceId>,
-    /// What the client is told if nobody else answers: the clients of a mock are those who write it.
-    pub told: Option<Box<str>>,
+    /// The client is told what it is if nobody else answers: the clients of a mock are those who write it.
+    pub told: bool,
 }
 
 impl Fault {
@@ -109,7 +109,7 @@ impl Fault {
             retry_after: None,
             unhandled: false,
             handler: None,
-            told: None,
+            told: false,
         }
     }
 

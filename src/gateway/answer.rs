@@ -420,7 +420,8 @@ pub fn of_fault(fault: &Fault, exchange: &Exchange, client: Client) -> Reply {
         .filter(|number| token::code::title(*number).is_some());
     let mut reply = match of_token {
         Some(number) => admission::answer(status, number, &fault.reason, client),
-        None => plain(status, fault.told.as_deref().unwrap_or(words(status)), client),
+        None if fault.told => plain(status, fault.detail.as_ref().unwrap_or(&fault.reason), client),
+        None => plain(status, words(status), client),
     };
     if matches!(
         status,

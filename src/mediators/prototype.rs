@@ -338,11 +338,7 @@ impl Mediator for Prototype {
 
 /// Who calls a mock wants to know what is wrong with it, and where.
 fn told(fault: Fault) -> Fault {
-    let text = fault.detail.as_ref().unwrap_or(&fault.reason).clone();
-    Fault {
-        told: Some(text),
-        ..fault
-    }
+    Fault { told: true, ..fault }
 }
 
 /// What API Manager's gateway does around a script.
