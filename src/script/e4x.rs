@@ -1,4 +1,4 @@
-//! E4X (ECMA-357), XML in the syntax of JavaScript: scripts that use it are rewritten when they are loaded, and run with `e4x/runtime.js`.
+//! E4X (ECMA-357), XML in the syntax of JavaScript: scripts that use it are rewritten when they are loaded, and run with `e4x/values.js`.
 //!
 //! Only what JavaScript cannot parse is rewritten, in place and line by line: literals become templates, `x..@id` becomes `x["..@id"]`. What an
 //! XML value does with such a key, or with a plain `x.name`, is the runtime's affair.

@@ -16,7 +16,8 @@ pub const PATH: &str = "xml";
 /// The names by which a rewritten script knows the runtime: parameters of what it is wrapped in.
 pub const NAMES: &str = "$xml,XML,XMLList,Namespace,QName";
 
-const RUNTIME: &str = include_str!("runtime.js");
+const TREE: &str = include_str!("tree.js");
+const VALUES: &str = include_str!("values.js");
 
 /// What there is of E4X in a context.
 struct Runtime {
@@ -81,8 +82,6 @@ fn load(context: &mut Context) -> JsResult<()> {
     if context.has_data::<Runtime>() {
         return Ok(());
     }
-    let source = boa_engine::Source::from_bytes(RUNTIME).with_path(Path::new(PATH));
-    let make = context.eval(source)?;
     let natives = [
         ("parse", parse as NativeFunctionPointer),
         ("find", find),
@@ -97,8 +96,8 @@ fn load(context: &mut Context) -> JsResult<()> {
             .build();
         JsValue::from(built)
     });
-    let make = make.as_callable().ok_or_else(broken)?;
-    let port = make.call(&JsValue::undefined(), &natives, context)?;
+    let tree = made(TREE, &natives, context)?;
+    let port = made(VALUES, &[tree], context)?;
     let port = port.as_object().ok_or_else(broken)?;
     let member = |name: &str, context: &mut Context| {
         let member = port.get(JsString::from(name), context)?;
@@ -120,6 +119,14 @@ fn load(context: &mut Context) -> JsResult<()> {
     };
     context.insert_data(runtime);
     Ok(())
+}
+
+/// What a function gives whose text is a file.
+fn made(text: &str, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let source = boa_engine::Source::from_bytes(text).with_path(Path::new(PATH));
+    let make = context.eval(source)?;
+    let make = make.as_callable().ok_or_else(broken)?;
+    make.call(&JsValue::undefined(), arguments, context)
 }
 
 fn broken() -> boa_engine::JsError {
