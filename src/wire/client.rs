@@ -514,7 +514,7 @@ fn connect_http2(inner: Rc<Inner>, url: Url, within: Duration, gate: Option<Arc<
 
 type WireRequest = http::Request<Outgoing>;
 
-/// Makes what hyper sends: framing decided by the body alone, hop-by-hop headers off, `Host` there.
+/// Makes what is sent: framing decided by the body alone, hop-by-hop headers off, `Host` there.
 fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
     let ClientRequest {
         method,
@@ -623,7 +623,7 @@ fn copy_of(request: &WireRequest) -> WireRequest {
     copy
 }
 
-/// What hyper lets through in an answer's head and a gateway must not.
+/// What a reader of HTTP may let through in the head of an answer, and a gateway must not.
 fn check_answer(parts: &http::response::Parts) -> Result<(), SendError> {
     let refused = |message: &str| {
         Err(SendError {

@@ -73,7 +73,7 @@ impl Upload {
     }
 }
 
-/// The body as hyper takes it.
+/// The body as whoever sends it takes it.
 pub(super) struct Outgoing {
     body: ByteStream,
     upload: Option<Rc<Upload>>,
