@@ -595,4 +595,78 @@ answer(responseCode, responses, headers, accept);
         assert!(refused.contains("is no folder of its own"), "{refused}");
         assert_eq!(std::fs::read_dir(&other).expect("it is there").count(), 0);
     }
+
+    /// Every scalar's places can be shown.
+    fn look_at(node: &Node, text: &str, sources: &Sources) {
+        if let Some(decoded) = node.text() {
+            let placed = node.placed(text);
+            assert_eq!(placed.text, decoded);
+            for (at, character) in decoded.char_indices() {
+                sources.place(placed.span_of(at..at + character.len_utf8()));
+            }
+        }
+        node.items().iter().for_each(|node| look_at(node, text, sources));
+        node.entries()
+            .iter()
+            .for_each(|(_, node)| look_at(node, text, sources));
+    }
+
+    #[test]
+    fn no_definition_is_too_broken_to_be_read() {
+        const PIECES: &[&str] = &[
+            "\n",
+            "  ",
+            "- ",
+            ": ",
+            "'",
+            "\"",
+            "{",
+            "}",
+            "[",
+            "]",
+            "|",
+            ">",
+            "&a ",
+            "*a",
+            "$ref: ",
+            "'#/components/schemas/Bird'",
+            "\\",
+            "é",
+            "\t",
+            "\r\n",
+            "allOf: ",
+            "type: array",
+            "items: ",
+            "minItems: 99999999",
+            "\u{1F426}",
+            "# ",
+            "null",
+        ];
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut read_well, mut generated_well) = (0, 0);
+        for _ in 0..1500 {
+            let mut text = STORE.to_owned();
+            for _ in 0..random.usize(1..4) {
+                let mut at = random.usize(..text.len());
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                if random.bool() {
+                    text.insert_str(at, PIECES[random.usize(..PIECES.len())]);
+                } else {
+                    text.remove(at);
+                }
+            }
+            let mut sources = Sources::default();
+            let file = sources.add("x.yaml", text.as_str());
+            let Ok(root) = read(file, &text) else { continue };
+            read_well += 1;
+            look_at(&root, &text, &sources);
+            generated_well += usize::from(generate(&root).is_ok());
+        }
+        assert!(
+            read_well > 300 && generated_well > 100,
+            "{read_well} {generated_well}"
+        );
+    }
 }
