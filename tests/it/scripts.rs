@@ -152,13 +152,17 @@ impl Company {
             let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
             let (wrong, times) = (Arc::clone(&wrong), Arc::clone(&times));
             std::thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
+                // Once at least, however soon it is over.
+                loop {
                     let (status, text, took) = get(port, "good");
                     if (status, text.as_str()) != (200, "{\"n\":45,\"left\":\"undefined\"}") {
                         wrong.lock().unwrap().push(format!("{status} {text}"));
                     }
                     answered.fetch_add(1, Ordering::Relaxed);
                     times.lock().unwrap().push(took);
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
                 }
             })
         });

@@ -61,6 +61,8 @@ pub struct Engine {
     jobs: Rc<Jobs>,
     message_context: JsObject,
     scripts: HashMap<u64, Ready>,
+    /// What has been told of and has not run yet.
+    sources: HashMap<u64, Source>,
     /// Loops of a thread that cannot be killed end on their own.
     loops: Option<u64>,
     store: StorePort,
@@ -102,14 +104,20 @@ impl Engine {
             jobs,
             message_context,
             scripts: HashMap::new(),
+            sources: HashMap::new(),
             loops,
             store,
         })
     }
 
+    /// A script that will be called.
+    pub fn learn(&mut self, id: u64, source: Source) {
+        self.sources.insert(id, source);
+    }
+
     pub fn run(&mut self, call: Call) -> Reply {
         let begun = Instant::now();
-        let script = match self.script(call.script, call.source) {
+        let script = match self.script(call.script) {
             Ok(script) => script,
             Err(failure) => return Reply::failed(failure, begun),
         };
@@ -174,11 +182,11 @@ impl Engine {
         members::from_js(&answer, &mut self.context)
     }
 
-    fn script(&mut self, id: u64, source: Option<Source>) -> Result<Ready, Failure> {
+    fn script(&mut self, id: u64) -> Result<Ready, Failure> {
         if let Some(known) = self.scripts.get(&id) {
             return Ok(known.clone());
         }
-        let source = source.ok_or_else(|| Failure {
+        let source = self.sources.get(&id).cloned().ok_or_else(|| Failure {
             message: "the script is not known here".to_owned(),
             ..Failure::default()
         })?;
@@ -206,6 +214,7 @@ impl Engine {
             function,
             xml: source.xml,
         };
+        self.sources.remove(&id);
         self.scripts.insert(id, ready.clone());
         Ok(ready)
     }

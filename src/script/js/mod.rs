@@ -1,6 +1,9 @@
 //! JavaScript: boa, in worker processes or on a thread beside.
 
+mod beside;
+mod child;
 mod engine;
+mod lane;
 pub mod members;
 mod meter;
 mod pool;

@@ -1,18 +1,16 @@
 //! A worker process: limits itself, then runs one script after the other for the gateway at the other end of its standard input.
 
 use super::engine::{Engine, StorePort, THREAD_STACK};
-use super::protocol::{Call, Said, StoreCall, Stored, framed};
+use super::protocol::{Inbox, Said, StoreCall, Stored, Told, frame};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use serde::de::DeserializeOwned;
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-/// The longest message either side takes.
-pub const LONGEST: usize = 64 << 20;
 /// What a script may keep open: its socket, and the streams it was started with.
 const FILES: u64 = 8;
 
@@ -31,60 +29,98 @@ pub fn serve(memory: u64) -> Result<(), String> {
 }
 
 fn work(socket: UnixStream, memory: u64) -> Result<(), String> {
-    let socket = Rc::new(RefCell::new(socket));
+    let gateway = Rc::new(Gateway {
+        socket,
+        inbox: RefCell::default(),
+        waiting: RefCell::default(),
+    });
     let port: StorePort = {
-        let socket = Rc::clone(&socket);
-        Rc::new(move |call: &StoreCall| {
-            let mut socket = socket.borrow_mut();
-            let asked = socket.write_all(&framed(&Said::Store(call.clone())));
-            asked.map_err(|error| error.to_string())?;
-            read::<Stored>(&mut socket)?.unwrap_or_else(|| Err("the gateway has gone".to_owned()))
-        })
+        let gateway = Rc::clone(&gateway);
+        Rc::new(move |call: &StoreCall| gateway.store(call.clone()))
     };
     let mut engine = Engine::new(None, port)?;
     limit_self(memory).map_err(|error| format!("limits cannot be set: {error}"))?;
-    let send = |said: &Said| {
-        let sent = socket.borrow_mut().write_all(&framed(said));
+    gateway.say(&Said::Ready)?;
+    let mut allowed = 0;
+    let mut now = clock_gettime(ClockId::ThreadCPUTime);
+    while let Some(told) = gateway.next()? {
+        match told {
+            Told::Script(id, source) => engine.learn(id, source),
+            Told::Call(call) => {
+                let until = now.tv_sec as u64 + 2 + call.time.div_ceil(1000);
+                if until != allowed {
+                    limit_processor(until).map_err(|error| error.to_string())?;
+                    allowed = until;
+                }
+                let mut reply = engine.run(call);
+                let begun = std::mem::replace(&mut now, clock_gettime(ClockId::ThreadCPUTime));
+                reply.took = micros_between(begun, now);
+                // At once: whoever is answered is not to wait for the next, nor to be lost with it.
+                gateway.say(&Said::Reply(reply))?;
+            }
+            Told::Stored(_) => return Err("nobody has asked for that".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+/// The other end of the socket.
+struct Gateway {
+    socket: UnixStream,
+    inbox: RefCell<Inbox>,
+    /// What came while a script waited for the store.
+    waiting: RefCell<VecDeque<Told>>,
+}
+
+impl Gateway {
+    fn say(&self, said: &Said) -> Result<(), String> {
+        let sent = (&self.socket).write_all(&frame(said, Vec::new()));
         sent.map_err(|error| error.to_string())
-    };
-    send(&Said::Ready)?;
-    loop {
-        let call: Option<Call> = read(&mut socket.borrow_mut())?;
-        let Some(call) = call else { return Ok(()) };
-        limit_processor(call.time).map_err(|error| error.to_string())?;
-        let begun = clock_gettime(ClockId::ThreadCPUTime);
-        let mut reply = engine.run(call);
-        reply.took = micros_since(begun);
-        send(&Said::Reply(reply))?;
+    }
+
+    /// `None` when there will be no more.
+    fn next(&self) -> Result<Option<Told>, String> {
+        match self.waiting.borrow_mut().pop_front() {
+            Some(told) => Ok(Some(told)),
+            None => self.read(),
+        }
+    }
+
+    fn read(&self) -> Result<Option<Told>, String> {
+        let mut inbox = self.inbox.borrow_mut();
+        loop {
+            if let Some(told) = inbox.next()? {
+                return Ok(Some(told));
+            }
+            match inbox.read_from(&mut &self.socket) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn store(&self, call: StoreCall) -> Stored {
+        self.say(&Said::Store(call))?;
+        loop {
+            match self.read()? {
+                Some(Told::Stored(stored)) => return stored,
+                Some(told) => self.waiting.borrow_mut().push_back(told),
+                None => return Err("the gateway has gone".to_owned()),
+            }
+        }
     }
 }
 
 /// Processor time of this thread.
 pub fn micros_since(begun: Timespec) -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    let nanos = (now.tv_sec - begun.tv_sec) * 1_000_000_000 + (now.tv_nsec - begun.tv_nsec);
-    u64::try_from(nanos / 1000).unwrap_or(0)
+    micros_between(begun, clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// One message; `None` when there will be no more.
-fn read<T: DeserializeOwned>(socket: &mut UnixStream) -> Result<Option<T>, String> {
-    let mut length = [0; 4];
-    match socket.read_exact(&mut length) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    }
-    let length = u32::from_le_bytes(length) as usize;
-    if length > LONGEST {
-        return Err("a message is too long".to_owned());
-    }
-    let mut message = vec![0; length];
-    socket
-        .read_exact(&mut message)
-        .map_err(|error| error.to_string())?;
-    serde_json::from_slice(&message)
-        .map(Some)
-        .map_err(|error| error.to_string())
+fn micros_between(begun: Timespec, ended: Timespec) -> u64 {
+    let nanos = (ended.tv_sec - begun.tv_sec) * 1_000_000_000 + (ended.tv_nsec - begun.tv_nsec);
+    u64::try_from(nanos / 1000).unwrap_or(0)
 }
 
 /// Nothing is opened, written or started from here on, and memory is bounded.
@@ -116,11 +152,10 @@ fn limit_self(memory: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// For this run: what it may take, rounded up to whole seconds. The gateway's own clock is what counts as a rule.
-fn limit_processor(millis: u64) -> io::Result<()> {
-    let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec as u64;
+/// Seconds of processor time, from the start. The gateway's own clock is what counts as a rule.
+fn limit_processor(until: u64) -> io::Result<()> {
     let limits = Rlimit {
-        current: Some(used + 2 + millis.div_ceil(1000)),
+        current: Some(until),
         maximum: getrlimit(Resource::Cpu).maximum,
     };
     Ok(setrlimit(Resource::Cpu, limits)?)

@@ -1,13 +1,13 @@
 //! What goes to a script and what comes back: a snapshot in, changes out, the same for a thread and for a process of its own.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Read};
 
 /// One run of a script.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Call {
     pub script: u64,
-    /// Its text, the first time.
-    pub source: Option<Source>,
     pub given: Given,
     /// How long it may take, in milliseconds.
     pub time: u64,
@@ -169,7 +169,16 @@ pub enum Change {
     },
 }
 
-/// What a worker says.
+/// What a worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// A script, before the first call of it.
+    Script(u64, Source),
+    Call(Call),
+    Stored(Stored),
+}
+
+/// What a worker says. Calls are answered in the order in which they came.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Said {
     Ready,
@@ -296,11 +305,66 @@ impl Flags {
     }
 }
 
-/// A message with its length in front, little-endian.
-pub fn framed(message: &impl Serialize) -> Vec<u8> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message).expect("texts and numbers can be written");
-    let length = (frame.len() - 4) as u32;
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    frame
+/// Appends a message with its length in front, little-endian.
+pub fn frame(message: &impl Serialize, out: Vec<u8>) -> Vec<u8> {
+    let start = out.len();
+    let mut out = out;
+    out.extend_from_slice(&[0; 4]);
+    let mut out = postcard::to_extend(message, out).expect("texts and numbers can be written");
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    out
 }
+
+/// The longest message either side takes.
+pub const LONGEST: usize = 64 << 20;
+
+/// Bytes that came, and the messages in them.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    /// What of them has been read.
+    read: usize,
+}
+
+impl Inbox {
+    /// Where what comes next is to be appended.
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        if self.read > 0 {
+            self.bytes.drain(..self.read);
+            self.read = 0;
+        }
+        &mut self.bytes
+    }
+
+    /// Reads once: how many bytes came.
+    pub fn read_from(&mut self, from: &mut impl Read) -> io::Result<usize> {
+        let bytes = self.room();
+        let before = bytes.len();
+        bytes.resize(before + ROOM, 0);
+        let read = from.read(&mut bytes[before..]);
+        bytes.truncate(before + read.as_ref().copied().unwrap_or(0));
+        read
+    }
+
+    /// The next message, if it is there whole.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
+        let waiting = &self.bytes[self.read..];
+        let Some((length, rest)) = waiting.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > LONGEST {
+            return Err(format!("a message is longer than {} MiB", LONGEST >> 20));
+        }
+        let Some(message) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = postcard::from_bytes(message).map_err(|error| error.to_string())?;
+        self.read += 4 + length;
+        Ok(Some(message))
+    }
+}
+
+/// What is read at once.
+pub const ROOM: usize = 16 << 10;
