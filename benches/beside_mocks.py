@@ -20,6 +20,7 @@ from kit import children, free_port, measure, myelin, nginx, wait, wrk
 MOCK = """<api xmlns="http://ws.apache.org/ns/synapse" name="Pets" context="/pet">
   <resource methods="GET" uri-template="/{petId}">
     <prototype><![CDATA[
+      mc.setProperty("CONTENT_TYPE", "application/json");
       mc.setPayloadJSON({id: Number(mc.getProperty("uri.var.petId")), name: "Rex", status: "available"});
     ]]></prototype>
   </resource>
