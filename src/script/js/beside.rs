@@ -18,6 +18,9 @@ const LOOPS: u64 = 2_000_000;
 
 pub struct Thread {
     shared: Arc<Shared>,
+    /// What it will be given together, so that it has to be woken once.
+    outbox: RefCell<Vec<Task>>,
+    outgoing: Notify,
     given_up: Arc<AtomicUsize>,
     stuck: Arc<AtomicUsize>,
 }
@@ -72,6 +75,8 @@ impl Thread {
             .map_err(|error| error.to_string())?;
         let thread = Thread {
             shared,
+            outbox: RefCell::default(),
+            outgoing: Notify::new(),
             given_up,
             stuck: Arc::clone(stuck),
         };
@@ -98,8 +103,13 @@ impl Thread {
     }
 
     fn give(&self, task: Task) {
+        self.outbox.borrow_mut().push(task);
+        self.outgoing.notify_one();
+    }
+
+    fn flush(&self) {
         let mut tasks = locked(&self.shared.tasks);
-        tasks.waiting.push_back(task);
+        tasks.waiting.extend(self.outbox.borrow_mut().drain(..));
         let sleeps = std::mem::take(&mut tasks.sleeps);
         drop(tasks);
         if sleeps {
@@ -110,6 +120,7 @@ impl Thread {
     /// What it has not begun, in its order.
     pub fn take_back(&self) -> Vec<Call> {
         let mut tasks = locked(&self.shared.tasks);
+        tasks.waiting.extend(self.outbox.borrow_mut().drain(..));
         let mut back = Vec::new();
         for task in std::mem::take(&mut tasks.waiting) {
             match task {
@@ -123,7 +134,14 @@ impl Thread {
     /// Hands over what it answers until it ends.
     pub async fn serve(&self, lane: &Lane) -> String {
         loop {
-            self.shared.told.notified().await;
+            tokio::select! {
+                biased;
+                () = self.shared.told.notified() => {}
+                () = self.outgoing.notified() => {
+                    self.flush();
+                    continue;
+                }
+            }
             let (list, ended) = {
                 let mut replies = locked(&self.shared.replies);
                 (std::mem::take(&mut replies.list), replies.ended)
