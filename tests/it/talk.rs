@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// The port that samples name; tests put their own in its place.
@@ -108,7 +109,8 @@ impl Running {
         loop {
             let mut line = String::new();
             let read = lines.read_line(&mut line).expect("it prints text");
-            assert!(read > 0, "it ended before it was ready:\n{start}");
+            let told = || std::fs::read_to_string(folder.path().join(TALK)).unwrap_or_default();
+            assert!(read > 0, "it ended before it was ready:\n{start}{}", told());
             start.push_str(&line);
             if line.contains("curl ") {
                 break;
@@ -268,12 +270,17 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A port that is free just now.
+/// A port that nobody has. From below those that the system gives to clients: one of them could else take it before the server does.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Each process of tests begins elsewhere.
+    let begin = 12_000 + (std::process::id() % 160) as u16 * 100;
+    loop {
+        let port = 12_000 + (begin - 12_000 + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Copies the files of a folder, with the sample port replaced; a file as it is.
