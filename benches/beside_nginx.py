@@ -50,12 +50,25 @@ def main():
             '<arg evaluator="json" expression="$.id"/><arg evaluator="json" expression="$.item"/></args></payloadFactory>'
             "<respond/>"
         )
+        child = f'<endpoint><http uri-template="http://127.0.0.1:{backend}/x"/></endpoint>'
+
+        def called(endpoint):
+            return f"<call><endpoint>{endpoint}</endpoint></call><respond/>"
+
+        more = {
+            "failover": called(f"<failover>{child}{child}</failover>"),
+            "turns": called(f"<loadbalance>{child}{child}</loadbalance>"),
+            "dynamic": called(f"<dynamic expression='`http://127.0.0.1:{backend}/${{query.to}}`' allow=\"http://127.0.0.1:{backend}\"/>"),
+            "lambda": called(
+                '<lambda function="hello" region="eu-central-1" access-key="AKID" secret-key="s3cret"'
+                f' endpoint-url="http://127.0.0.1:{backend}"/>'),
+        }
         routing = (
             '<filter xpath="//m:symbol = \'ACME\'" xmlns:m="urn:q"><then>' + call + "</then><else><drop/></else></filter>"
         )
         one = folder / "one"
         one.mkdir()
-        for name, steps in [("pass", call), ("three", three + call), ("toxml", to_xml), ("route", routing)]:
+        for name, steps in [("pass", call), ("three", three + call), ("toxml", to_xml), ("route", routing), *more.items()]:
             (one / f"{name}.xml").write_text(api(name, f"/{name}", steps))
         processes.append(myelin(one, 0, gateway))
         ours = [processes[-1].pid]
@@ -76,8 +89,12 @@ def main():
         nginx_post, _ = measure("nginx, POST 10 KiB", theirs, f"{p}/x", ten_kib)
         sent, _ = measure("myelin, POST 10 KiB passed through", ours, f"{g}/pass/x", ten_kib)
         print(f"{'  myelin / nginx':56} {sent / nginx_post:9.2f}")
-        more, _ = measure("myelin, GET 1 KiB, filter + property + header", ours, f"{g}/three/x")
-        print(f"{'  the three mediators cost':56} {more - get:9.2f} us")
+        for what, path in [
+            ("filter + property + header", "three/x"), ("failover of two", "failover/x"), ("turns of two", "turns/x"),
+            ("a dynamic endpoint", "dynamic/x?to=x"), ("a lambda endpoint", "lambda/x"),
+        ]:
+            cost, _ = measure(f"myelin, GET 1 KiB, {what}", ours, f"{g}/{path}")
+            print(f"{'  more than passed through':56} {cost - get:9.2f} us")
         measure("myelin, JSON 1 KiB to XML by payloadFactory, respond", ours, f"{g}/toxml/x", json)
         measure("myelin, XPath routing over a 10 KiB SOAP message", ours, f"{g}/route/x", soap)
 
