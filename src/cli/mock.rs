@@ -4,11 +4,12 @@ use super::run::{self, Started};
 use super::{Exit, Streams, log, summary};
 use crate::deployment::api::Mapping;
 use crate::deployment::folder::ReadOptions;
+use crate::deployment::openapi::calls::{self, Call};
 use crate::deployment::openapi::{self, generate};
 use crate::deployment::{LoadOptions, Loaded};
 use crate::gateway::script_settings::{Where, parse_clock, parse_seed, parse_where};
 use crate::gateway::settings::{self, Layer, LoadedSettings, LogFormat, parse_address};
-use crate::text::{Mistakes, Sources};
+use crate::text::{FileId, Mistakes, Sources};
 use clap::Args;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -168,6 +169,13 @@ fn save(read: Read, folder: &Path, force: bool, streams: &mut Streams) -> Exit {
     }
 }
 
+/// What calls of the definition's operations need.
+fn first_calls(definition: &Path) -> Vec<Call> {
+    let text = std::fs::read_to_string(definition).unwrap_or_default();
+    let found = openapi::find(FileId(0), &text).ok().flatten();
+    found.map_or_else(Vec::new, |found| calls::calls(&found))
+}
+
 /// So many operations are shown at the start.
 const MOST_SHOWN: usize = 12;
 
@@ -181,6 +189,7 @@ fn block(definition: &Path, started: &Started, loaded: &Loaded) -> String {
     if !loaded.mistakes.is_empty() {
         lines.push(format!("  told    {}", summary(&loaded.mistakes)));
     }
+    let first_calls = first_calls(definition);
     let mut shown = Vec::new();
     for api in loaded.deployment.iter().flat_map(|deployment| &deployment.apis) {
         for resource in &api.resources {
@@ -188,13 +197,24 @@ fn block(definition: &Path, started: &Started, loaded: &Loaded) -> String {
                 continue;
             };
             let method = resource.methods.names().next().unwrap_or("GET");
-            let options = match method {
+            let mut first_calls = first_calls.iter();
+            let known = first_calls.find(|call| call.method == method && *call.path == **template.source());
+            let (target, options) = match known {
+                Some(call) => (call.target.clone(), call.options.as_str()),
+                None => (run::filled(template.source()), ""),
+            };
+            let kind = match method {
                 "GET" => String::new(),
                 "HEAD" => "-I ".to_owned(),
+                "POST" if options.contains(" -d ") => String::new(),
                 method => format!("-X {method} "),
             };
-            let path = format!("{}{}", api.context, run::filled(template.source()));
-            shown.push(format!("curl -i {options}{}", run::url(started, &path)));
+            let url = run::url(started, &format!("{}{target}", api.context));
+            let url = match url.contains(['?', '&']) {
+                true => format!("'{url}'"),
+                false => url,
+            };
+            shown.push(format!("curl -i {kind}{url}{options}"));
         }
     }
     let more = shown.len().saturating_sub(MOST_SHOWN);

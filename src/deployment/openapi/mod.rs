@@ -2,6 +2,7 @@
 
 mod bodies;
 mod build;
+pub mod calls;
 pub mod generate;
 mod mock;
 pub mod model;
