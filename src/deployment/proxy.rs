@@ -1,6 +1,7 @@
 //! `<proxy>`: a service at `/services/NAME`.
 
-use super::api::{INLINE, Transports, sequence};
+use super::api::Transports;
+use super::sequence::{self, INLINE};
 use super::{EndpointRef, SequenceRef};
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
@@ -176,9 +177,9 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Proxy> {
     }
     if let Some(target) = element.child("target").filter(|_| sound) {
         let of = format!("of proxy {}", proxy.name);
-        proxy.in_sequence = sequence(target, "inSequence", &of, planner);
-        proxy.out_sequence = sequence(target, "outSequence", &of, planner);
-        proxy.fault_sequence = sequence(target, "faultSequence", &of, planner);
+        proxy.in_sequence = sequence::of(target, "inSequence", &of, planner);
+        proxy.out_sequence = sequence::of(target, "outSequence", &of, planner);
+        proxy.fault_sequence = sequence::of(target, "faultSequence", &of, planner);
         proxy.endpoint = endpoint(target, &of, planner);
         let named = ["inSequence", "endpoint"]
             .iter()

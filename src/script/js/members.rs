@@ -532,24 +532,29 @@ fn value_of(scope: Scope, name: &str, context: &mut Context) -> JsResult<JsValue
         Scope::Transport => &name.to_ascii_lowercase(),
         _ => name,
     };
-    let found = with_run(|run| match run.given.bag(scope).get(name) {
-        Some(value) => value.cloned(),
-        None => {
-            run.needs_all = true;
-            None
-        }
-    })?;
-    found.map_or_else(|| Ok(JsValue::null()), |datum| to_js(&datum, context))
+    looked_up(
+        |run| run.given.bag(scope).get(name).map(Option::<&Datum>::cloned),
+        context,
+    )
 }
 
 fn get_entry(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     let name = text(arguments, 0, context)?;
-    let found = with_run(|run| match run.given.entries.get(&name) {
-        Some(value) => value.cloned(),
-        None => {
-            run.needs_all = true;
-            None
-        }
+    looked_up(
+        |run| run.given.entries.get(&name).map(Option::<&Datum>::cloned),
+        context,
+    )
+}
+
+/// A value, or `null`; where nobody has asked for it before the script began, all is asked for.
+fn looked_up(
+    look: impl FnOnce(&mut Run) -> Option<Option<Datum>>,
+    context: &mut Context,
+) -> JsResult<JsValue> {
+    let found = with_run(|run| {
+        let found = look(run);
+        run.needs_all |= found.is_none();
+        found.flatten()
     })?;
     found.map_or_else(|| Ok(JsValue::null()), |datum| to_js(&datum, context))
 }

@@ -155,7 +155,10 @@ impl Pool {
             let began = *began.get_or_insert_with(Instant::now);
             let freed = self.freed.notified();
             self.refill();
-            if let Some(reason) = &*self.failed.borrow() {
+            // Where others work, one that could not be started beside them is no reason not to wait.
+            if self.lanes.borrow().is_empty()
+                && let Some(reason) = &*self.failed.borrow()
+            {
                 return Err(NoAnswer::NotStarted(reason.clone()));
             }
             let longest = match self.starting.get() && self.lanes.borrow().is_empty() {
