@@ -3,25 +3,25 @@
 //! Nothing here has a task or a waker of its own. Whoever waits on an answer drives both directions, so a request costs no more wake-ups
 //! than the backend's answers do, and its head is written from the headers where they are.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use hyper::ext::ReasonPhrase;
-use memchr::{memchr, memmem};
+use memchr::memmem;
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use super::chunked::{Chunk, split};
 use super::connect::Metered;
-use super::hop;
+use super::sending::{Broken, Framing, Sending, field};
 use super::upload::Outgoing;
 
 /// A connection to a backend: at any time at most one request on its way, and one answer.
@@ -31,35 +31,12 @@ pub(super) struct Http1 {
     read: BytesMut,
     /// How much is asked of the stream at once; grows while answers fill it.
     reading: usize,
-    sending: Option<Sending>,
+    sending: Option<Sending<Outgoing>>,
     answer: Answer,
     is_head: bool,
     /// Neither side has said that it closes after this answer.
     keep: bool,
     head_limit: usize,
-}
-
-/// A request on its way.
-struct Sending {
-    /// Of the body; written in front of `data`.
-    front: Vec<u8>,
-    /// How much of `front` has left.
-    left: usize,
-    data: Bytes,
-    behind: &'static [u8],
-    body: Outgoing,
-    framing: Framing,
-    /// The trailers that the head has announced; others are not sent.
-    announced: Vec<HeaderName>,
-    /// The end of the message has been put in front of the stream.
-    ended: bool,
-}
-
-/// How the end of a body is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(u64),
-    Chunked,
 }
 
 /// What is expected next of the backend.
@@ -80,35 +57,8 @@ enum Answer {
     Whole,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Chunk {
-    Size,
-    Data(u64),
-    /// The line end behind the data.
-    End,
-    Trailers,
-    /// The last line has been read.
-    Last,
-}
-
-/// Why a message did not come through.
-#[derive(Debug)]
-pub(super) enum Broken {
-    Stream(io::Error),
-    /// What came is not HTTP.
-    Invalid(String),
-    TooLong,
-    /// The backend closed the connection before its message was whole.
-    Closed,
-    /// The request's own body broke off, or was not as long as it said.
-    Body,
-}
-
 /// What a read asks for at first, and at most.
 const READ: Range<usize> = 8 * 1024..256 * 1024;
-
-/// Lines of chunk sizes, their extensions, and trailers.
-const MOST_EXTRA: usize = 16 * 1024;
 
 const MOST_HEADERS: usize = 100;
 
@@ -206,7 +156,7 @@ impl Http1 {
             Framing::Chunked => listed(headers, &TRAILER)
                 .filter_map(|name| HeaderName::from_bytes(name).ok())
                 .collect(),
-            Framing::Length(_) => Vec::new(),
+            Framing::Length(_) | Framing::UntilClosed => Vec::new(),
         };
         self.keep = !listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
         self.is_head = *request.method() == Method::HEAD;
@@ -216,57 +166,17 @@ impl Http1 {
             self.read = BytesMut::new();
         }
         self.answer = Answer::Head { looked: 0 };
-        self.sending = Some(Sending {
-            front,
-            left: 0,
-            data: Bytes::new(),
-            behind: b"",
-            body: std::mem::replace(request.body_mut(), Outgoing::none()),
-            framing,
-            announced,
-            ended: framing == Framing::Length(0),
-        });
+        let body = std::mem::replace(request.body_mut(), Outgoing::none());
+        self.sending = Some(Sending::new(front, body, framing, announced));
     }
 
     /// Sends what can be sent. Ready when the request has left whole.
     pub fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let Some(sending) = &mut self.sending else {
-            return Poll::Ready(Ok(()));
-        };
-        if sending.left == 0 && !sending.ended && sending.data.is_empty() {
-            // The beginning of a body that is here leaves with the head.
-            if let Poll::Ready(Err(broken)) = sending.poll_body(context) {
-                return Poll::Ready(Err(broken));
-            }
+        if let Some(sending) = &mut self.sending {
+            ready!(sending.poll(&mut self.stream, context))?;
+            self.sending = None;
         }
-        loop {
-            while sending.is_staged() {
-                let slices = [
-                    io::IoSlice::new(&sending.front[sending.left..]),
-                    io::IoSlice::new(&sending.data),
-                    io::IoSlice::new(sending.behind),
-                ];
-                let first = usize::from(slices[0].is_empty());
-                let written = Pin::new(&mut self.stream).poll_write_vectored(context, &slices[first..]);
-                match ready!(written) {
-                    Ok(0) => return Poll::Ready(Err(Broken::Stream(io::ErrorKind::WriteZero.into()))),
-                    Ok(count) => sending.wrote(count),
-                    Err(error) => return Poll::Ready(Err(Broken::Stream(error))),
-                }
-            }
-            if sending.ended {
-                ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Stream)?;
-                self.sending = None;
-                return Poll::Ready(Ok(()));
-            }
-            match sending.poll_body(context) {
-                Poll::Ready(staged) => staged?,
-                Poll::Pending => {
-                    ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Stream)?;
-                    return Poll::Pending;
-                }
-            }
-        }
+        Poll::Ready(Ok(()))
     }
 
     // The answer
@@ -438,184 +348,8 @@ impl Http1 {
     }
 }
 
-impl Sending {
-    fn is_staged(&self) -> bool {
-        self.left < self.front.len() || !self.data.is_empty() || !self.behind.is_empty()
-    }
-
-    /// So many bytes have left.
-    fn wrote(&mut self, mut count: usize) {
-        let front = count.min(self.front.len() - self.left);
-        self.left += front;
-        count -= front;
-        let data = count.min(self.data.len());
-        self.data.advance(data);
-        self.behind = &self.behind[(count - data).min(self.behind.len())..];
-    }
-
-    /// Puts the next of the body in front of the stream.
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if self.left == self.front.len() {
-            self.front.clear();
-            self.left = 0;
-        }
-        let frame = match frame {
-            Some(Ok(frame)) => frame,
-            Some(Err(_)) => return Poll::Ready(Err(Broken::Body)),
-            None => return Poll::Ready(self.end(None)),
-        };
-        let mut data = match frame.into_data() {
-            Ok(data) if data.is_empty() => return Poll::Ready(Ok(())),
-            Ok(data) => data,
-            Err(other) => return Poll::Ready(self.end(other.into_trailers().ok())),
-        };
-        match &mut self.framing {
-            Framing::Length(left) => {
-                // What is said to be long is not made longer: the rest would be the beginning of another request.
-                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= data.len() as u64;
-                self.ended = *left == 0;
-            }
-            Framing::Chunked => {
-                let size = format!("{:X}\r\n", data.len());
-                self.front.extend_from_slice(size.as_bytes());
-                self.ended = self.body.is_end_stream();
-                self.behind = if self.ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
-            }
-        }
-        self.data = data;
-        Poll::Ready(Ok(()))
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
-        if let Framing::Length(left) = self.framing
-            && left > 0
-        {
-            return Err(Broken::Body);
-        }
-        self.ended = true;
-        if self.framing == Framing::Chunked {
-            self.front.extend_from_slice(b"0\r\n");
-            let mut trailers = trailers.unwrap_or_default();
-            hop::strip_trailers(&mut trailers);
-            for (name, value) in &trailers {
-                if self.announced.contains(name) {
-                    field(&mut self.front, name.as_str(), value.as_bytes());
-                }
-            }
-            self.front.extend_from_slice(b"\r\n");
-        }
-        Ok(())
-    }
-}
-
-impl Chunk {
-    /// Goes on in what was read: to data, to the trailers, to the end, or until more is needed. `extra` counts what is not data.
-    fn read(&mut self, extra: &mut usize, read: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Broken> {
-        let invalid = |what: &str| Broken::Invalid(what.to_owned());
-        loop {
-            match *self {
-                Chunk::Size => {
-                    let line = memchr(b'\n', read);
-                    // The size itself is not extra, however many chunks there are.
-                    if *extra + line.unwrap_or(read.len()).saturating_sub(20) > MOST_EXTRA {
-                        return Err(invalid("a chunk's extensions are too long"));
-                    }
-                    let Some(end) = line else {
-                        return Ok(None);
-                    };
-                    *extra += end.saturating_sub(20);
-                    let size = read[..end].strip_suffix(b"\r").and_then(chunk_size);
-                    let size = size.ok_or_else(|| invalid("the size of a chunk is not valid"))?;
-                    read.advance(end + 1);
-                    *self = match size {
-                        0 => Chunk::Trailers,
-                        size => Chunk::Data(size),
-                    };
-                }
-                Chunk::Data(left) => {
-                    let data = split(read, left);
-                    if data.is_empty() {
-                        return Ok(None);
-                    }
-                    *self = match left - data.len() as u64 {
-                        0 => Chunk::End,
-                        left => Chunk::Data(left),
-                    };
-                    if matches!(self, Chunk::End) && read.starts_with(b"\r\n0\r\n\r\n") {
-                        // Whoever takes the data learns at once that there is no more.
-                        read.advance(7);
-                        *self = Chunk::Last;
-                    }
-                    return Ok(Some(Frame::data(data)));
-                }
-                Chunk::End if read.len() < 2 => return Ok(None),
-                Chunk::End if read.starts_with(b"\r\n") => {
-                    read.advance(2);
-                    *self = Chunk::Size;
-                }
-                Chunk::End => return Err(invalid("a chunk is longer than its size")),
-                Chunk::Trailers if read.len() < 2 => return Ok(None),
-                Chunk::Trailers if read.starts_with(b"\r\n") => {
-                    read.advance(2);
-                    *self = Chunk::Last;
-                }
-                Chunk::Trailers => {
-                    let Some(end) = memmem::find(read, b"\r\n\r\n") else {
-                        return match read.len() > MOST_EXTRA {
-                            true => Err(invalid("the trailers are too long")),
-                            false => Ok(None),
-                        };
-                    };
-                    *self = Chunk::Last;
-                    return read_trailers(&read.split_to(end + 4))
-                        .map(|trailers| Some(Frame::trailers(trailers)));
-                }
-                Chunk::Last => return Ok(None),
-            }
-        }
-    }
-}
-
-/// The number in front of a chunk; what comes behind it is an extension, which nobody needs.
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let end = line
-        .iter()
-        .position(|byte| !byte.is_ascii_hexdigit())
-        .unwrap_or(line.len());
-    let (number, behind) = line.split_at(end);
-    let behind = behind.trim_ascii_start();
-    if !behind.is_empty() && !behind.starts_with(b";") {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(number).ok()?, 16).ok()
-}
-
-fn read_trailers(text: &[u8]) -> Result<HeaderMap, Broken> {
-    let invalid = || Broken::Invalid("a trailer is not valid".to_owned());
-    let mut slots = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(text, &mut slots) else {
-        return Err(invalid());
-    };
-    let mut trailers = HeaderMap::new();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid())?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| invalid())?;
-        trailers.append(name, value);
-    }
-    Ok(trailers)
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// The members of a header that is a list.
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
         .iter()
@@ -644,11 +378,6 @@ fn keeps(response: &Response<()>) -> bool {
 /// Whether an empty line is among these bytes.
 fn ends(bytes: &[u8]) -> bool {
     memmem::find(bytes, b"\n\r\n").is_some() || memmem::find(bytes, b"\n\n").is_some()
-}
-
-fn split(read: &mut BytesMut, most: u64) -> Bytes {
-    let count = usize::try_from(most).unwrap_or(usize::MAX).min(read.len());
-    read.split_to(count).freeze()
 }
 
 /// Takes a head off what was read, if it is whole.
@@ -709,70 +438,6 @@ fn parse(read: &mut BytesMut) -> Result<Option<Response<()>>, Broken> {
 mod tests {
     use super::*;
 
-    /// The data and the trailers of a chunked body that comes in pieces of so many bytes.
-    fn chunked(text: &str, pieces: usize) -> Result<(String, Vec<String>), String> {
-        let (mut chunk, mut extra, mut read) = (Chunk::Size, 0, BytesMut::new());
-        let (mut data, mut trailers) = (Vec::new(), Vec::new());
-        for piece in text.as_bytes().chunks(pieces) {
-            read.extend_from_slice(piece);
-            while let Some(frame) = chunk
-                .read(&mut extra, &mut read)
-                .map_err(|broken| format!("{broken:?}"))?
-            {
-                match frame.into_data() {
-                    Ok(part) => data.extend_from_slice(&part),
-                    Err(frame) => {
-                        let all = frame.into_trailers().unwrap();
-                        trailers.extend(all.keys().map(ToString::to_string));
-                    }
-                }
-            }
-        }
-        match chunk {
-            Chunk::Last => Ok((String::from_utf8(data).unwrap(), trailers)),
-            _ => Err(format!("not whole, with {read:?} left")),
-        }
-    }
-
-    #[test]
-    fn chunks_are_read_in_whatever_pieces_they_come() {
-        let text = "4;name=\"x\"\r\nwiki\r\n005 \t\r\npedia\r\n0\r\nSum: 1\r\n\r\n";
-        for pieces in 1..=text.len() {
-            let expected = Ok(("wikipedia".to_owned(), vec!["sum".to_owned()]));
-            assert_eq!(chunked(text, pieces), expected, "{pieces}");
-            let plain = "A\r\n0123456789\r\n0\r\n\r\n";
-            assert_eq!(chunked(plain, pieces), Ok(("0123456789".to_owned(), Vec::new())));
-        }
-    }
-
-    #[test]
-    fn what_is_no_chunk_is_refused() {
-        let long = format!("1;{}\r\n", "x".repeat(20_000));
-        for text in [
-            "\r\n",
-            "g\r\n",
-            "-1\r\n",
-            "+1\r\nx",
-            " 1\r\nx",
-            "0x1\r\nx",
-            "1\nx",
-            "1\r\nxyz",
-            "1 2\r\nx",
-            "11111111111111111\r\n",
-            "1\r\nx\n0\r\n\r\n",
-            "0\r\nno colon\r\n\r\n",
-            &long,
-        ] {
-            for pieces in [1, text.len()] {
-                let told = chunked(text, pieces);
-                assert!(
-                    told.as_ref().is_err_and(|told| told.contains("Invalid")),
-                    "{text:?}: {told:?}"
-                );
-            }
-        }
-    }
-
     fn head(text: &str) -> Option<(Response<()>, Bytes)> {
         let mut read = BytesMut::from(text);
         let response = parse(&mut read).unwrap()?;
@@ -809,27 +474,6 @@ mod tests {
         ] {
             let (response, _) = head(&format!("{head_text}\r\n")).unwrap();
             assert_eq!(keeps(&response), kept, "{head_text}");
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_not_written_again() {
-        let text = b"headdatabehind";
-        for first in 0..=text.len() {
-            let mut sending = Sending {
-                front: b"head".to_vec(),
-                left: 0,
-                data: Bytes::from_static(b"data"),
-                behind: b"behind",
-                body: Outgoing::none(),
-                framing: Framing::Chunked,
-                announced: Vec::new(),
-                ended: true,
-            };
-            sending.wrote(first);
-            let left = [&sending.front[sending.left..], &sending.data, sending.behind].concat();
-            assert_eq!(left, &text[first..]);
-            assert_eq!(sending.is_staged(), first < text.len());
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,9 +20,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::guard::{Connection, linger, refusal_text};
+use super::connection::{Connection, linger, refusal_text};
 use super::head::Refusal;
 use super::limits::ServerLimits;
+use super::sending::field;
 use super::serve::{Ends, serve_connection};
 use super::server::{Scheme, Service};
 use super::tls::ServerTls;
@@ -141,6 +142,15 @@ pub struct Worker {
     next: Cell<u64>,
     refusing: Cell<usize>,
     draining: Cell<bool>,
+    /// What comes from a client is read here first.
+    room: RefCell<Box<[u8]>>,
+    date: RefCell<Date>,
+}
+
+/// The time as answers tell it, made once a second.
+struct Date {
+    second: u64,
+    text: String,
 }
 
 impl Worker {
@@ -153,7 +163,28 @@ impl Worker {
             next: Cell::new(0),
             refusing: Cell::new(0),
             draining: Cell::new(false),
+            room: RefCell::new(vec![0; 64 * 1024].into_boxed_slice()),
+            date: RefCell::new(Date {
+                second: 0,
+                text: String::new(),
+            }),
         })
+    }
+
+    pub(super) fn room(&self) -> &RefCell<Box<[u8]>> {
+        &self.room
+    }
+
+    /// Writes the header that says what time it is (RFC 9110 6.6.1).
+    pub(super) fn write_date(&self, out: &mut Vec<u8>) {
+        let now = SystemTime::now();
+        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut date = self.date.borrow_mut();
+        if date.second != second {
+            date.second = second;
+            date.text = httpdate::fmt_http_date(now);
+        }
+        field(out, "date", date.text.as_bytes());
     }
 
     pub fn limits(&self) -> &Arc<ServerLimits> {

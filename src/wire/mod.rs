@@ -5,18 +5,25 @@
 
 mod alarm;
 mod cause;
+mod chunked;
 pub mod client;
 mod connect;
-mod guard;
+mod connection;
+mod frame_meter;
 mod head;
 mod hop;
 mod http1;
 mod http2;
 pub mod limits;
 pub mod listen;
+mod patient;
 mod pool;
 pub mod profile;
+mod requests;
+mod sending;
 mod serve;
+mod serve_http1;
+mod serve_http2;
 pub mod server;
 pub mod tls;
 mod upload;

@@ -135,17 +135,27 @@ fn folder() -> PathBuf {
     if let Ok(folder) = std::env::var("DESYNC_GUARDIAN_TESTS") {
         return folder.into();
     }
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    // What is for other platforms alone was not fetched.
+    let told = said_by(std::process::Command::new("rustc").arg("-vV"));
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    let text = said_by(
+        std::process::Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .args(["--filter-platform", host.expect("rustc names its host")])
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+    );
     let end = text
         .find("http_desync_guardian-0.1.3/Cargo.toml")
         .expect("the crate is among the dependencies");
     let start = text[..end].rfind('"').unwrap() + 1;
     PathBuf::from(format!("{}http_desync_guardian-0.1.3/tests", &text[start..end]))
+}
+
+fn said_by(command: &mut std::process::Command) -> String {
+    let output = command.output().unwrap();
+    let trouble = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {trouble}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn read_case(case: &Yaml) -> Case {

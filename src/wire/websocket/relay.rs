@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::alarm::Alarm;
 use super::super::connect::Metered;
-use super::super::guard::Connection;
+use super::super::connection::Connection;
 use super::super::limits::WebSocketLimits;
 use super::frames::{self, Frame, Opcode, PIECE, Reader, Violation};
 use super::{Backend, Tunnel};
