@@ -133,6 +133,9 @@ impl Drop for Admission {
     }
 }
 
+/// So many rooms for heads are kept; each has a few kilobytes.
+const FRONTS: usize = 64;
+
 /// What the listeners of one thread share.
 pub struct Worker {
     door: Arc<Door>,
@@ -145,6 +148,8 @@ pub struct Worker {
     /// What comes from a client is read here first.
     room: RefCell<Box<[u8]>>,
     date: RefCell<Date>,
+    /// Where heads of answers were written, for the next ones.
+    fronts: RefCell<Vec<Vec<u8>>>,
 }
 
 /// The time as answers tell it, made once a second.
@@ -168,11 +173,25 @@ impl Worker {
                 second: 0,
                 text: String::new(),
             }),
+            fronts: RefCell::default(),
         })
     }
 
     pub(super) fn room(&self) -> &RefCell<Box<[u8]>> {
         &self.room
+    }
+
+    /// Room for the head of an answer.
+    pub(super) fn front(&self) -> Vec<u8> {
+        self.fronts.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn take_back(&self, mut front: Vec<u8>) {
+        let mut fronts = self.fronts.borrow_mut();
+        if fronts.len() < FRONTS {
+            front.clear();
+            fronts.push(front);
+        }
     }
 
     /// Writes the header that says what time it is (RFC 9110 6.6.1).

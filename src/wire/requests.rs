@@ -413,6 +413,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
             }
             ready!(self.throw_away(context));
         }
+        if self.read.is_empty() {
+            // What a long body made large is not kept while nobody asks for anything.
+            self.read = BytesMut::new();
+            self.reading = READ.start;
+        }
         self.since = Instant::now();
         Poll::Ready(self.is_whole())
     }

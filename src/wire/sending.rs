@@ -22,9 +22,14 @@ pub(super) struct Sending<B> {
     framing: Framing,
     /// The trailers that the head has announced; others are not sent.
     announced: Vec<HeaderName>,
+    /// The beginning of the body has been asked for.
+    begun: bool,
     /// The end of the message has been put in front of the stream.
     ended: bool,
 }
+
+/// So much is copied behind what stands in front of it, as that costs less than to send two pieces.
+const SMALL: usize = 4 * 1024;
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +63,13 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             body,
             framing,
             announced,
+            begun: false,
             ended: framing == Framing::Length(0),
         }
     }
 
     /// The room that the head was written in, for the next one.
-    pub fn into_front(mut self) -> Vec<u8> {
-        self.front.clear();
+    pub fn into_front(self) -> Vec<u8> {
         self.front
     }
 
@@ -73,21 +78,29 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
     where
         T: AsyncWrite + Unpin,
     {
-        if self.left == 0 && !self.ended && self.data.is_empty() {
-            // The beginning of a body that is here leaves with the head.
-            if let Poll::Ready(Err(broken)) = self.poll_body(context) {
-                return Poll::Ready(Err(broken));
-            }
+        // The beginning of a body that is here leaves with the head.
+        if !std::mem::replace(&mut self.begun, true)
+            && !self.ended
+            && let Poll::Ready(Err(broken)) = self.poll_body(context)
+        {
+            return Poll::Ready(Err(broken));
         }
         loop {
             while self.is_staged() {
-                let slices = [
-                    io::IoSlice::new(&self.front[self.left..]),
-                    io::IoSlice::new(&self.data),
-                    io::IoSlice::new(self.behind),
-                ];
-                let first = usize::from(slices[0].is_empty());
-                let written = Pin::new(&mut *stream).poll_write_vectored(context, &slices[first..]);
+                let front = &self.front[self.left..];
+                let stream = Pin::new(&mut *stream);
+                // The system takes one piece with less ado than a list of one.
+                let written = if self.data.is_empty() && self.behind.is_empty() {
+                    stream.poll_write(context, front)
+                } else {
+                    let slices = [
+                        io::IoSlice::new(front),
+                        io::IoSlice::new(&self.data),
+                        io::IoSlice::new(self.behind),
+                    ];
+                    let first = usize::from(front.is_empty());
+                    stream.poll_write_vectored(context, &slices[first..])
+                };
                 match ready!(written) {
                     Ok(0) => return Poll::Ready(Err(Broken::Stream(io::ErrorKind::WriteZero.into()))),
                     Ok(count) => self.wrote(count),
@@ -153,7 +166,13 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             }
             Framing::UntilClosed => self.ended = self.body.is_end_stream(),
         }
-        self.data = data;
+        if data.len() <= SMALL {
+            self.front.extend_from_slice(&data);
+            self.front.extend_from_slice(self.behind);
+            self.behind = b"";
+        } else {
+            self.data = data;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -53,14 +53,13 @@ pub(super) async fn serve_http1<S: Service, T: AsyncRead + AsyncWrite + Unpin + 
     let requests = Requests::new(stream, read, since, connection, worker);
     let owned = Owned(Rc::new(RefCell::new(requests)));
     let requests = &owned.0;
-    let mut room = Vec::new();
     let refusal = loop {
         let next = poll_fn(|task| {
             peer.connection.watch(task);
             requests.borrow_mut().poll_next(task)
         });
         match next.await {
-            Next::Request(head, request) => match serve_one(requests, head, request, peer, &mut room).await {
+            Next::Request(head, request) => match serve_one(requests, head, request, peer).await {
                 After::Another => (),
                 After::Nothing => break None,
                 After::WebSocket(tunnel) => {
@@ -104,13 +103,12 @@ where
     linger(&mut ends, if waits { patience } else { Duration::ZERO }).await;
 }
 
-/// Answers one request. `room` is where heads of answers are written.
+/// Answers one request.
 async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     requests: &Rc<RefCell<Requests<T>>>,
     head: Head,
     request: Request,
     peer: &Peer<S>,
-    room: &mut Vec<u8>,
 ) -> After {
     let limits = peer.worker.limits();
     let is_head = request.method == Method::HEAD;
@@ -149,7 +147,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         && peer.requests.get() < limits.requests_per_connection
         && !peer.connection.is_draining()
         && requests.borrow_mut().left() <= SMALL_BODY;
-    let mut front = std::mem::take(room);
+    let mut front = peer.worker.front();
     front.extend_from_slice(unsaid);
     let framing = match (&tunnel, proof) {
         (Some(_), Some(proof)) => {
@@ -210,7 +208,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     });
     let sent = sent.await;
     drop(in_flight);
-    *room = sending.into_front();
+    peer.worker.take_back(sending.into_front());
     if !sent {
         tracing::debug!(remote = %peer.ends.remote, "an answer ended early");
         return After::Nothing;
