@@ -14,10 +14,11 @@ use http::{Method, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
-use super::connect::{Connected, Defaults, Names, connect};
+use super::connect::{Connected, Defaults, connect};
 use super::hop;
 use super::http2::{Http2Connection, SendFailure, Slot};
 use super::limits::ClientLimits;
+use super::names::{Names, Resolver};
 use super::pool::{Backend, Connecting, Http1Body, Lane, Pool};
 use super::profile::Proxy;
 use super::tls::{ClientTls, Tls};
@@ -205,7 +206,7 @@ pub(super) struct Times {
 
 impl Client {
     pub fn new(limits: ClientLimits, tls: ClientTls) -> Self {
-        let pool = Pool::new(limits.pool_idle, limits.pool_per_host);
+        let pool = Pool::new(&limits);
         Self {
             inner: Rc::new(Inner {
                 limits,
@@ -226,6 +227,13 @@ impl Client {
         let inner = Rc::get_mut(&mut self.inner).expect("nobody has used it yet");
         inner.defaults.proxy = proxy;
         inner.defaults.servers = servers;
+        self
+    }
+
+    /// Asking somebody else than the system for the addresses of names. For a client that nobody has used yet.
+    pub fn resolving_by(mut self, resolver: Rc<dyn Resolver>) -> Self {
+        let inner = Rc::get_mut(&mut self.inner).expect("nobody has used it yet");
+        inner.names = Names::asking(resolver);
         self
     }
 

@@ -1,7 +1,6 @@
-//! Connecting to a backend: its name, its addresses one beside the other, TLS, and the stream that counts.
+//! Connecting to a backend: its addresses one beside the other, TLS, and the stream that counts.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{Gate, Reached, SendError, SendErrorKind};
 use super::limits::ClientLimits;
+use super::names::Names;
 use super::profile::{Proxy, Route};
 use super::server::Scheme;
 use super::tls::{ClientTls, Tls};
@@ -77,7 +77,20 @@ pub(super) async fn connect(
             .map(|()| addresses),
     };
     let addresses = addresses.map_err(|reason| failed(SendErrorKind::Refused, reason))?;
-    let mut stream = match timeout_at(deadline, first_to_answer(&addresses, limits)).await {
+    let reached = timeout_at(deadline, async {
+        let error = match first_to_answer(&addresses, limits).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        // The backend may have moved since its name was asked for.
+        let moved = names.moved(host, port, &addresses, limits).await;
+        let gate = gate.filter(|_| proxy.is_none());
+        match passing(moved, gate) {
+            Ok(moved) if !moved.is_empty() => first_to_answer(&moved, limits).await,
+            _ => Err(error),
+        }
+    });
+    let mut stream = match reached.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(late()),
         Ok(Err(error)) => {
@@ -89,7 +102,10 @@ pub(super) async fn connect(
                 },
             ));
         }
-        Err(_) => return Err(late()),
+        Err(_) => {
+            names.doubt(host);
+            return Err(late());
+        }
     };
     // Without it small messages wait for the acknowledgement of the one before; failing here means it is gone already.
     stream
@@ -329,105 +345,6 @@ async fn first_to_answer(addresses: &[SocketAddr], limits: &ClientLimits) -> io:
     }
 }
 
-/// Addresses by name, kept for a short while, and a little longer when the resolver fails.
-#[derive(Default)]
-pub(super) struct Names {
-    known: RefCell<HashMap<String, Known>>,
-}
-
-struct Known {
-    addresses: Rc<[IpAddr]>,
-    since: Instant,
-}
-
-impl Names {
-    async fn resolve(&self, host: &str, port: u16, limits: &ClientLimits) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let now = Instant::now();
-        let known = self
-            .known
-            .borrow()
-            .get(host)
-            .map(|known| (Rc::clone(&known.addresses), now - known.since));
-        if let Some((addresses, age)) = &known
-            && *age <= limits.name_fresh
-        {
-            return Ok(with_port(addresses, port));
-        }
-        // tokio asks the system's resolver on its blocking pool, so a slow answer holds up nobody else.
-        let answer = match tokio::net::lookup_host((host, port)).await {
-            Ok(found) => interleaved(found.map(|address| address.ip())),
-            Err(error) => return stale(known, port, limits, error),
-        };
-        if answer.is_empty() {
-            return stale(
-                known,
-                port,
-                limits,
-                io::Error::new(io::ErrorKind::NotFound, "it has no address"),
-            );
-        }
-        let addresses: Rc<[IpAddr]> = answer.into();
-        let mut all = self.known.borrow_mut();
-        if all.len() >= 1024 {
-            all.retain(|_, known| now - known.since <= limits.name_stale);
-        }
-        all.insert(
-            host.to_owned(),
-            Known {
-                addresses: Rc::clone(&addresses),
-                since: now,
-            },
-        );
-        Ok(with_port(&addresses, port))
-    }
-}
-
-fn stale(
-    known: Option<(Rc<[IpAddr]>, std::time::Duration)>,
-    port: u16,
-    limits: &ClientLimits,
-    error: io::Error,
-) -> io::Result<Vec<SocketAddr>> {
-    match known {
-        Some((addresses, age)) if age <= limits.name_stale => Ok(with_port(&addresses, port)),
-        _ => Err(error),
-    }
-}
-
-fn with_port(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
-    addresses
-        .iter()
-        .map(|address| SocketAddr::new(*address, port))
-        .collect()
-}
-
-/// The two families by turns, beginning with the one the system put first.
-fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let mut unique: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        if !unique.contains(&address) {
-            unique.push(address);
-        }
-    }
-    let first_is_v6 = unique.first().is_some_and(IpAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = unique
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut mixed = Vec::with_capacity(first.len() + second.len());
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    loop {
-        let pair = (first.next(), second.next());
-        mixed.extend(pair.0);
-        mixed.extend(pair.1);
-        if pair == (None, None) {
-            return mixed;
-        }
-    }
-}
-
 /// Whom a connection goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
@@ -598,14 +515,6 @@ impl AsyncWrite for Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_families_take_turns_and_nothing_is_tried_twice() {
-        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
-        let given = ["::1", "::2", "1.1.1.1", "::1", "1.1.1.2", "1.1.1.3"].map(parse);
-        let expected = ["::1", "1.1.1.1", "::2", "1.1.1.2", "1.1.1.3"].map(parse);
-        assert_eq!(interleaved(given.into_iter()), expected);
-    }
 
     #[tokio::test]
     async fn the_next_address_is_taken_when_the_first_refuses() {

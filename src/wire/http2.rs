@@ -32,6 +32,7 @@ pub(super) struct Http2Connection {
     state: Rc<State>,
     /// Whom it goes to.
     pub peer: Peer,
+    pub since: Instant,
 }
 
 /// What requests and the connection's task tell each other.
@@ -131,6 +132,7 @@ impl Http2Connection {
             requests,
             state,
             peer,
+            since: Instant::now(),
         })
     }
 

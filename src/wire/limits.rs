@@ -138,6 +138,9 @@ pub struct ClientLimits {
     /// How long an unused connection is kept. Must be below what common backends keep (5 s).
     #[serde(deserialize_with = "duration")]
     pub pool_idle: Duration,
+    /// For how long a connection is used for one request after the other. Then a new one is made, where the name of the backend leads by then.
+    #[serde(deserialize_with = "duration")]
+    pub pool_age: Duration,
     /// Unused connections kept for one host, per worker.
     pub pool_per_host: usize,
     /// How long an HTTP/2 connection without requests is kept.
@@ -171,6 +174,7 @@ impl Default for ClientLimits {
             response_headers: Duration::from_secs(30),
             body_gap: Duration::from_secs(30),
             pool_idle: Duration::from_secs(4),
+            pool_age: Duration::from_secs(60),
             pool_per_host: 256,
             http2_idle: Duration::from_secs(60),
             http2_ping: Duration::from_secs(310),

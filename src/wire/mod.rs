@@ -17,6 +17,7 @@ mod http2;
 pub mod limits;
 pub mod listen;
 mod patient;
+pub mod names;
 mod pool;
 pub mod profile;
 mod requests;

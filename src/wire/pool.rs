@@ -35,6 +35,7 @@ use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigi
 
 pub(super) struct Pool {
     idle: Duration,
+    age: Duration,
     per_host: usize,
     http1: RefCell<HashMap<Arc<Origin>, Vec<Kept>>>,
     http2: RefCell<HashMap<Arc<Origin>, Lanes>>,
@@ -73,10 +74,11 @@ struct Kept {
 }
 
 impl Pool {
-    pub fn new(idle: Duration, per_host: usize) -> Self {
+    pub fn new(limits: &ClientLimits) -> Self {
         Self {
-            idle,
-            per_host,
+            idle: limits.pool_idle,
+            age: limits.pool_age,
+            per_host: limits.pool_per_host,
             http1: RefCell::default(),
             http2: RefCell::default(),
         }
@@ -91,7 +93,11 @@ impl Pool {
                 return None;
             }
             let mut newest = kept.pop()?;
-            if newest.since.elapsed() > self.idle {
+            let now = Instant::now();
+            if now - newest.backend.since > self.age {
+                continue;
+            }
+            if now - newest.since > self.idle {
                 // The rest is older still.
                 kept.clear();
                 return None;
@@ -146,7 +152,10 @@ impl Pool {
             });
         }
         let lanes = all.entry(Arc::clone(origin)).or_default();
-        lanes.connections.retain(|connection| connection.is_alive());
+        // The requests on those that are let go for their age go on.
+        lanes
+            .connections
+            .retain(|connection| connection.is_alive() && connection.since.elapsed() <= self.age);
         let open = || {
             lanes
                 .connections
@@ -202,6 +211,7 @@ impl Pool {
 pub(super) struct Backend {
     wire: Http1,
     peer: Peer,
+    since: Instant,
     alarm: Alarm,
 }
 
@@ -209,6 +219,7 @@ impl Backend {
     pub fn new(stream: Metered, limits: &ClientLimits) -> Box<Self> {
         Box::new(Self {
             peer: stream.peer,
+            since: Instant::now(),
             wire: Http1::new(stream, limits.response_head),
             alarm: Alarm::default(),
         })

@@ -41,6 +41,7 @@ mod wire_desync;
 mod wire_http2;
 mod wire_kit;
 mod wire_limits;
+mod wire_names;
 mod wire_serving;
 mod xml_conformance;
 mod xpath_oracle;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use myelin::wire::listen::{self, Door, Drained, Worker};
+use myelin::wire::names::Resolver;
 use myelin::wire::tls::{ClientTls, ServerTls};
 use myelin::wire::{
     Client, ClientLimits, ClientRequest, Incoming, Reply, SendError, ServerLimits, Service, Url,
@@ -100,6 +101,7 @@ pub struct Setup {
     pub tls: Option<ServerTls>,
     pub client_tls: Option<ClientTls>,
     pub http2: bool,
+    pub resolver: Option<Rc<dyn Resolver>>,
 }
 
 impl Gateway {
@@ -117,8 +119,12 @@ impl Gateway {
         let door = Door::new(setup.server, 1);
         let worker = Worker::new(&door);
         let tls = setup.client_tls.unwrap_or_else(|| ClientTls::new(None).unwrap());
+        let mut client = Client::new(setup.client, tls);
+        if let Some(resolver) = setup.resolver {
+            client = client.resolving_by(resolver);
+        }
         let service = Rc::new(PassThrough {
-            client: Client::new(setup.client, tls),
+            client,
             backend: Url::parse(backend).unwrap(),
             http2: setup.http2,
             failures: RefCell::default(),
@@ -427,6 +433,14 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    scripted_at(listener, script)
+}
+
+pub fn scripted_at<F, Fut>(listener: std::net::TcpListener, script: F) -> (SocketAddr, Rc<Cell<usize>>)
+where
+    F: Fn(usize, TcpStream) -> Fut + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
