@@ -335,7 +335,7 @@ fn query(query: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::health::{Defaults, Identity, Rules};
+    use crate::flow::health::{Defaults, Identity, OwnBulkhead, Rules};
     use crate::flow::testing::wait;
     use crate::wire::Scheme;
     use std::sync::Arc;
@@ -348,7 +348,7 @@ mod tests {
                 kind: "http",
                 definition: 0,
                 rules: Rules::default(),
-                bulkhead: None,
+                bulkhead: OwnBulkhead::default(),
                 address: Arc::from("http://backend/"),
                 per_authority: false,
             });
@@ -442,10 +442,7 @@ mod tests {
         let registry = registry(&["orders"]);
         wait(async {
             let health = registry.find("orders").unwrap();
-            health
-                .admit()
-                .unwrap()
-                .failed(101_503, "connection refused", None);
+            health.admit().unwrap().failed(101_503, "connection refused");
         });
         let (_, body) = ask(
             "GET /management/endpoints?endpointName=orders",

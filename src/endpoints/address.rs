@@ -51,9 +51,14 @@ timeout counts until the answer's head. From there a stream may live and be sile
 large or throttled 8, nothing here 12, 401 and 403 16 and 7, its own mistakes 13; so does an HTTP answer that a step makes, with its text as the
 message. A backend that ends without a status is 14; a reset is the status that gRPC gives it.
 
-An address may begin with `ws://` or `wss://`. The client has to ask for a WebSocket (HTTP/1.1; not over HTTP/2), otherwise it gets 426. The in side
-runs, then the backend is asked, with the client's path, query, headers, `Origin` and subprotocols; no extensions are agreed on. What the backend
-refuses is an answer like any other. On 101 the out side runs, and the client is connected unless a step has changed the status (`HTTP_SC`);
+The addresses of a host are asked for anew when they are older than 5 s (`name-fresh` in `[limits.client]` of `myelin.toml`), and at once when nobody is
+reached there; while the resolver fails or takes its time, the last ones are used for 30 s (`name-stale`). Of several addresses IPv6 and IPv4 ones are tried by
+turns, the next beside those before it after 250 ms (`next-address`). A connection serves one request after the other for 60 s (`pool-age`), then
+a new one is made: a backend that moves is followed under load too.
+
+An address may begin with `ws://` or `wss://`. The client has to ask for a WebSocket, otherwise it gets 426; that is over HTTP/1.1, for RFC 8441 (over
+HTTP/2) is not offered. The in side runs, then the backend is asked, with the client's path, query, headers, `Origin` and subprotocols. No extensions are
+agreed on: `permessage-deflate` is kept from both sides, so that what they say stays unpacked and can be checked. What the backend refuses is an answer like any other. On 101 the out side runs, and the client is connected unless a step has changed the status (`HTTP_SC`);
 headers that steps set are in its 101. From there on frames are checked and passed on as they are (those over 64 KiB in fragments), pings, pongs
 and close codes too; no mediator sees them. A side that is gone without a close frame costs the other one 1011 (backend) or 1001 (client), a frame
 over 256 KiB or a message over 1 MiB costs both 1009, a slow side holds the other one up and is cut off after 30 s, and a side that is silent for

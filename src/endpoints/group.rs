@@ -2,7 +2,7 @@
 
 use super::around::Properties;
 use crate::flow::group::{GroupState, Underway};
-use crate::flow::health::{Health, Identity, NotReady, Rules, State};
+use crate::flow::health::{Health, Identity, NotReady, OwnBulkhead, Rules, State};
 use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, SequenceId, fault};
 use crate::message::payload::Payload;
 use crate::message::replay::ReplayLimits;
@@ -127,7 +127,7 @@ impl Group {
                 timeout_codes: vec![-1],
                 ..Rules::default()
             },
-            bulkhead: None,
+            bulkhead: OwnBulkhead::default(),
             address: Arc::from(""),
             per_authority: false,
         };

@@ -6,7 +6,7 @@ use crate::expression::Dynamic;
 use crate::flow::delivery::{
     AddressingVersion, Chosen, Delivery, Format, Patience, deliver_watched, time_left,
 };
-use crate::flow::health::{Health, Identity, NotReady, Place, Rules};
+use crate::flow::health::{Health, Identity, NotReady, OwnBulkhead, Place, Rules};
 use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
 use crate::message::media_type::Charset;
 use crate::plan::{Child, Element, Planner};
@@ -154,7 +154,7 @@ impl Leaf {
             kind: "member",
             definition: endpoint.fingerprint(),
             rules,
-            bulkhead: None,
+            bulkhead: OwnBulkhead::default(),
             address: Arc::from(""),
             per_authority: false,
         };
@@ -263,23 +263,25 @@ impl Leaf {
         send: impl AsyncFnOnce(&mut Exchange, Place) -> Result<Answer, Fault>,
     ) -> Result<Answer, Fault> {
         // Nobody is asked any more, so nobody fails.
-        time_left(exchange)?;
+        let left = time_left(exchange)?;
         let own = self.health(exchange);
+        // It may be switched off for all addresses.
+        own.ready().map_err(|refused| self.not_ready(&refused))?;
         let health = match at {
             Some(at) => own.of(at),
             None => Arc::clone(own),
         };
-        let pass = health.admit().map_err(|refused| self.not_ready(&refused))?;
-        let patience = exchange.worker.runtime.timeouts.connect;
-        let place = health.enter(patience).await;
-        let place = place.map_err(|refused| self.not_ready(&refused))?;
+        let patience = self.connect.unwrap_or(exchange.worker.runtime.timeouts.connect);
+        let patience = left.map_or(patience, |left| patience.min(left));
+        let entered = health.enter(patience).await;
+        let (pass, place) = entered.map_err(|refused| self.not_ready(&refused))?;
         let sent = send(exchange, place).await;
         match &sent {
             Ok(_) => pass.succeeded(),
             // Neither a client that breaks off nor a mistake of the configuration's author is the backend's doing.
             Err(fault) if fault.origin == Origin::Backend => {
                 let code = fault.number().unwrap_or(fault::code::SENDER_IO_SENDING);
-                pass.failed(code, &fault.reason, at);
+                pass.failed(code, fault.detail.as_deref().unwrap_or(&fault.reason));
             }
             Err(_) => drop(pass),
         }

@@ -272,6 +272,6 @@ impl LeafKind for Recipient {
     }
 
     fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
-        self.leaf.health(exchange).of(&self.url.origin).ready()
+        self.leaf.health(exchange).ready_at(&self.url.origin)
     }
 }

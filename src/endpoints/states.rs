@@ -1,7 +1,7 @@
 //! When an endpoint is taken out of use, and how much it takes at once: the children that say so, and how they are read.
 
 use crate::flow::RetryRule;
-use crate::flow::health::{Bulkhead, Rules};
+use crate::flow::health::{OwnBulkhead, Rules};
 use crate::plan::{Attr, Child, Children, Element, Planner, Shape, Support};
 use crate::text::{Diagnostic, Placed};
 use std::str::FromStr;
@@ -115,7 +115,8 @@ pub const LIMITS: Child = Child::optional(
         .default("2000"),
     ],
     Children::NONE,
-    "How much the endpoint takes at once (ours, not Synapse's). What is more gets fault 303001 and 503.",
+    "How much the endpoint takes at once (ours, not Synapse's); where the host follows from the message, how much each host takes. What is more waits \
+     for its turn as long as a connection may take to come about, and then gets fault 303001 and 503.",
 );
 
 // Reading
@@ -209,9 +210,9 @@ pub fn plan_retry(leaf: &Element, planner: &mut Planner<'_>) -> RetryRule {
 }
 
 /// `limits`: how many at once, and how long a connection may take.
-pub fn plan_limits(leaf: &Element, planner: &mut Planner<'_>) -> (Option<Bulkhead>, Option<Duration>) {
+pub fn plan_limits(leaf: &Element, planner: &mut Planner<'_>) -> (OwnBulkhead, Option<Duration>) {
     let Some(limits) = leaf.child("limits") else {
-        return (None, None);
+        return (OwnBulkhead::default(), None);
     };
     let mut read = |name: &str| {
         let value = limits.attribute(name)?.value.trimmed();
@@ -224,11 +225,10 @@ pub fn plan_limits(leaf: &Element, planner: &mut Planner<'_>) -> (Option<Bulkhea
     };
     let (in_flight, connections, queue) = (read("inFlight"), read("connections"), read("queue"));
     let connect = read("connectTimeout").map(|millis| Duration::from_millis(millis as u64));
-    let at_once = [in_flight, connections].into_iter().flatten().min();
-    let bulkhead = (at_once.is_some() || queue.is_some()).then(|| Bulkhead {
-        in_flight: at_once.unwrap_or(1024),
-        queue: queue.unwrap_or(1024),
-    });
+    let bulkhead = OwnBulkhead {
+        in_flight: [in_flight, connections].into_iter().flatten().min(),
+        queue,
+    };
     (bulkhead, connect)
 }
 

@@ -325,6 +325,7 @@ impl Exchange {
             place,
             error_code = %fault.code,
             reason = %fault.reason,
+            detail = fault.detail.as_deref().filter(|detail| **detail != *fault.reason),
             "A step failed."
         );
     }

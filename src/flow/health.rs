@@ -8,7 +8,7 @@ use crate::wire::url::Origin as Address;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -63,6 +63,13 @@ pub struct Bulkhead {
     pub queue: usize,
 }
 
+/// What an endpoint says about it itself; where it says nothing the defaults hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnBulkhead {
+    pub in_flight: Option<usize>,
+    pub queue: Option<usize>,
+}
+
 /// What holds where an endpoint says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Defaults {
@@ -98,10 +105,10 @@ pub struct Identity {
     /// A hash of the definition.
     pub definition: u64,
     pub rules: Rules,
-    pub bulkhead: Option<Bulkhead>,
+    pub bulkhead: OwnBulkhead,
     /// Where it goes, as its author wrote it.
     pub address: Arc<str>,
-    /// What the state is kept per: the endpoint, or each authority it sends to.
+    /// What the state is kept per, and what limits hold for: the endpoint, or each authority it sends to.
     pub per_authority: bool,
 }
 
@@ -127,9 +134,10 @@ pub struct Health {
     freed: Notify,
     sent: AtomicU64,
     failed: AtomicU64,
-    /// Authorities that failed, where the state is kept for each.
+    /// Those it has sent to, where the state is kept for each.
     authorities: Mutex<HashMap<Address, Arc<Health>>>,
-    any_authority: AtomicBool,
+    /// Of an authority: the endpoint.
+    above: Weak<Health>,
 }
 
 #[derive(Debug, Default)]
@@ -248,7 +256,10 @@ impl Registry {
 
 impl Health {
     pub fn new(identity: Identity, defaults: Defaults) -> Health {
-        let bulkhead = identity.bulkhead.unwrap_or(defaults.bulkhead);
+        let bulkhead = Bulkhead {
+            in_flight: identity.bulkhead.in_flight.unwrap_or(defaults.bulkhead.in_flight),
+            queue: identity.bulkhead.queue.unwrap_or(defaults.bulkhead.queue),
+        };
         let retries_left = identity.rules.retries;
         Health {
             identity,
@@ -266,7 +277,7 @@ impl Health {
             sent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             authorities: Mutex::default(),
-            any_authority: AtomicBool::new(false),
+            above: Weak::new(),
         }
     }
 
@@ -281,7 +292,18 @@ impl Health {
 
     /// Requests whose answers are not whole yet.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.sum(|health| &health.in_flight)
+    }
+
+    /// Its own and those of its authorities.
+    fn sum(&self, counter: fn(&Health) -> &AtomicUsize) -> usize {
+        let own = counter(self).load(Ordering::Relaxed);
+        if !self.identity.per_authority {
+            return own;
+        }
+        let all = lock(&self.authorities);
+        let theirs = all.values().map(|health| counter(health).load(Ordering::Relaxed));
+        own + theirs.sum::<usize>()
     }
 
     /// Would it take a message? For groups, which skip those that would not.
@@ -340,10 +362,27 @@ impl Health {
         }
     }
 
-    /// Takes one of the places there are; waits, in a queue that has an end, where none is free.
-    pub async fn enter(self: &Arc<Self>, patience: Duration) -> Result<Place, NotReady> {
+    /// Takes one of the places there are, and lets the request through; waits, in a queue that has an end, where no place is free.
+    pub async fn enter(self: &Arc<Self>, patience: Duration) -> Result<(Pass, Place), NotReady> {
+        self.ready()?;
+        let mut place = self.place(patience).await?;
+        // Much may have happened while it waited.
+        let pass = self.admit()?;
+        place.epoch = pass.epoch;
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if let Some(above) = self.above.upgrade() {
+            above.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok((pass, place))
+    }
+
+    async fn place(self: &Arc<Self>, patience: Duration) -> Result<Place, NotReady> {
+        let place = || Place {
+            health: Arc::clone(self),
+            epoch: 0,
+        };
         if self.try_enter() {
-            return Ok(Place(Arc::clone(self)));
+            return Ok(place());
         }
         let full = || NotReady {
             state: self.state(),
@@ -357,7 +396,7 @@ impl Health {
             freed.as_mut().enable();
             if self.try_enter() {
                 drop(waiting);
-                return Ok(Place(Arc::clone(self)));
+                return Ok(place());
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(full());
@@ -367,14 +406,9 @@ impl Health {
 
     fn try_enter(&self) -> bool {
         let room = |taken| (taken < self.bulkhead.in_flight).then_some(taken + 1);
-        let entered = self
-            .in_flight
+        self.in_flight
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, room)
-            .is_ok();
-        if entered {
-            self.sent.fetch_add(1, Ordering::Relaxed);
-        }
-        entered
+            .is_ok()
     }
 
     fn leave(&self) {
@@ -384,20 +418,14 @@ impl Health {
         }
     }
 
-    /// The health that a request to this address asks: the endpoint's own, or the address's where it has one. An address that never failed has
-    /// none of its own.
-    pub fn of(self: &Arc<Self>, address: &Address) -> Arc<Health> {
-        if self.identity.per_authority
-            && self.any_authority.load(Ordering::Acquire)
-            && let Some(health) = lock(&self.authorities).get(address)
-        {
-            return Arc::clone(health);
-        }
-        Arc::clone(self)
+    /// Whether a request to this address would be let through.
+    pub fn ready_at(self: &Arc<Self>, address: &Address) -> Result<(), NotReady> {
+        self.ready()?;
+        self.of(address).ready()
     }
 
-    /// The health that a failure of this address changes.
-    fn failing(self: &Arc<Self>, address: &Address) -> Arc<Health> {
+    /// The health that a request to this address asks, and that its failure changes: the endpoint's own, or the address's.
+    pub fn of(self: &Arc<Self>, address: &Address) -> Arc<Health> {
         if !self.identity.per_authority {
             return Arc::clone(self);
         }
@@ -406,7 +434,7 @@ impl Health {
             return Arc::clone(health);
         }
         if all.len() >= AUTHORITIES {
-            all.retain(|_, health| health.state() != State::Active);
+            all.retain(|_, health| health.state() != State::Active || health.in_flight() > 0);
         }
         if all.len() >= AUTHORITIES
             && let Some(soonest) = all
@@ -422,9 +450,11 @@ impl Health {
             per_authority: false,
             ..self.identity.clone()
         };
-        let health = Arc::new(Health::new(identity, self.defaults));
+        let health = Arc::new(Health {
+            above: Arc::downgrade(self),
+            ..Health::new(identity, self.defaults)
+        });
         all.insert(address.clone(), Arc::clone(&health));
-        self.any_authority.store(true, Ordering::Release);
         health
     }
 
@@ -464,6 +494,9 @@ impl Health {
 
     fn fail(&self, cause: Cause, epoch: u64) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(above) = self.above.upgrade() {
+            above.failed.fetch_add(1, Ordering::Relaxed);
+        }
         let mut changes = lock(&self.changes);
         let state = self.state();
         changes.trial = false;
@@ -543,8 +576,10 @@ impl Health {
         let mut changes = lock(&self.changes);
         self.become_active(&mut changes, "an operator");
         drop(changes);
-        lock(&self.authorities).clear();
-        self.any_authority.store(false, Ordering::Release);
+        let suspended: Vec<_> = lock(&self.authorities).values().cloned().collect();
+        for health in suspended.iter().filter(|health| health.state() != State::Active) {
+            health.switch_on();
+        }
     }
 
     /// The next request tries it, without waiting for its time.
@@ -584,7 +619,7 @@ impl Health {
             ready: self.open(&changes).is_ok(),
             since: changes.since.map(|since| now - since),
             in_flight: self.in_flight(),
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.sum(|health| &health.waiting),
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             authorities,
@@ -593,20 +628,19 @@ impl Health {
 }
 
 impl Pass {
-    pub fn succeeded(self) {
+    pub fn succeeded(mut self) {
         self.health.succeeded();
+        self.trial = false;
     }
 
-    /// `at` is whom the request went to, where the state is kept for each.
-    pub fn failed(self, code: i32, reason: &str, at: Option<&Address>) {
+    pub fn failed(mut self, code: i32, reason: &str) {
         let cause = Cause {
             code,
             reason: reason.to_owned(),
         };
-        match at {
-            Some(at) => self.health.failing(at).fail(cause, self.epoch),
-            None => self.health.fail(cause, self.epoch),
-        }
+        self.health.fail(cause, self.epoch);
+        // It was told; somebody else may be the one who tries by now.
+        self.trial = false;
     }
 }
 
@@ -619,11 +653,14 @@ impl Drop for Pass {
 }
 
 /// One of the places of an endpoint, until its answer is whole. Knows what to do about an answer that breaks off.
-pub struct Place(Arc<Health>);
+pub struct Place {
+    health: Arc<Health>,
+    epoch: u64,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.leave();
+        self.health.leave();
     }
 }
 
@@ -633,8 +670,7 @@ impl Watch for Place {
             code: code as i32,
             reason: reason.to_owned(),
         };
-        let epoch = lock(&self.0.changes).epoch;
-        self.0.fail(cause, epoch);
+        self.health.fail(cause, self.epoch);
     }
 }
 
@@ -681,7 +717,7 @@ mod tests {
             kind: "address",
             definition: 0,
             rules,
-            bulkhead: None,
+            bulkhead: OwnBulkhead::default(),
             address: Arc::from("http://backend/"),
             per_authority: false,
         };
@@ -694,7 +730,7 @@ mod tests {
 
     fn fail(health: &Arc<Health>, code: i32) {
         let pass = health.admit().expect("it is ready");
-        pass.failed(code, "no", None);
+        pass.failed(code, "no");
     }
 
     /// The pauses after failures in a row, each tried again as soon as its time has come.
@@ -797,7 +833,7 @@ mod tests {
             let health = health(rules);
             let both = [health.admit(), health.admit()];
             for pass in both {
-                pass.expect("it is ready").failed(101_503, "no", None);
+                pass.expect("it is ready").failed(101_503, "no");
             }
             assert_eq!(health.snapshot().retry_after, Some(millis(100)));
         });
@@ -846,10 +882,10 @@ mod tests {
     fn no_more_are_let_in_than_there_is_room_and_the_others_wait() {
         wait(async {
             let identity = Identity {
-                bulkhead: Some(Bulkhead {
-                    in_flight: 1,
-                    queue: 1,
-                }),
+                bulkhead: OwnBulkhead {
+                    in_flight: Some(1),
+                    queue: Some(1),
+                },
                 ..health(Rules::default()).identity.clone()
             };
             let health = Arc::new(Health::new(identity, Defaults::default()));
@@ -866,6 +902,54 @@ mod tests {
     }
 
     #[test]
+    fn who_has_waited_in_vain_hears_what_has_become_of_the_endpoint() {
+        wait(async {
+            let identity = Identity {
+                bulkhead: OwnBulkhead {
+                    in_flight: Some(1),
+                    queue: None,
+                },
+                ..health(Rules::default()).identity.clone()
+            };
+            let health = Arc::new(Health::new(identity, Defaults::default()));
+            let Ok((pass, place)) = health.enter(millis(10)).await else {
+                panic!("there is room")
+            };
+            let (second, ()) = tokio::join!(health.enter(millis(1000)), async {
+                pass.failed(101_504, "it hangs");
+                drop(place);
+            });
+            let refused = second.err().expect("it is suspended");
+            assert_eq!((refused.state, refused.full), (State::Suspended, false));
+            assert_eq!((health.in_flight(), health.snapshot().sent), (0, 1));
+        });
+    }
+
+    #[test]
+    fn answers_that_broke_off_before_a_suspension_do_not_lengthen_it() {
+        wait(async {
+            let rules = Rules {
+                factor: Some(10.0),
+                initial: Some(millis(100)),
+                ..Rules::default()
+            };
+            let health = health(rules);
+            let mut places = Vec::new();
+            for _ in 0..3 {
+                let Ok((pass, place)) = health.enter(millis(10)).await else {
+                    panic!("there is room")
+                };
+                pass.succeeded();
+                places.push(place);
+            }
+            for place in &places {
+                place.broken(101_505, "the answer broke off");
+            }
+            assert_eq!(health.snapshot().retry_after, Some(millis(100)));
+        });
+    }
+
+    #[test]
     fn addresses_behind_one_endpoint_fail_one_by_one() {
         wait(async {
             let identity = Identity {
@@ -878,11 +962,46 @@ mod tests {
                 (*url.origin).clone()
             };
             let (bad, good) = (address("http://bad/"), address("http://good/"));
-            let pass = health.of(&bad).admit().expect("it is ready");
-            pass.failed(101_503, "no", Some(&bad));
-            assert!(health.of(&bad).admit().is_err());
-            assert!(health.of(&good).admit().is_ok());
-            assert_eq!(health.snapshot().authorities.len(), 1);
+            let Ok((pass, place)) = health.of(&bad).enter(millis(10)).await else {
+                panic!("there is room")
+            };
+            pass.succeeded();
+            place.broken(101_505, "the answer broke off");
+            assert!(health.ready_at(&bad).is_err());
+            assert!(health.ready_at(&good).is_ok());
+            let shown = health.snapshot();
+            assert_eq!((shown.state, shown.sent, shown.failed), (State::Active, 1, 1));
+            assert_eq!((shown.in_flight, shown.authorities.len()), (1, 1));
+            // Whoever switches the endpoint off means all of them.
+            health.switch_off();
+            assert!(health.ready_at(&good).is_err());
+            health.switch_on();
+            assert!(health.ready_at(&bad).is_ok());
+        });
+    }
+
+    #[test]
+    fn an_address_that_hangs_leaves_the_others_behind_the_same_endpoint_their_room() {
+        wait(async {
+            let identity = Identity {
+                per_authority: true,
+                bulkhead: OwnBulkhead {
+                    in_flight: Some(1),
+                    queue: Some(0),
+                },
+                ..health(Rules::default()).identity.clone()
+            };
+            let health = Arc::new(Health::new(identity, Defaults::default()));
+            let address = |text: &str| {
+                let url = crate::wire::url::Url::parse(text).expect("an address");
+                (*url.origin).clone()
+            };
+            let (hangs, sound) = (address("http://hangs/"), address("http://sound/"));
+            let held = health.of(&hangs).enter(millis(10)).await;
+            assert!(held.is_ok());
+            assert!(health.of(&hangs).enter(millis(10)).await.is_err());
+            assert!(health.of(&sound).enter(millis(10)).await.is_ok());
+            assert_eq!(health.in_flight(), 1);
         });
     }
 }
