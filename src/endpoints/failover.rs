@@ -126,13 +126,7 @@ fn build(endpoint: &Element, element: &Element, planner: &mut Planner<'_>) -> Op
 }
 
 impl Failover {
-    fn pick(
-        &self,
-        exchange: &Exchange,
-        tried: &Tried,
-        state: &GroupState,
-        turn: &mut Option<usize>,
-    ) -> Option<usize> {
+    fn pick(&self, exchange: &Exchange, tried: &Tried, state: &GroupState) -> Option<usize> {
         let children = &self.group.children;
         let fits = |index: &usize| !tried[*index] && children[*index].ready(exchange).is_ok();
         match self.selection {
@@ -154,8 +148,9 @@ impl Failover {
                 if backups == 0 {
                     return None;
                 }
-                let start = *turn.get_or_insert_with(|| state.next_turn());
-                (0..backups).map(|step| 1 + (start + step) % backups).find(fits)
+                let turned = |first: usize| (0..backups).map(move |step| (first + step) % backups);
+                let chosen = state.in_turn(backups, |first| turned(first).find(|backup| fits(&(backup + 1))));
+                chosen.map(|backup| backup + 1)
             }
         }
     }
@@ -165,8 +160,7 @@ impl Failover {
 impl Endpoint for Failover {
     async fn deliver(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         let state = Arc::clone(self.group.state(exchange));
-        let mut turn = None;
-        let pick = |exchange: &Exchange, tried: &Tried| self.pick(exchange, tried, &state, &mut turn);
+        let pick = |exchange: &Exchange, tried: &Tried| self.pick(exchange, tried, &state);
         let sent = self.group.send(exchange, pick).await;
         sent.map(|(answer, _)| answer)
             .map_err(|fault| self.group.blame(fault))

@@ -22,11 +22,15 @@ const BROKEN: &str = "broken";
 const SILENT: &str = "silent";
 
 fn trial(endpoint: &str) -> Trial {
+    trial_beside(endpoint, "")
+}
+
+fn trial_beside(endpoint: &str, beside: &str) -> Trial {
     let kinds = Kinds {
         mediators: &[],
         endpoints: ALL,
     };
-    let planned = testing::endpoint(kinds, endpoint, "");
+    let planned = testing::endpoint(kinds, endpoint, beside);
     assert_eq!(planned.told(), Vec::<String>::new());
     Trial {
         group: planned.what.expect("it is sound"),
@@ -69,6 +73,7 @@ impl Trial {
         let seen = seen.iter().map(|seen| {
             let path = seen.url.trim_start_matches("http://");
             match seen.body.is_empty() {
+                true if seen.headers.contains_key("x-own") => format!("{path}+x-own"),
                 true => path.to_owned(),
                 false => format!("{path}={}", String::from_utf8_lossy(&seen.body)),
             }
@@ -151,6 +156,33 @@ fn while_all_are_suspended_nothing_is_sent_and_the_fault_says_until_when() {
     });
 }
 
+/// Whatever stands between the group and the endpoint that sets it.
+#[test]
+fn a_header_of_one_child_is_not_sent_to_the_next() {
+    wait(async {
+        let own = r#"<property name="x-own" value="1" scope="transport"/>"#;
+        let address = r#"<address uri="http://a/"/>"#;
+        for first in [
+            format!("<endpoint>{address}{own}</endpoint>"),
+            format!(
+                "<endpoint><keytype><production><endpoint>{address}{own}</endpoint></production></keytype></endpoint>"
+            ),
+            format!("<endpoint><failover><endpoint>{address}</endpoint></failover>{own}</endpoint>"),
+            r#"<endpoint key-expression="'with-own'"/>"#.to_owned(),
+        ] {
+            let second = r#"<endpoint><address uri="http://b/"/></endpoint>"#;
+            let beside = format!(r#"<endpoint name="with-own">{address}{own}</endpoint>"#);
+            let group = trial_beside(
+                &format!("<endpoint><failover>{first}{second}</failover></endpoint>"),
+                &beside,
+            );
+            group
+                .check("GET /", &[REFUSED, "200"], "200", "a/+x-own b/")
+                .await;
+        }
+    });
+}
+
 #[test]
 fn a_post_that_may_have_been_acted_upon_is_not_sent_again() {
     wait(async {
@@ -226,6 +258,8 @@ fn backups_take_turns_behind_the_first_child() {
         group.check("GET /", &[REFUSED, "200"], "200", "a/ b/").await;
         group.check("GET /", &["200"], "200", "c/").await;
         group.check("GET /", &["200"], "200", "b/").await;
+        group.check("GET /", &[REFUSED, "200"], "200", "c/ b/").await;
+        group.check("GET /", &["200"], "200", "b/").await;
         tokio::time::advance(Duration::from_secs(30)).await;
         group.check("GET /", &["200"], "200", "a/").await;
     });
@@ -280,7 +314,8 @@ fn children_take_turns_and_those_that_are_not_ready_are_left_out() {
             group.check("GET /", &["200"], "200", host).await;
         }
         group.check("GET /", &[REFUSED, "200"], "200", "b/ c/").await;
-        for host in ["a/", "c/", "c/", "a/"] {
+        // Those that are left share what the one that is gone would have had.
+        for host in ["a/", "c/", "a/", "c/"] {
             group.check("GET /", &["200"], "200", host).await;
         }
     });

@@ -70,4 +70,9 @@ impl Endpoint for ComputedEndpoint {
     fn name(&self) -> &str {
         self.key.source()
     }
+
+    /// What stands behind the name is known for each message alone.
+    fn alters(&self) -> bool {
+        true
+    }
 }

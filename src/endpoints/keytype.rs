@@ -165,6 +165,11 @@ impl Endpoint for KeyTypeEndpoint {
             .map_or(Ok(()), |chosen| chosen.ready(exchange))
     }
 
+    fn alters(&self) -> bool {
+        let mut sides = self.production.iter().chain(&self.sandbox);
+        self.properties.change_headers() || sides.any(|side| side.alters())
+    }
+
     fn retry_rule(&self, exchange: &Exchange) -> RetryRule {
         self.chosen(exchange)
             .map_or(RetryRule::Any, |chosen| chosen.retry_rule(exchange))

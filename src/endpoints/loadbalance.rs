@@ -237,28 +237,24 @@ impl LoadBalance {
             return None;
         }
         let children = &self.group.children;
+        let count = children.len();
         let fits = |index: &usize| !tried[*index] && children[*index].ready(exchange).is_ok();
+        let turned = |first: usize| (0..count).map(move |step| (first + step) % count);
         let busy = |index: usize| {
             let health = children[index].health(exchange);
             health.map_or(0, |health| health.in_flight() as u64)
         };
         match &self.algorithm {
-            Algorithm::RoundRobin => {
-                let start = state.next_turn();
-                (0..children.len())
-                    .map(|step| start.wrapping_add(step) % children.len())
-                    .find(fits)
-            }
+            Algorithm::RoundRobin => state.in_turn(count, |first| turned(first).find(fits)),
             Algorithm::WeightedRoundRobin => self.by_weight(state, fits),
             Algorithm::LeastConnections => {
                 // Compared crosswise, so that no digit is lost: load / weight.
-                let start = state.next_turn();
-                let turned = (0..children.len()).map(|step| start.wrapping_add(step) % children.len());
-                turned.filter(fits).min_by(|one, other| {
+                let least = |one: &usize, other: &usize| {
                     let (one_load, other_load) = (busy(*one) + 1, busy(*other) + 1);
                     let (one_weight, other_weight) = (self.weights[*one], self.weights[*other]);
                     (one_load * u64::from(other_weight)).cmp(&(other_load * u64::from(one_weight)))
-                })
+                };
+                state.in_turn(count, |first| turned(first).filter(fits).min_by(least))
             }
             Algorithm::LeastRequest => {
                 let ready: Vec<usize> = (0..children.len()).filter(fits).collect();

@@ -19,6 +19,7 @@ type Key = (Arc<str>, u64);
 /// One group's memory, shared by all threads.
 #[derive(Debug, Default)]
 pub struct GroupState {
+    /// Who comes first next time.
     turn: AtomicUsize,
     /// The child that a sticky group stays with.
     pub current: AtomicUsize,
@@ -71,9 +72,18 @@ impl Groups {
 }
 
 impl GroupState {
-    /// Counts up, for those who take turns.
-    pub fn next_turn(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+    /// For those who take turns: `choose` is told who comes first, and says who it is. The one behind that comes first next time, so that those who
+    /// are left out give their turns to all the others and not to their neighbour alone.
+    pub fn in_turn(&self, count: usize, mut choose: impl FnMut(usize) -> Option<usize>) -> Option<usize> {
+        let mut chosen = None;
+        let next = |first| {
+            chosen = choose(first);
+            chosen.map(|chosen| (chosen + 1) % count)
+        };
+        self.turn
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .ok();
+        chosen
     }
 
     pub fn enter(&self) -> Underway<'_> {
