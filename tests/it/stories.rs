@@ -22,6 +22,35 @@ fn every_story_goes_as_it_is_told() {
 }
 
 #[test]
+fn every_kind_of_endpoint_has_a_story() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut told = String::new();
+    for story in fs::read_dir(examples).expect("there are examples").flatten() {
+        for file in fs::read_dir(story.path().join("sequences"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            told.push_str(&fs::read_to_string(file.path()).expect("it can be read"));
+        }
+    }
+    let mut kinds: Vec<String> = Vec::new();
+    for kind in myelin::endpoints::ALL {
+        kinds.push(match kind.by_attribute {
+            true => format!(" {}=\"", kind.element),
+            false => format!("<{}", kind.element),
+        });
+    }
+    // What these speak is no element.
+    kinds.extend(["ws://", "backends.Orders", "soap12:address"].map(str::to_owned));
+    let missing: Vec<_> = kinds
+        .iter()
+        .filter(|kind| !told.contains(kind.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no story has {missing:?}");
+}
+
+#[test]
 fn the_sample_that_runs_by_default_answers_as_told() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let running = Running::copy_of(root, &["sequences", "scripts"]);

@@ -193,12 +193,15 @@ impl Answer {
     }
 }
 
-/// Sends a request as it is written in a `.http` file: method and target, headers, an empty line, a body.
+/// Sends a request as it is written in a `.http` file: method and target, headers, an empty line, a body. `HTTP/2` behind the target is taken at its word.
 pub fn ask(port: u16, request: &str) -> Answer {
     let (head, body) = request.split_once("\n\n").unwrap_or((request.trim_end(), ""));
     let body = body.strip_suffix('\n').unwrap_or(body);
     let mut lines = head.lines();
     let first = lines.next().expect("a request line").trim();
+    if let Some(first) = first.strip_suffix(" HTTP/2") {
+        return ask_by_http2(port, first, lines, body);
+    }
     let first = if first.contains(" HTTP/") {
         first.to_owned()
     } else {
@@ -222,6 +225,72 @@ pub fn ask(port: u16, request: &str) -> Answer {
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).expect("it answers whole");
     parse(&raw)
+}
+
+/// Over HTTP/2. A body of gRPC is one message, with its length in front on the way and without it in the file; trailers are told as headers.
+fn ask_by_http2<'t>(port: u16, first: &str, headers: impl Iterator<Item = &'t str>, body: &str) -> Answer {
+    let (method, path) = first.split_once(' ').expect("a method and a target");
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(format!("http://localhost:{port}{path}"));
+    let mut grpc = false;
+    for (name, value) in headers.filter_map(|line| line.split_once(':')) {
+        grpc |= value.trim().starts_with("application/grpc");
+        request = request.header(name.trim(), value.trim());
+    }
+    let request = request.body(()).expect("a request");
+    let mut sent = Vec::new();
+    if grpc {
+        sent.push(0);
+        sent.extend((body.len() as u32).to_be_bytes());
+    }
+    sent.extend(body.bytes());
+    let answer = async move {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("it listens");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        tokio::spawn(async move { drop(connection.await) });
+        let mut sender = sender.ready().await.expect("it takes requests");
+        let (response, mut stream) = sender.send_request(request, sent.is_empty()).expect("a request");
+        if !sent.is_empty() {
+            stream.send_data(sent.into(), true).expect("it takes a body");
+        }
+        let (head, mut stream) = response.await.expect("it answers").into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = stream.data().await {
+            body.extend(data.expect("it answers whole"));
+        }
+        let trailers = stream
+            .trailers()
+            .await
+            .expect("it answers whole")
+            .unwrap_or_default();
+        let told = head.headers.iter().chain(&trailers);
+        Answer {
+            status: head.status.as_u16(),
+            headers: told
+                .map(|(name, value)| {
+                    (
+                        name.to_string(),
+                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    )
+                })
+                .collect(),
+            body: String::from_utf8_lossy(if grpc {
+                body.get(5..).unwrap_or_default()
+            } else {
+                &body
+            })
+            .into_owned(),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(Duration::from_secs(30), answer)
+            .await
+            .expect("it answers in time")
+    })
 }
 
 fn parse(raw: &[u8]) -> Answer {

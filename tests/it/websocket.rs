@@ -205,6 +205,8 @@ fn what_is_said_on_one_side_is_heard_on_the_other() {
         let (mut client, answer) = open(gateway.address, "/a/b?c=%2F", &headers).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
         assert_eq!(answer.headers()["x-backend"], "yes");
+        // No extension is agreed on with either side, so nobody packs what he says.
+        assert!(!answer.headers().contains_key("sec-websocket-extensions"));
         let asked = backend.asked.borrow_mut().remove(0);
         assert_eq!(asked.uri(), "/a/b?c=%2F");
         assert_eq!(

@@ -273,6 +273,26 @@ fn what_cannot_be_passed_on_as_http_1_is_refused() {
     });
 }
 
+/// RFC 8441 is not offered. A client that asks for a WebSocket over HTTP/2 all the same is refused, and its connection lives on.
+#[test]
+fn a_websocket_over_http_2_is_neither_offered_nor_opened() {
+    run(async {
+        let backend = Recorder::echo();
+        let gateway = Gateway::to(backend.address);
+        let sender = open(gateway.connect().await).await;
+        assert!(!sender.is_extended_connect_protocol_enabled());
+        let mut request = get("/chat");
+        *request.method_mut() = Method::CONNECT;
+        let protocol = h2::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        let answer = ask(&sender, request, "", None).await;
+        let status = answer.map(|answer| answer.status.as_u16());
+        assert!(!matches!(status, Ok(101 | 200..=299)), "{status:?}");
+        assert!(backend.requests.borrow().is_empty());
+        assert_eq!(ask(&sender, post("/"), "ok", None).await.unwrap().body, "ok");
+    });
+}
+
 #[test]
 fn a_stream_that_is_reset_cancels_its_request() {
     run(async {
