@@ -332,7 +332,7 @@ fn row_29_a_client_that_disappears_does_not_suspend_anybody() {
             }
         });
         let gateway = start(&apis(&[("a", leaf("a", backend, ""))]));
-        for round in 1..=200 {
+        for round in 1..=1000 {
             let mut client = TcpStream::connect(gateway.http).await.unwrap();
             client
                 .write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -343,7 +343,7 @@ fn row_29_a_client_that_disappears_does_not_suspend_anybody() {
             client.set_zero_linger().unwrap();
             drop(client);
         }
-        until(|| gone.get() == 200).await;
+        until(|| gone.get() == 1000).await;
         assert_eq!(state(&gateway, "a"), State::Active);
         let health = gateway.shared().runtime.health.find("a").expect("it is there");
         until(|| health.in_flight() == 0).await;

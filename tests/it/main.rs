@@ -32,6 +32,7 @@ mod reference;
 mod reload_under_load;
 mod scripts;
 mod ssrf;
+mod stopping;
 mod stories;
 mod talk;
 mod tokens;

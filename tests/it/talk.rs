@@ -168,6 +168,19 @@ impl Running {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Such as `-TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("there is a kill").success());
+    }
+
+    /// Waits for its end; nothing where a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
 }
 
 impl Drop for Running {
