@@ -1,7 +1,7 @@
 //! Values that try to be more than values: in templates (S-TP-1), in headers (S-HDR-1), in paths (S-URI-1).
 
 use super::talk::{Running, free_port};
-use super::wire_kit::{Raw, Recorder, framed, request, run};
+use super::wire_kit::{Raw, Recorder, answer_with, framed, request, run};
 use myelin::message::xml::{XmlLimits, XmlTree};
 
 fn serve(artifacts: &str) -> Running {
@@ -109,13 +109,28 @@ fn a_value_in_a_header_makes_no_second_header() {
         let header = r#"<header name="X-Out" expression="json-eval($.v)" scope="transport"/>"#;
         let reason = r#"<property name="HTTP_SC_DESC" expression="json-eval($.v)" scope="axis2"/><property name="HTTP_SC" value="207" scope="axis2"/>"#;
         let kind = r#"<property name="ContentType" expression="json-eval($.v)" scope="axis2"/>"#;
-        let mut artifacts = String::new();
-        for (name, step) in [
+        let script =
+            r#"<script language="js">mc.setProperty('X-Out', mc.getPayloadJSON().v, 'transport')</script>"#;
+        let action = r#"<header name="Action" expression="json-eval($.v)"/><property name="messageType" value="text/xml" scope="axis2"/>"#;
+        let host = r#"<property name="REQUEST_HOST_HEADER" expression="json-eval($.v)" scope="axis2"/>"#;
+        let method = r#"<property name="HTTP_METHOD" expression="json-eval($.v)" scope="axis2"/>"#;
+        let suffix = r#"<property name="REST_URL_POSTFIX" expression="json-eval($.v)" scope="axis2"/>"#;
+        let charset =
+            r#"<property name="CHARACTER_SET_ENCODING" expression="json-eval($.v)" scope="axis2"/>"#;
+        let places = [
             ("property", property),
             ("header", header),
             ("reason", reason),
             ("kind", kind),
-        ] {
+            ("script", script),
+            ("action", action),
+            ("host", host),
+            ("method", method),
+            ("suffix", suffix),
+            ("charset", charset),
+        ];
+        let mut artifacts = String::new();
+        for (name, step) in places {
             artifacts += &api(&format!("{name}-in"), &format!("{step}{send}"));
             artifacts += &api(&format!("{name}-out"), &format!("{step}<respond/>"));
         }
@@ -132,7 +147,7 @@ fn a_value_in_a_header_makes_no_second_header() {
             "\u{e4}\u{560a}X-Evil: 1\u{560d}",
             &long,
         ] {
-            for name in ["property", "header", "reason", "kind"] {
+            for (name, _) in places {
                 for side in ["in", "out"] {
                     let answer = post(&gateway, &format!("/{name}-{side}"), value).await;
                     let what = format!(
@@ -148,7 +163,10 @@ fn a_value_in_a_header_makes_no_second_header() {
                     let seen = backend.requests.take();
                     for request in &seen {
                         assert_eq!(request.headers("x-evil").count(), 0, "{what} {}", request.head);
-                        assert_eq!(request.first_line(), "POST /b HTTP/1.1", "{what}");
+                        if !["method", "suffix"].contains(&name) {
+                            assert_eq!(request.first_line(), "POST /b HTTP/1.1", "{what}");
+                        }
+                        assert!(request.first_line().ends_with(" HTTP/1.1"), "{what}");
                         assert!(
                             !request.head.replace("\r\n", "").contains(['\r', '\n', '\0']),
                             "{what}"
@@ -168,6 +186,66 @@ fn a_value_in_a_header_makes_no_second_header() {
             );
         }
         println!("{refused} refused, {kept} answered without the value or with it harmless");
+    });
+}
+
+/// What a script for a dynamic endpoint adds to a request, and what a function of AWS says are the headers of its answer.
+#[test]
+fn no_endpoint_makes_two_headers_of_a_value() {
+    run(async {
+        let backend = Recorder::echo();
+        let function = Recorder::start(|request| {
+            let event: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            let body: serde_json::Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+            let value = body["v"].as_str().unwrap();
+            let said = serde_json::json!({
+                "statusCode": 200,
+                "headers": {"X-Out": value, value: "1"},
+                "multiValueHeaders": {"X-Many": [value, "2"]},
+                "cookies": [value],
+                "body": "said"
+            });
+            answer_with(200, "OK", "", said.to_string().as_bytes())
+        });
+        let dynamic = format!(
+            r#"<send><endpoint name="d"><dynamic expression='#{{address: "http://{}/b", headers: #{{"x-out": payload.v}}, bare: true}}'/></endpoint></send>"#,
+            backend.address
+        );
+        let lambda = format!(
+            r#"<call><endpoint name="l"><lambda function="arn:aws:lambda:eu-west-1:123456789012:function:f" access-key="a" secret-key="s" event="apigw-v1" endpoint-url="http://{}"/></endpoint></call><respond/>"#,
+            function.address
+        );
+        let gateway = serve(&(api("dynamic", &dynamic) + api("lambda", &lambda).as_str()));
+        for value in [
+            "a\r\nX-Evil: 1",
+            "a\nX-Evil: 1",
+            "a\rX-Evil: 1",
+            "a\r\n\r\nX-Evil: 1",
+            "a\0b",
+            "a\u{7f}b",
+            "\u{e4}\u{560a}X-Evil: 1\u{560d}",
+            "X-Evil: 1",
+        ] {
+            for name in ["dynamic", "lambda"] {
+                let answer = post(&gateway, &format!("/{name}"), value).await;
+                let what = format!("{} by {name}: {}", value.escape_debug(), answer.head);
+                let seen = backend.requests.take();
+                for head in seen.iter().map(|seen| &seen.head).chain([&answer.head]) {
+                    let evil = head
+                        .lines()
+                        .filter(|line| line.to_lowercase().starts_with("x-evil"));
+                    assert_eq!(evil.count(), 0, "{what} {head}");
+                    assert!(
+                        !head.replace("\r\n", "").contains(['\r', '\n', '\0']),
+                        "{what} {head}"
+                    );
+                }
+            }
+        }
+        let answer = post(&gateway, "/lambda", "good").await;
+        assert_eq!((answer.status(), answer.header("x-out")), (200, Some("good")));
+        assert_eq!(post(&gateway, "/dynamic", "good").await.status(), 200);
+        assert_eq!(backend.requests.borrow()[0].header("x-out"), Some("good"));
     });
 }
 
