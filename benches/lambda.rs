@@ -67,6 +67,7 @@ impl Ready {
         };
         let reply = format!(r#"{{"statusCode": 200, "body": "{}"}}"#, "x".repeat(1000));
         let worker = Rc::new(Worker {
+            errands: Default::default(),
             client: Rc::new(Instant(Bytes::from(reply))),
             runtime: Arc::new(Runtime::new(Clock::System, 7, timeouts)),
             scripts: myelin::script::js::Pool::new(Default::default(), Arc::default(), Arc::default()),

@@ -148,6 +148,7 @@ impl Ready {
             response: Duration::from_secs(30),
         };
         let worker = Rc::new(Worker {
+            errands: Default::default(),
             client: Rc::new(Instant(Bytes::from("x".repeat(1024)))),
             runtime: Arc::new(Runtime::new(Clock::System, 7, timeouts)),
             scripts: myelin::script::js::Pool::new(Default::default(), Arc::default(), Arc::default()),

@@ -32,7 +32,7 @@ Which properties have an effect on what is sent (axis2 scope unless said):
 | `NO_ENTITY_BODY` | no body, unless a step made one |
 | `REQUEST_HOST_HEADER` | the Host header; without it the address says it |
 | `DISABLE_CHUNKING`, `FORCE_HTTP_CONTENT_LENGTH`, `FORCE_HTTP_1.0` | the body is read whole and sent with its length; the version stays HTTP/1.1 |
-| `OUT_ONLY` (default) | sent without waiting for an answer |
+| `OUT_ONLY` (default) | sent without waiting for an answer; a group goes on to its next child all the same, and a shutdown waits for it |
 | `FORCE_ERROR_ON_SOAP_FAULT` (default) | a SOAP fault in the answer is fault 500000 |
 | `PRESERVE_WS_ADDRESSING` (default) | with `enableAddressing`: headers that are there stay |
 | `uri.var.*`, `query.param.*` (default) | the variables of `http` endpoints |

@@ -3,7 +3,7 @@
 use super::leaf::{self, Leaf, LeafKind};
 use super::{common, key};
 use crate::flow::delivery::{Chosen, deliver_watched, not_allowed};
-use crate::flow::{AllowList, Answer, Endpoint, Exchange, Fault, Origin, fault};
+use crate::flow::{AllowList, Answer, Deadline, Endpoint, Exchange, Fault, Origin, fault};
 use crate::message::json::{Json, Object};
 use crate::message::properties::Value;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
@@ -13,7 +13,6 @@ use crate::wire::url::{self, Url};
 use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 pub const KIND: EndpointKind = EndpointKind {
     element: "dynamic",
@@ -393,8 +392,7 @@ async fn through_endpoint(
     }
     let before = exchange.deadline;
     if let Some(timeout) = choice.timeout {
-        let end = Instant::now() + timeout;
-        exchange.deadline = Some(before.map_or(end, |before| before.min(end)));
+        exchange.deadline = Some(Deadline::within(timeout).or_sooner(before));
     }
     let sent = key::deliver_through(exchange, id, name).await;
     exchange.deadline = before;

@@ -3,7 +3,7 @@
 use super::around::Properties;
 use crate::flow::group::{GroupState, Underway};
 use crate::flow::health::{Health, Identity, NotReady, OwnBulkhead, Rules, State};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, SequenceId, fault};
+use crate::flow::{Answer, Deadline, Endpoint, Exchange, Fault, Origin, Retry, SequenceId, fault};
 use crate::message::payload::Payload;
 use crate::message::replay::ReplayLimits;
 use crate::plan::{Attr, Child, Element, Planner, Shape};
@@ -13,7 +13,6 @@ use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::Instant;
 
 // The tables
 
@@ -34,7 +33,8 @@ pub const RETRY_ON: Attr = Attr::optional(
 pub const DEADLINE: Attr = Attr::optional(
     "deadline",
     Shape::Integer,
-    "How long all attempts together may take, in milliseconds (ours).",
+    "How long all attempts together may take until the head of an answer is there, in milliseconds (ours). A child that has less than half of it left is not \
+     to blame when it runs out.",
 );
 
 pub const CHILDREN: Child =
@@ -217,8 +217,7 @@ impl Group {
         self.properties.set(exchange).await?;
         let outer = exchange.deadline;
         if let Some(within) = self.deadline {
-            let own = Instant::now() + within;
-            exchange.deadline = Some(outer.map_or(own, |outer| outer.min(own)));
+            exchange.deadline = Some(Deadline::within(within).or_sooner(outer));
         }
         let sent = self.attempts(exchange, &mut pick).await;
         exchange.deadline = outer;

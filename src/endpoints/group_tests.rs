@@ -1,8 +1,11 @@
 //! What groups do, message by message.
 
 use super::ALL;
+use crate::flow::delivery::through;
+use crate::flow::health::State;
 use crate::flow::testing::{Scripted, ScriptedBackend, exchange, wait};
 use crate::flow::{Catalog, Endpoint, Runtime, Worker};
+use crate::message::properties::Value;
 use crate::plan::{Kinds, testing};
 use crate::wire::client::{Reached, SendErrorKind};
 use std::cell::RefCell;
@@ -58,6 +61,7 @@ impl Trial {
                 .get_or_insert_with(|| Arc::clone(&exchange.worker.runtime)),
         );
         exchange.worker = Rc::new(Worker {
+            errands: Default::default(),
             client: backend.clone(),
             runtime,
             scripts: Rc::clone(&exchange.worker.scripts),
@@ -153,6 +157,74 @@ fn while_all_are_suspended_nothing_is_sent_and_the_fault_says_until_when() {
             .await;
         tokio::time::advance(Duration::from_millis(600)).await;
         group.check("GET /", &["200"], "200", "a/").await;
+    });
+}
+
+/// Nobody waits, and yet the message is not lost with the first child.
+#[test]
+fn a_message_that_is_sent_one_way_finds_the_child_that_works() {
+    wait(async {
+        let child =
+            |host: &str| format!(r#"<endpoint name="{host}"><address uri="http://{host}/"/></endpoint>"#);
+        let inside = format!("<failover>{}{}</failover>", child("a"), child("b"));
+        for endpoint in [
+            format!("<endpoint>{inside}</endpoint>"),
+            r#"<endpoint key="group"/>"#.to_owned(),
+            r#"<endpoint key-expression="'group'"/>"#.to_owned(),
+        ] {
+            let kinds = Kinds {
+                mediators: &[],
+                endpoints: ALL,
+            };
+            let beside = format!(r#"<endpoint name="group">{inside}</endpoint>"#);
+            let planned = testing::endpoint(kinds, &endpoint, &beside);
+            let group = planned.what.expect("it is sound");
+            let backend = ScriptedBackend::new([
+                Scripted::fails(SendErrorKind::Closed, Reached::NothingSent),
+                Scripted::parse("200"),
+            ]);
+            let mut exchange = exchange("POST /\n\nseven", planned.catalog, Rc::clone(&backend));
+            exchange.properties.set("OUT_ONLY", Value::text("true"));
+            let answer = through(&mut exchange, Some(&group)).await;
+            assert_eq!(answer.map(|answer| answer.status.as_u16()).ok(), Some(202));
+            exchange.worker.errands.finish().await;
+            let seen = backend.seen();
+            let seen: Vec<_> = seen
+                .iter()
+                .map(|seen| (seen.url.as_str(), &seen.body[..]))
+                .collect();
+            assert_eq!(
+                seen,
+                [("http://a/", &b"seven"[..]), ("http://b/", b"seven")],
+                "{endpoint}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_comes_of_a_message_that_is_sent_one_way_changes_the_state_when_it_is_known() {
+    wait(async {
+        let kinds = Kinds {
+            mediators: &[],
+            endpoints: ALL,
+        };
+        let text = r#"<endpoint name="a"><address uri="http://a/"/></endpoint>"#;
+        let planned = testing::endpoint(kinds, text, "");
+        let endpoint = planned.what.expect("it is sound");
+        let backend = ScriptedBackend::new([
+            Scripted::fails(SendErrorKind::Connect, Reached::NothingSent),
+            Scripted::parse("200"),
+        ]);
+        let mut exchange = exchange("POST /\n\nseven", planned.catalog, backend);
+        exchange.properties.set("OUT_ONLY", Value::text("true"));
+        for state in [State::Suspended, State::Active] {
+            assert!(through(&mut exchange, Some(&endpoint)).await.is_ok());
+            exchange.worker.errands.finish().await;
+            let health = exchange.worker.runtime.health.find("a").expect("it is there");
+            assert_eq!(health.state(), state);
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
     });
 }
 
@@ -273,6 +345,18 @@ fn all_attempts_together_have_one_deadline() {
         let group = failover("deadline='1000'", slow);
         group.check("GET /", &[SILENT], "101504", "a/ b/").await;
         assert_eq!(began.elapsed(), Duration::from_millis(1000));
+        // What the second one had left was not enough to judge it by.
+        group.check("GET /", &["200"], "200", "b/").await;
+    });
+}
+
+/// Otherwise every message would wait for it, and none would get any further.
+#[test]
+fn a_child_that_takes_the_whole_deadline_for_itself_is_to_blame() {
+    wait(async {
+        let group = failover("deadline='500'", "<timeout><duration>700</duration></timeout>");
+        group.check("GET /", &[SILENT], "101504", "a/").await;
+        group.check("GET /", &["200"], "200", "b/").await;
     });
 }
 

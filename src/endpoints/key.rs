@@ -2,7 +2,7 @@
 
 use super::common;
 use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault, RetryRule};
+use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault, RetryRule, delivery};
 use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ pub async fn deliver_through(exchange: &mut Exchange, id: EndpointId, key: &str)
     }
     let endpoint = exchange.catalog.endpoint(id);
     exchange.depth += 1;
-    let sent = endpoint.deliver(exchange).await;
+    let sent = delivery::deliver_to(exchange, &endpoint).await;
     exchange.depth -= 1;
     sent
 }

@@ -4,7 +4,7 @@ use super::around::{self, Properties};
 use super::key;
 use crate::flow::health::{Health, NotReady};
 use crate::flow::token::{Demand, KeyType, Refusal, code};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule, SequenceId};
+use crate::flow::{Answer, Endpoint, Exchange, Fault, RetryRule, SequenceId, delivery};
 use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
@@ -138,7 +138,7 @@ impl KeyTypeEndpoint {
             let reason = format!("this is a {own} token, and the API has no {own} endpoint");
             return Err(Fault::client(number, reason).status(403));
         };
-        chosen.deliver(exchange).await
+        delivery::deliver_to(exchange, chosen).await
     }
 
     fn chosen(&self, exchange: &Exchange) -> Option<&Arc<dyn Endpoint>> {

@@ -277,6 +277,8 @@ impl Leaf {
         let (pass, place) = entered.map_err(|refused| self.not_ready(&refused))?;
         let sent = send(exchange, place).await;
         match &sent {
+            // Nothing has come of it yet; whoever sends it tells. A function is waited for even then.
+            Ok(_) if exchange.is_one_way() && self.identity.kind != "lambda" => drop(pass),
             Ok(_) => pass.succeeded(),
             // Neither a client that breaks off nor a mistake of the configuration's author is the backend's doing.
             Err(fault) if fault.origin == Origin::Backend => {

@@ -394,6 +394,10 @@ impl Endpoint for LoadBalance {
         self.group.alters()
     }
 
+    fn chooses(&self) -> bool {
+        true
+    }
+
     fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
         Some(Arc::clone(self.group.health(exchange)))
     }

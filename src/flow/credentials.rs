@@ -1,6 +1,6 @@
 //! Credentials: what proves to a backend who is asking. Signed onto each request just before it leaves, and anew where the backend refuses them.
 
-use super::delivery::MOST_THROWN_AWAY;
+use super::delivery::{MOST_THROWN_AWAY, all_over};
 use super::{Exchange, Fault, Worker};
 use crate::message::replay::ReplayLimits;
 use crate::wire::client::{ClientRequest, ClientResponse, SendError, Watch};
@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::{Instant, timeout_at};
 
 /// An endpoint's credentials.
 #[async_trait(?Send)]
@@ -52,6 +53,7 @@ pub async fn send(
     worker: &Worker,
     signer: &dyn Signer,
     mut request: ClientRequest,
+    end: Option<Instant>,
 ) -> Result<ClientResponse, NotSent> {
     let watch: Option<Rc<dyn Watch>> = request.watch.take().map(Rc::from);
     let url = request.url.clone();
@@ -69,10 +71,7 @@ pub async fn send(
         gate: request.gate.clone(),
         ..ClientRequest::new(request.method.clone(), request.url.clone())
     });
-    signer
-        .sign(worker, &mut request)
-        .await
-        .map_err(NotSent::Unsigned)?;
+    sign(worker, signer, &mut request, end).await?;
     request.watch = shared(&watch);
     let response = worker.client.send(request).await.map_err(NotSent::Failed)?;
     if !signer.answered(worker, &url, &response) {
@@ -88,11 +87,33 @@ pub async fn send(
     spare.body = body;
     // Read to its end, so that the connection can be used again.
     drop(response.body.collect(MOST_THROWN_AWAY).await);
-    signer.sign(worker, &mut spare).await.map_err(NotSent::Unsigned)?;
+    sign(worker, signer, &mut spare, end).await?;
     spare.watch = shared(&watch);
     let response = worker.client.send(spare).await.map_err(NotSent::Failed)?;
     signer.answered(worker, &url, &response);
     Ok(response)
+}
+
+/// Whoever gives out tokens may take no longer than the request has time, and what it took is not there for the request.
+async fn sign(
+    worker: &Worker,
+    signer: &dyn Signer,
+    request: &mut ClientRequest,
+    end: Option<Instant>,
+) -> Result<(), NotSent> {
+    let signing = signer.sign(worker, request);
+    let Some(end) = end else {
+        return signing.await.map_err(NotSent::Unsigned);
+    };
+    match timeout_at(end, signing).await {
+        Ok(signed) => signed.map_err(NotSent::Unsigned)?,
+        Err(_) => return Err(NotSent::Unsigned(all_over())),
+    }
+    let left = end.saturating_duration_since(Instant::now());
+    for wait in [&mut request.connect_timeout, &mut request.response_timeout] {
+        *wait = Some(wait.map_or(left, |wait| wait.min(left)));
+    }
+    Ok(())
 }
 
 /// Two answers may have to be watched one after the other.
@@ -102,9 +123,13 @@ impl Watch for Shared {
     fn broken(&self, code: u32, reason: &str) {
         self.0.broken(code, reason);
     }
+
+    fn answered(&self) {
+        self.0.answered();
+    }
 }
 
-fn shared(watch: &Option<Rc<dyn Watch>>) -> Option<Box<dyn Watch>> {
+pub fn shared(watch: &Option<Rc<dyn Watch>>) -> Option<Box<dyn Watch>> {
     let watch = Rc::clone(watch.as_ref()?);
     Some(Box::new(Shared(watch)))
 }

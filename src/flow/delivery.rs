@@ -81,10 +81,10 @@ pub struct Patience {
 static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// Sends through an endpoint, or to the message's own `To`. What every step that sends uses.
-pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -> Result<Answer, Fault> {
+pub async fn through(exchange: &mut Exchange, endpoint: Option<&Arc<dyn Endpoint>>) -> Result<Answer, Fault> {
     exchange.before_backend().await?;
     let answer = match endpoint {
-        Some(endpoint) => endpoint.deliver(exchange).await,
+        Some(endpoint) => deliver_to(exchange, endpoint).await,
         None => match find_target(exchange).await {
             // Boxed, as everything rare on this way: room for it would be made and moved for every message.
             Ok(url) => {
@@ -107,11 +107,55 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&dyn Endpoint>) -
     answer
 }
 
+/// Delivers through an endpoint. A group that is sent to one way goes on to its next child all the same, while nobody waits.
+pub async fn deliver_to(exchange: &mut Exchange, endpoint: &Arc<dyn Endpoint>) -> Result<Answer, Fault> {
+    let one_way = endpoint.chooses() && exchange.is_one_way() && !exchange.request.websocket;
+    // That there is nobody to send to is told at once.
+    if !one_way || endpoint.ready(exchange).is_err() {
+        return endpoint.deliver(exchange).await;
+    }
+    Box::pin(run_errand(exchange, Arc::clone(endpoint))).await
+}
+
+async fn run_errand(exchange: &mut Exchange, endpoint: Arc<dyn Endpoint>) -> Result<Answer, Fault> {
+    // The client may be gone before the backend has all of it.
+    let limits = &exchange.catalog.limits;
+    if let Err(error) = exchange.message.payload.keep(limits).await {
+        return Err(exchange.not_parsed(error));
+    }
+    let Some(mut copy) = exchange.copy() else {
+        return endpoint.deliver(exchange).await;
+    };
+    copy.errand = true;
+    exchange.worker.errands.begin(async move {
+        match endpoint.deliver(&mut copy).await {
+            // Read to its end, so that the connection can be used again.
+            Ok(mut answer) => drop(answer.payload.load(&copy.catalog.limits).await),
+            Err(fault) => {
+                tracing::warn!(served_by = %copy.served_by, endpoint = endpoint.name(), error_code = %fault.code, reason = %fault.reason,
+                    detail = fault.detail.as_deref(), "A one-way message was not delivered.");
+            }
+        }
+    });
+    Ok(nothing_yet())
+}
+
+/// What a step gets that sends one way: an empty 202.
+fn nothing_yet() -> Answer {
+    Answer {
+        status: StatusCode::ACCEPTED,
+        reason: None,
+        headers: HeaderMap::new(),
+        payload: Payload::empty(),
+        tunnel: None,
+    }
+}
+
 /// What `<send>` does: the message leaves, and its answer turns to the out side, or to the sequence `receive`. Without an endpoint an answer goes
 /// back to the client, and a request to its `To`.
 pub async fn send(
     exchange: &mut Exchange,
-    endpoint: Option<&dyn Endpoint>,
+    endpoint: Option<&Arc<dyn Endpoint>>,
     receive: Option<SequenceId>,
 ) -> Outcome {
     if endpoint.is_none() && exchange.is_response() {
@@ -206,7 +250,7 @@ pub async fn deliver_watched(
     {
         exchange.message.payload.make_replayable(limits);
     }
-    let out_only = exchange.properties.is_true("OUT_ONLY");
+    let out_only = exchange.is_one_way();
     let mut outgoing = outgoing(exchange, &method, delivery, out_only).await?;
     let request_type = exchange.message.arrived_as.clone();
     let timeouts = exchange.worker.runtime.timeouts;
@@ -238,19 +282,14 @@ pub async fn deliver_watched(
             exchange.message.payload = kept;
         }
         send_and_forget(exchange, signer, request, url);
-        return Ok(Answer {
-            status: StatusCode::ACCEPTED,
-            reason: None,
-            headers: HeaderMap::new(),
-            payload: Payload::empty(),
-            tunnel: None,
-        });
+        return Ok(nothing_yet());
     }
     let worker = Rc::clone(&exchange.worker);
+    let end = exchange.deadline.map(|deadline| deadline.end);
     let sending = async {
         match &signer {
             None => worker.client.send(request).await.map_err(NotSent::Failed),
-            Some(signer) => Box::pin(credentials::send(&worker, &**signer, request)).await,
+            Some(signer) => Box::pin(credentials::send(&worker, &**signer, request, end)).await,
         }
     };
     let sent = match exchange.request.deadline.filter(|_| grpc) {
@@ -275,6 +314,7 @@ pub async fn deliver_watched(
             }
             let at = format!("{}{}", url.origin, url.path_and_query.path());
             Err(match not_sent {
+                NotSent::Failed(error) if is_all_over(exchange, left, &error.kind, patience) => all_over(),
                 NotSent::Failed(error) => failed(exchange, error, &at, patience, again),
                 NotSent::Unsigned(fault) if again.is_none() => fault.retry(Retry::No),
                 NotSent::Unsigned(fault) => fault,
@@ -305,13 +345,36 @@ pub fn time_left(exchange: &Exchange) -> Result<Option<Duration>, Fault> {
     let Some(deadline) = exchange.deadline else {
         return Ok(None);
     };
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.end.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        // Nobody who was not asked is to blame.
-        let reason = "the time for all attempts together is over";
-        return Err(Fault::new(fault::code::TIMED_OUT, Origin::Gateway, reason));
+        return Err(all_over());
     }
     Ok(Some(left))
+}
+
+/// Nobody who was not asked, or had next to no time for it, is to blame.
+pub fn all_over() -> Fault {
+    let reason = "the time for all attempts together is over";
+    Fault::new(fault::code::TIMED_OUT, Origin::Gateway, reason)
+}
+
+/// Was this the end of all attempts rather than of this one, which had but a rest of the time?
+pub fn is_all_over(
+    exchange: &Exchange,
+    left: Option<Duration>,
+    error: &SendErrorKind,
+    own: Patience,
+) -> bool {
+    let (Some(deadline), Some(left)) = (exchange.deadline, left) else {
+        return false;
+    };
+    let timeouts = exchange.worker.runtime.timeouts;
+    let own = match error {
+        SendErrorKind::Timeout => own.response.unwrap_or(timeouts.response),
+        SendErrorKind::ConnectTimeout => own.connect.unwrap_or(timeouts.connect),
+        _ => return false,
+    };
+    left < own && deadline.is_mostly_over(left)
 }
 
 // The request line
@@ -904,18 +967,35 @@ pub fn failed(
 }
 
 /// One way: the answer is read and thrown away, a failure is logged.
-fn send_and_forget(exchange: &Exchange, signer: Option<Box<dyn Signer>>, request: ClientRequest, url: Url) {
+fn send_and_forget(
+    exchange: &Exchange,
+    signer: Option<Box<dyn Signer>>,
+    mut request: ClientRequest,
+    url: Url,
+) {
+    // Nobody waits for what comes of it but the endpoint's state.
+    let watch: Option<Rc<dyn Watch>> = request.watch.take().map(Rc::from);
+    request.watch = credentials::shared(&watch);
     let worker = Rc::clone(&exchange.worker);
     let served_by = Arc::clone(&exchange.served_by);
-    tokio::task::spawn_local(async move {
+    let errands = Rc::clone(&exchange.worker);
+    errands.errands.begin(async move {
         let sent = match &signer {
             None => worker.client.send(request).await.map_err(NotSent::Failed),
-            Some(signer) => credentials::send(&worker, &**signer, request).await,
+            Some(signer) => credentials::send(&worker, &**signer, request, None).await,
         };
         match sent {
-            // Read to its end, so that the connection can be used again.
-            Ok(response) => drop(response.body.collect(MOST_THROWN_AWAY).await),
+            Ok(response) => {
+                if let Some(watch) = watch {
+                    watch.answered();
+                }
+                // Read to its end, so that the connection can be used again.
+                drop(response.body.collect(MOST_THROWN_AWAY).await);
+            }
             Err(NotSent::Failed(error)) => {
+                if let Some(watch) = watch.filter(|_| !matches!(error.kind, SendErrorKind::ClientBody(_))) {
+                    watch.broken(error.code(), &format!("{} ({url})", error.message));
+                }
                 tracing::warn!(%served_by, %url, %error, error_code = error.code(), "A one-way message was not delivered.");
             }
             Err(NotSent::Unsigned(fault)) => {
@@ -1400,6 +1480,7 @@ mod tests {
         let timeouts = exchange.worker.runtime.timeouts;
         let runtime = crate::flow::Runtime::new(crate::flow::runtime::Clock::System, 7, timeouts);
         exchange.worker = Rc::new(crate::flow::Worker {
+            errands: Default::default(),
             client: backend.clone(),
             runtime: Arc::new(runtime.sending_where_senders_say(allowed)),
             scripts: Rc::clone(&exchange.worker.scripts),

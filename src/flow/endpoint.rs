@@ -27,6 +27,11 @@ pub trait Endpoint: Send + Sync {
         false
     }
 
+    /// Does it choose among others, and go on to the next where one fails?
+    fn chooses(&self) -> bool {
+        false
+    }
+
     /// How much of the work it is to get, beside others (`loadbalance.weight`).
     fn weight(&self) -> u32 {
         1

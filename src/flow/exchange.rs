@@ -20,6 +20,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 pub struct Exchange {
@@ -41,11 +42,40 @@ pub struct Exchange {
     /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
     pub accepted: Rc<Cell<bool>>,
     /// When everything that is asked of backends must have come to an end: a total over all attempts.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
+    /// It runs an errand: what is to be sent one way is waited for here, for nobody waits for the errand.
+    pub errand: bool,
     /// What the request presents, where anybody's tokens are taken.
     pub caller: Option<Rc<Caller>>,
     /// The WebSocket that the client is to be connected with, if the answer stays 101.
     pub tunnel: Option<Tunnel>,
+}
+
+/// An end for several attempts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    pub end: Instant,
+    /// What there was of it at the beginning.
+    whole: Duration,
+}
+
+impl Deadline {
+    pub fn within(whole: Duration) -> Deadline {
+        let end = Instant::now() + whole;
+        Deadline { end, whole }
+    }
+
+    pub fn or_sooner(self, other: Option<Deadline>) -> Deadline {
+        match other {
+            Some(other) if other.end < self.end => other,
+            _ => self,
+        }
+    }
+
+    /// Have others used up most of it? Whoever fails within the rest had no fair chance.
+    pub fn is_mostly_over(&self, left: Duration) -> bool {
+        left < self.whole / 2
+    }
 }
 
 /// What the client asked for. Never changes.
@@ -239,6 +269,11 @@ impl Exchange {
             .expect("it was built a line above"))
     }
 
+    /// Does nobody wait for what comes of a message that is sent now?
+    pub fn is_one_way(&self) -> bool {
+        self.properties.is_true("OUT_ONLY") && !self.errand
+    }
+
     /// The same message for somebody else, if it can be copied. What becomes of it is the copy's own.
     pub fn copy(&self) -> Option<Exchange> {
         let message = Message {
@@ -261,6 +296,7 @@ impl Exchange {
             reason: None,
             accepted: Rc::clone(&self.accepted),
             deadline: self.deadline,
+            errand: self.errand,
             caller: self.caller.clone(),
             tunnel: None,
         })

@@ -672,6 +672,10 @@ impl Watch for Place {
         };
         self.health.fail(cause, self.epoch);
     }
+
+    fn answered(&self) {
+        self.health.succeeded();
+    }
 }
 
 /// A place in the queue.

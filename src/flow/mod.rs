@@ -24,7 +24,7 @@ mod websocket;
 pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
 pub use endpoint::{Answer, Endpoint, RetryRule};
-pub use exchange::Exchange;
+pub use exchange::{Deadline, Exchange};
 pub use fault::{Code, Fault, Origin, Retry};
 pub use mediator::{Flow, Mediator, Outcome};
 pub use runtime::{Runtime, Worker};

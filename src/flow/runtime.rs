@@ -9,10 +9,12 @@ use super::token::Tokens;
 use crate::script::js::{Meters, Pool, Stores};
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
 
 /// Shared by all threads.
 #[derive(Debug)]
@@ -169,6 +171,31 @@ pub struct Worker {
     pub client: Rc<dyn Backends>,
     pub runtime: Arc<Runtime>,
     pub scripts: Rc<Pool>,
+    pub errands: Errands,
+}
+
+/// What goes on though no client waits for it: messages that are sent one way. A shutdown waits for them.
+#[derive(Default)]
+pub struct Errands(RefCell<Vec<JoinHandle<()>>>);
+
+impl Errands {
+    pub fn begin(&self, errand: impl Future<Output = ()> + 'static) {
+        let mut all = self.0.borrow_mut();
+        if all.len() == all.capacity() {
+            all.retain(|errand| !errand.is_finished());
+        }
+        all.push(tokio::task::spawn_local(errand));
+    }
+
+    pub async fn finish(&self) {
+        loop {
+            let Some(errand) = self.0.borrow_mut().pop() else {
+                return;
+            };
+            // A panic in it has been counted and logged.
+            drop(errand.await);
+        }
+    }
 }
 
 impl Worker {

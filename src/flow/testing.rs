@@ -245,6 +245,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         reason: None,
         accepted: Rc::default(),
         deadline: None,
+        errand: false,
         caller: None,
         tunnel: None,
     }
@@ -258,6 +259,7 @@ pub fn worker(backend: Rc<ScriptedBackend>) -> Rc<Worker> {
     let clock = Clock::Fixed(AtomicI64::new(1_767_323_045_000));
     let runtime = Arc::new(Runtime::new(clock, 7, timeouts));
     Rc::new(Worker {
+        errands: Default::default(),
         client: backend,
         scripts: Pool::new(
             Default::default(),

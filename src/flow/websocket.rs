@@ -1,7 +1,9 @@
 //! WebSocket addresses: the client's handshake becomes one with the backend. On 101 the answer carries the tunnel between them.
 
 use super::credentials::{self, NotSent};
-use super::delivery::{Delivery, Patience, answer, failed, headers, time_left, with_suffix};
+use super::delivery::{
+    Delivery, Patience, all_over, answer, failed, headers, is_all_over, time_left, with_suffix,
+};
 use super::{Answer, Exchange, Fault, fault};
 use crate::wire::client::{ClientRequest, Gate, Watch};
 use crate::wire::url::Url;
@@ -53,11 +55,15 @@ pub(super) async fn open(
     let worker = Rc::clone(&exchange.worker);
     let sent = match &signer {
         None => worker.client.send(request).await.map_err(NotSent::Failed),
-        Some(signer) => credentials::send(&worker, &**signer, request).await,
+        Some(signer) => {
+            let end = exchange.deadline.map(|deadline| deadline.end);
+            credentials::send(&worker, &**signer, request, end).await
+        }
     };
     match sent {
         Ok(response) => Ok(answer(response, exchange.message.arrived_as.clone(), true)),
         Err(NotSent::Unsigned(fault)) => Err(fault),
+        Err(NotSent::Failed(error)) if is_all_over(exchange, left, &error.kind, patience) => Err(all_over()),
         Err(NotSent::Failed(error)) => {
             let at = format!("{}{}", url.origin, url.path_and_query.path());
             Err(failed(exchange, error, &at, patience, Some(true)))

@@ -31,7 +31,7 @@ use crate::deployment::Deployment;
 use crate::flow::Worker;
 use crate::flow::backend_jwt::BackendJwt;
 use crate::flow::health::Registry;
-use crate::flow::runtime::{Clock, Runtime, Timeouts};
+use crate::flow::runtime::{Clock, Errands, Runtime, Timeouts};
 use crate::script::js::Pool;
 use crate::wire::client::Client;
 use crate::wire::listen::{self, Door, Drained};
@@ -166,6 +166,7 @@ impl Gateway {
                 shared: Arc::clone(&shared),
             };
             let worker = Rc::new(Worker {
+                errands: Errands::default(),
                 client: Rc::new(backends),
                 runtime: Arc::clone(&runtime),
                 scripts: Pool::new(

@@ -12,7 +12,7 @@ use crate::flow::backend_jwt::Called;
 use crate::flow::exchange::Request;
 use crate::flow::fault::code;
 use crate::flow::token::{Caller, Headers};
-use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
+use crate::flow::{Deadline, Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
 use crate::message::Message;
 use crate::message::encoding::Encoding;
 use crate::message::media_type::{Form, MediaType};
@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// How often a message may turn: an out side that sends again gets another response, and so on.
 const MOST_TURNS: usize = 32;
@@ -109,11 +108,12 @@ impl Server {
     pub async fn finish(&self) {
         loop {
             let Some(task) = self.behind.borrow_mut().pop() else {
-                return;
+                break;
             };
             // A panic in it has been counted and logged.
             drop(task.await);
         }
+        self.worker.errands.finish().await;
     }
 }
 
@@ -376,7 +376,8 @@ async fn exchange(
         fault: None,
         reason: None,
         accepted: Rc::clone(&meanwhile.accepted),
-        deadline: total.map(|total| Instant::now() + total),
+        deadline: total.map(Deadline::within),
+        errand: false,
         caller,
         tunnel: None,
     };
@@ -567,7 +568,7 @@ fn max_forwards(exchange: &mut Exchange, sides: &Sides) -> Option<Flow> {
 /// Through the endpoint of a proxy's target, as `<send>` does.
 async fn deliver(exchange: &mut Exchange, endpoint: &EndpointRef) -> Outcome {
     let endpoint = endpoint.of(&exchange.catalog);
-    match delivery::send(exchange, Some(&*endpoint), None).await {
+    match delivery::send(exchange, Some(&endpoint), None).await {
         // The endpoint's own `onError` hears of it first.
         Err(mut fault) => match fault.handler.take() {
             Some(handler) if !fault.unhandled => exchange.handle(fault, handler).await,

@@ -197,7 +197,7 @@ impl Mediator for Call {
         {
             exchange.set_message_type(content_type);
         }
-        let sent = delivery::through(exchange, self.endpoint.as_deref()).await;
+        let sent = delivery::through(exchange, self.endpoint.as_ref()).await;
         let answer = match sent {
             Ok(answer) => answer,
             Err(fault) if self.blocking => return Err(as_blocking(fault)),

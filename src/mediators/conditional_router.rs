@@ -431,10 +431,10 @@ impl Target {
             Action::Nothing => Ok(Flow::Continue),
             Action::Steps(steps) => steps.run(exchange).await,
             Action::Sequence(sequence) => exchange.run(*sequence).await,
-            Action::Inline(endpoint) => delivery::send(exchange, Some(&**endpoint), None).await,
+            Action::Inline(endpoint) => delivery::send(exchange, Some(endpoint), None).await,
             Action::Endpoint(endpoint) => {
                 let endpoint = exchange.catalog.endpoint(*endpoint);
-                delivery::send(exchange, Some(&*endpoint), None).await
+                delivery::send(exchange, Some(&endpoint), None).await
             }
         }
     }

@@ -304,7 +304,7 @@ impl Mediator for Prototype {
         }
         match &self.answers {
             Answers::Endpoint(endpoint) => {
-                return delivery::send(exchange, Some(endpoint.as_ref()), None).await;
+                return delivery::send(exchange, Some(endpoint), None).await;
             }
             Answers::Script(script) => {
                 if let Some(Datum::Boolean(false)) = answer(script, exchange).await.map_err(told)? {

@@ -114,7 +114,7 @@ impl Mediator for Send {
             Some(Receive::Named(id)) => Some(*id),
             Some(Receive::Computed(expression)) => Some(find(exchange, expression).await?),
         };
-        delivery::send(exchange, self.endpoint.as_deref(), receive).await
+        delivery::send(exchange, self.endpoint.as_ref(), receive).await
     }
 }
 

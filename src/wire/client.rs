@@ -72,6 +72,9 @@ pub trait Gate: fmt::Debug + Send + Sync {
 pub trait Watch {
     /// The backend broke its answer off: Synapse's number, and what happened.
     fn broken(&self, code: u32, reason: &str);
+
+    /// There is an answer that nobody waits for.
+    fn answered(&self) {}
 }
 
 impl fmt::Debug for dyn Watch {

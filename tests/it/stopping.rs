@@ -1,7 +1,7 @@
 //! What signals do to a process that serves (reliability.md part 4, rows 16 and 17).
 
 use crate::talk::{Running, free_port};
-use crate::wire_kit::{Reader, answer_with, run, scripted, until};
+use crate::wire_kit::{Reader, Recorder, answer_with, framed, request, run, scripted, until};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -109,6 +109,35 @@ fn row_16_whoever_is_there_when_the_end_comes_is_answered_whole() {
         }
         assert_eq!(exit_code(running).await, Some(0));
         assert_eq!(waiting.get(), 200);
+    });
+}
+
+/// A message that is sent one way goes to the second child while nobody waits; the end waits for it.
+#[test]
+fn row_16_messages_that_nobody_waits_for_are_delivered_before_the_end() {
+    run(async {
+        let (tell, told) = watch::channel(false);
+        let (slow, waiting) = backend(&told);
+        let spare = Recorder::echo();
+        let folder = tempfile::tempdir().unwrap();
+        let api = format!(
+            r#"<api xmlns="http://ws.apache.org/ns/synapse" name="A" context="/a"><resource methods="POST"><inSequence><property name="OUT_ONLY" value="true"/>
+                 <send><endpoint><failover retryOn="200"><endpoint><address uri="http://{slow}/"/></endpoint><endpoint><address uri="http://{}/"/></endpoint></failover></endpoint></send>
+               </inSequence></resource></api>"#,
+            spare.address
+        );
+        std::fs::write(folder.path().join("a.xml"), api).unwrap();
+        let running = Running::of(folder, free_port());
+        let port = running.port;
+        let (head, body) = framed("POST /a\nContent-Type: text/plain", b"seven", None);
+        let answer = request(port, &head, &body).await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        until(|| waiting.get() == 1).await;
+        running.signal("-TERM");
+        closed(port).await;
+        tell.send(true).unwrap();
+        assert_eq!(exit_code(running).await, Some(0));
+        assert_eq!(spare.requests.borrow()[0].body, b"seven");
     });
 }
 

@@ -217,6 +217,37 @@ fn without_a_token_it_is_a_fault_that_tells_why_and_no_secret() {
 }
 
 #[test]
+fn a_token_that_does_not_come_costs_no_more_than_the_deadline() {
+    let kinds = Kinds {
+        mediators: &[],
+        endpoints: ALL,
+    };
+    let text = format!(
+        r#"<endpoint><failover deadline="1000"><endpoint name="e"><address uri="http://backend/orders"><authentication>{OAUTH}</authentication></address></endpoint></failover></endpoint>"#
+    );
+    let planned = testing::endpoint(kinds, &text, "");
+    let endpoint = planned.what.expect("the endpoint is sound");
+    let backend = ScriptedBackend::new([Scripted::Silent]);
+    let mut exchange = exchange("GET /", planned.catalog, backend.clone());
+    wait(async {
+        let began = tokio::time::Instant::now();
+        let fault = endpoint
+            .deliver(&mut exchange)
+            .await
+            .err()
+            .expect("there is no token");
+        assert_eq!(began.elapsed().as_millis(), 1000);
+        assert_eq!(
+            fault.to_string(),
+            "101504 the time for all attempts together is over"
+        );
+    });
+    let health = exchange.worker.runtime.health.find("e").expect("it is there");
+    assert_eq!(health.state(), crate::flow::health::State::Active);
+    assert_eq!(backend.seen().len(), 1, "the backend is not asked");
+}
+
+#[test]
 fn what_is_wrong_with_credentials_is_told_at_load() {
     let check =
         |credentials: &str, expected: &[&str]| assert_eq!(told(credentials), expected, "{credentials}");

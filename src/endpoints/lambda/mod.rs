@@ -12,7 +12,7 @@ mod tests;
 use super::leaf::{Leaf, LeafKind};
 use super::{common, states};
 use crate::expression::Dynamic;
-use crate::flow::delivery::{self, Patience, time_left};
+use crate::flow::delivery::{self, Patience, all_over, is_all_over, time_left};
 use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::message::payload::Payload;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
@@ -259,7 +259,8 @@ impl LambdaEndpoint {
         let event = event::event(exchange, self.shape, self.encode, &self.leaf.delivery).await?;
         let timeouts = exchange.worker.runtime.timeouts;
         let wait = patience.response.unwrap_or(timeouts.response);
-        let wait = time_left(exchange)?.map_or(wait, |left| wait.min(left));
+        let left = time_left(exchange)?;
+        let wait = left.map_or(wait, |left| wait.min(left));
         let invocation = Invocation {
             function: function.text(),
             qualifier: self.qualifier.as_deref(),
@@ -289,6 +290,9 @@ impl LambdaEndpoint {
             Err(failed) => {
                 let words = failure::words(&failed);
                 let fault = match failed {
+                    Failure::Transport(error) if is_all_over(exchange, left, &error.kind, patience) => {
+                        all_over()
+                    }
                     Failure::Transport(error) => {
                         let again = event.kept.is_some().then_some(event.idempotent);
                         delivery::failed(exchange, error, "AWS Lambda", patience, again)
