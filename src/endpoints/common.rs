@@ -169,7 +169,13 @@ pub fn address(text: &str, span: Span, planner: &mut Planner<'_>) -> Option<Url>
     match Url::parse(text) {
         Ok(url) => Some(url),
         Err(invalid) => {
-            planner.tell(Diagnostic::error("E0305", span, invalid.to_string()));
+            let mut mistake = Diagnostic::error("E0305", span, invalid.to_string());
+            if invalid.has_user() {
+                mistake = mistake.help(
+                    "a name and a password stand in `<authentication><basicAuth>`, where no log shows them",
+                );
+            }
+            planner.tell(mistake);
             None
         }
     }
@@ -198,8 +204,11 @@ const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
 /// Tells what to do about an address that nobody here can call.
 pub fn refuse_scheme(text: &str, span: Span, planner: &mut Planner<'_>) {
-    let scheme = text.split(':').next().unwrap_or("").to_ascii_lowercase();
-    let has_scheme = text.contains(':')
+    let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+    let scheme = scheme.to_ascii_lowercase();
+    // What looks like a scheme may be a host, and a port behind it.
+    let has_scheme = !scheme.is_empty()
+        && !rest.starts_with(|first: char| first.is_ascii_digit())
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');

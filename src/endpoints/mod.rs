@@ -102,6 +102,14 @@ mod mistakes {
             r#"<endpoint><address uri="http://h:x/"/></endpoint>"#,
             &["E0305 2:25 `http://h:x/` is not an address that can be called: its host or port is not valid"],
         );
+        check(
+            r#"<endpoint><address uri="backend:8080/a"/></endpoint>"#,
+            &["E0305 2:25 `backend:8080/a` is not an address that can be called"],
+        );
+        check(
+            r#"<endpoint><address uri="http://anna:s3cret@h/a"/></endpoint>"#,
+            &["E0305 2:25 `http://***@h/a` is not an address that can be called: there is a user name in it"],
+        );
         check(r#"<endpoint><address uri="${where}"/></endpoint>"#, &[]);
         check(
             r#"<endpoint><address uri="jms:/${queue}"/></endpoint>"#,

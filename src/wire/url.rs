@@ -55,6 +55,13 @@ impl Url {
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
+        if let Some((_, host)) = authority.rsplit_once('@') {
+            return Err(InvalidUrl {
+                // Whoever logs it tells no password.
+                text: format!("{}://***@{host}{path}", scheme.as_str()),
+                reason: HAS_USER.to_owned(),
+            });
+        }
         let origin =
             Origin::new(scheme, authority).ok_or_else(|| invalid("its host or port is not valid"))?;
         let path_and_query = if path.is_empty() {
@@ -144,6 +151,14 @@ pub struct InvalidUrl {
     pub reason: String,
 }
 
+const HAS_USER: &str = "there is a user name in it";
+
+impl InvalidUrl {
+    pub fn has_user(&self) -> bool {
+        self.reason == HAS_USER
+    }
+}
+
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -188,7 +203,7 @@ mod tests {
     fn what_is_no_address_says_why() {
         check("/only/a/path", "it has no scheme such as http://");
         check("ftp://h/", "its scheme is none of http, https, ws and wss");
-        check("http://user@h/", "its host or port is not valid");
+        check("http://user@h/", "there is a user name in it");
         check("http://:80/", "its host or port is not valid");
         check("http://h:/", "its host or port is not valid");
         check("http://h:99999/", "its host or port is not valid");

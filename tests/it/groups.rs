@@ -134,6 +134,38 @@ fn row_13_a_child_that_dies_while_it_reads_loses_nothing() {
     });
 }
 
+/// Rows 4 and 6: the client sees that the answer is not whole, and the endpoint is taken out of use.
+#[test]
+fn row_4_an_answer_that_breaks_off_counts_against_its_endpoint() {
+    run(async {
+        let (backend, _) = scripted(|_, stream: TcpStream| async move {
+            let mut reader = Reader::new(stream);
+            drop(reader.message(false).await);
+            let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf";
+            reader.stream.write_all(half).await.unwrap();
+            reader.stream.set_zero_linger().ok();
+        });
+        let gateway = start(&apis(&[("a", leaf("a", backend, ""))]));
+        let mut client = connect(&gateway).await;
+        let (head, body) = crate::wire_kit::framed("GET /a", b"", None);
+        let answer = client.exchange(&head, &body).await;
+        assert!(
+            answer.as_ref().is_none_or(|answer| answer.status() == 502),
+            "{answer:?}"
+        );
+        until(|| state(&gateway, "a") == State::Suspended).await;
+        let shown = gateway
+            .shared()
+            .runtime
+            .health
+            .find("a")
+            .expect("it is there")
+            .snapshot();
+        assert_eq!(shown.cause.map(|cause| cause.code), Some(101_505));
+        drain(gateway).await;
+    });
+}
+
 #[test]
 fn row_11_when_all_are_down_the_answer_comes_at_once_and_says_until_when() {
     run(async {
