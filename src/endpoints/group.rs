@@ -267,8 +267,10 @@ impl Group {
                     retry_after: soonest,
                     full: false,
                 });
-            } else if !self.goes_on(&failed, child.as_ref(), exchange, &mut under_way)? {
-                return failed.end();
+            } else if let Then::Nobody(why) =
+                self.goes_on(&failed, child.as_ref(), exchange, &mut under_way)?
+            {
+                return failed.because(why.filter(|_| more)).end();
             }
             if let Failed::Fault(fault) = &failed {
                 let reason = &fault.reason;
@@ -297,13 +299,14 @@ impl Group {
         child: &dyn Endpoint,
         exchange: &Exchange,
         under_way: &mut Underway<'_>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Then, Fault> {
         let fault = match failed {
-            Failed::Status(..) => return Ok(under_way.may_retry()),
+            Failed::Status(..) if under_way.may_retry() => return Ok(Then::Another),
+            Failed::Status(..) => return Ok(Then::Nobody(None)),
             Failed::Fault(fault) => fault,
         };
         if fault.origin == Origin::Client || fault.unhandled && fault.retry == Retry::No {
-            return Ok(false);
+            return Ok(Then::Nobody(None));
         }
         let code = fault.number().unwrap_or(0);
         let rule = child.retry_rule(exchange);
@@ -314,13 +317,18 @@ impl Group {
             );
             return Err(self.none_ready(None, Some(fault.clone())).detail(why));
         }
-        let may = match fault.retry {
-            Retry::No => false,
-            Retry::Safe | Retry::Idempotent => true,
-            Retry::Unsafe => rule.insists(code) || self.retry_on.insists(code),
-        };
-        // A child that was not even reached costs nothing to replace.
-        Ok(may && (fault.retry == Retry::Safe || under_way.may_retry()))
+        match fault.retry {
+            Retry::No => return Ok(Then::Nobody(None)),
+            // A child that was not even reached costs nothing to replace.
+            Retry::Safe => return Ok(Then::Another),
+            Retry::Idempotent => {}
+            Retry::Unsafe if rule.insists(code) || self.retry_on.insists(code) => {}
+            Retry::Unsafe => return Ok(Then::Nobody(Some(MAY_HAVE_ACTED))),
+        }
+        Ok(match under_way.may_retry() {
+            true => Then::Another,
+            false => Then::Nobody(Some(TOO_MANY)),
+        })
     }
 
     /// 303000
@@ -348,6 +356,18 @@ impl Group {
     }
 }
 
+/// Who is asked after a failure.
+enum Then {
+    Another,
+    /// Nobody, and for those who look after it: why.
+    Nobody(Option<&'static str>),
+}
+
+const MAY_HAVE_ACTED: &str =
+    "no other child was asked, because this one may have acted on the message already";
+const TOO_MANY: &str =
+    "no other child was asked, because more than a fifth of the group's messages are sent again already";
+
 /// How an attempt failed.
 enum Failed {
     Fault(Fault),
@@ -356,6 +376,17 @@ enum Failed {
 }
 
 impl Failed {
+    fn because(self, why: Option<&str>) -> Failed {
+        match (self, why) {
+            (Failed::Fault(fault), Some(why)) => {
+                let what = fault.detail.as_deref().unwrap_or(&fault.reason);
+                let detail = format!("{what}; {why}");
+                Failed::Fault(fault.detail(detail))
+            }
+            (failed, _) => failed,
+        }
+    }
+
     fn end(self) -> Result<(Answer, usize), Fault> {
         match self {
             Failed::Fault(fault) => Err(fault),

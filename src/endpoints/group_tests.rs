@@ -282,6 +282,19 @@ fn a_post_that_may_have_been_acted_upon_is_not_sent_again() {
 }
 
 #[test]
+fn why_no_other_child_was_asked_is_told() {
+    wait(async {
+        let group = failover("", "").group;
+        let broken = Scripted::fails(SendErrorKind::Closed, Reached::Unknown);
+        let mut exchange = exchange("POST /\n\nx", Catalog::default(), ScriptedBackend::new([broken]));
+        let fault = group.deliver(&mut exchange).await.err().expect("it is broken");
+        let detail = fault.detail.unwrap_or_default();
+        let why = "; no other child was asked, because this one may have acted on the message already";
+        assert!(detail.ends_with(why), "{detail}");
+    });
+}
+
+#[test]
 fn a_code_that_is_disabled_ends_the_search() {
     wait(async {
         let disabled = "<retryConfig><disabledErrorCodes>101503</disabledErrorCodes></retryConfig>";
