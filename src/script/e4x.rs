@@ -60,6 +60,8 @@ pub const FORMS: &[Form] = &[
         "<a/>.localName() == 'a' && <a b=\"\"/>.hasOwnProperty('@b')"),
     form("x.appendChild(y), x.prependChild(y), x.insertChildBefore(c, y), x.insertChildAfter(c, y), x.replace(n, y), x.setChildren(y), x.setName(n), x.setLocalName(n), x.setNamespace(ns), x.addNamespace(ns), x.removeNamespace(ns), x.normalize(), x.copy()", "Change it, or copy it.",
         "<a/>.appendChild(<b/>).appendChild('c').toXMLString() == '<a><b/>c</a>'"),
+    form("x.getText(), x.setText(text), x.getLocalName(), x.getFirstElement(), x.getChildElements(), x.getAttributeValue(n), x.detach(); x.getElementsByTagName(n), x.getTextContent(), x.getAttribute(n), x.getNodeName(), x.getDocumentElement()", "As Java's elements (Axiom's, DOM's) are asked under `nashornJs` and `graalJs`. `toString()` stays the text of what has only text, where Java writes markup.",
+        "var x = <a><b id=\"1\">text</b></a>;\nx.getFirstElement().getText() == 'text' && x.getFirstElement().getAttributeValue('id') == '1'"),
     form("x.split(…), x.substring(…), and other methods of strings", "Work on `x.toString()`.", "<a>b,c</a>.split(',').length == 2"),
 ];
 
@@ -88,7 +90,14 @@ pub struct E4xError {
 
 /// Whether a word says that there is XML in a script, whatever its syntax: `XML`, `getPayloadXML`.
 pub fn is_name(word: &str) -> bool {
-    matches!(word, "getPayloadXML" | "getEnvelopeXML") || runtime::NAMES.split(',').any(|name| name == word)
+    let gives_xml = [
+        "getPayloadXML",
+        "getEnvelopeXML",
+        "getXpathResult",
+        "parseXml",
+        "getParsedOMElement",
+    ];
+    gives_xml.contains(&word) || runtime::NAMES.split(',').any(|name| name == word)
 }
 
 impl Rewritten {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["text"],
     &["message"],
-    &["expression", "script", "wire"],
+    &["expression", "wire"],
+    &["script"],
     &["flow"],
     &["plan"],
     &["mediators", "endpoints"],

@@ -380,6 +380,133 @@ fn a_script_that_sleeps_makes_its_answer_late_and_holds_no_worker() {
     check("sleepFor('soon'); sleepFor(-1); mc.setPayloadJSON(1)", "1");
 }
 
+#[test]
+fn a_sleep_for_that_goes_round_until_it_is_time_is_replaced() {
+    // Word for word what the product writes into scripts that simulate latency. The clock stands, so it would go round for ever.
+    check(
+        "mc.setPayloadJSON(1);\n// Simulation Of Errors and Latency\nvar apiSim = false;\nfunction sleepFor(ms){\n   var start = new Date().getTime();\n   \
+         var end = start;\n   while(end < start + ms) {\n       end = new Date().getTime();\n   }\n}\nsleepFor(20000);\n\n",
+        "1",
+    );
+    // Another one is its author's affair.
+    check(
+        "function sleepFor(ms) { return ms * 2 }\nmc.setPayloadJSON(sleepFor(2))",
+        "4",
+    );
+    assert_eq!(
+        fault("function sleepFor(ms) { while (Date.now() < 0) {} }\nvar a = 1;\nmissing.x()"),
+        "ReferenceError: missing is not defined (at test.xml:3:1)"
+    );
+}
+
+#[test]
+fn json_that_is_put_aside_leaves_the_body_as_it_is() {
+    check(
+        "mc.setJsonText(mc, null); var text = mc.getJsonText(); mc.setJsonObject(mc, JSON.parse(text)); var o = mc.jsonObject(mc); mc.setProperty('json', o); mc.setPayloadJSON(mc.getProperty('json'));",
+        "{}",
+    );
+    check(
+        "mc.setJsonText(mc, '[1]'); mc.setJsonObject(mc, [2]); mc.setPayloadJSON([mc.getJsonText(), mc.getPayloadJSON(), mc.jsonObject(mc), mc.jsonObject(null), mc.setJsonText(null, 'x')]);",
+        "[\"[1]\",[2],[2],null,false]",
+    );
+    check(
+        "mc.setJsonObject(mc, 1); mc.setPayloadJSON([3]); mc.setPayloadJSON([mc.getPayloadJSON()])",
+        "[[3]]",
+    );
+    assert!(fault("mc.setJsonText('x')").contains("setJsonText(mc, value) takes `mc` first"));
+    let (outcome, mut exchange) = ALL.run(
+        &format!(
+            "{}{}",
+            script("mc.setJsonText(mc, '[7]')"),
+            script("mc.setProperty('seen', mc.getJsonText() + mc.getPayloadText())")
+        ),
+        JSON,
+    );
+    outcome.expect("no fault");
+    let before = exchange.properties.text("JSON_TEXT");
+    assert_eq!(before.as_deref(), Some("[7]"));
+    let body = written(&mut exchange);
+    assert_eq!(exchange.properties.text("seen"), Some(format!("[7]{body}")));
+}
+
+#[test]
+fn xpath_is_asked_of_xml_values() {
+    let after = |text: &str| {
+        let text = format!("var x = mc.getPayloadXML();\nmc.setProperty('a', ({text}) + '');");
+        let (outcome, exchange) = ALL.run(&script(&text), QUOTE);
+        match outcome {
+            Ok(_) => exchange.properties.text("a").unwrap_or_default(),
+            Err(fault) => fault.reason.to_string(),
+        }
+    };
+    for (text, expected) in [
+        (
+            "mc.getXpathResult(\"//*[local-name()='Code']\").selectNodes(x).get(0).getText()",
+            "A&B",
+        ),
+        ("mc.getXpathResult('//none').selectNodes(x).size()", "0"),
+        ("mc.getXpathResult('//none').selectSingleNode(x)", "null"),
+        (
+            "mc.getXpathResult('//*').selectNodes(x)[1].getLocalName()",
+            "Code",
+        ),
+        (
+            "mc.getXpathResult('//text()').selectNodes(x).get(0).getText()",
+            "A&B",
+        ),
+        ("mc.getXpathResult('count(//*)').numberValueOf(x) + 1", "3"),
+        ("mc.getXpathResult('count(//*)').selectNodes(x).get(0)", "2"),
+        ("mc.getXpathResult('/*').stringValueOf(x)", "A&B"),
+        ("mc.getXpathResult('//*[2]').booleanValueOf(x)", "false"),
+        (
+            "mc.getXpathResult('..').selectNodes(x.*::Code)[0].localName()",
+            "quote",
+        ),
+        (
+            "(function() { var p = mc.getXpathResult('q:Code'); p.addNamespace('q', 'urn:q'); return p.stringValueOf(x) + p })()",
+            "A&Bq:Code",
+        ),
+        (
+            "mc.getXpathResult('//@b').selectNodes(mc.parseXml('<a b=\"1\"/>')).get(0).getText()",
+            "1",
+        ),
+        (
+            "(function() { var n = mc.getXpathResult('//*[2]|//b').selectNodes(mc.parseXml('<a><b/><b>2</b></a>')), i = n.iterator(), s = ''; while (i.hasNext()) { s += i.next().getText() + ';' } return s + n.length })()",
+            ";2;2",
+        ),
+        (
+            "(function() { mc.getXpathResult('//*').selectNodes(x).get(1).setText('C'); return x })()",
+            "<q:quote xmlns:q=\"urn:q\"><q:Code>C</q:Code></q:quote>",
+        ),
+        (
+            "mc.parseXml('<a><b/><b>2</b></a>').getElementsByTagName('b').item(1).getTextContent()",
+            "2",
+        ),
+        ("x.getFirstElement().getNodeName()", "q:Code"),
+    ] {
+        assert_eq!(after(text), expected, "{text}");
+    }
+    for (text, expected) in [
+        ("mc.getXpathResult('//[').selectNodes(x)", "the XPath `//[`: "),
+        ("mc.getXpathResult('//m:a').selectNodes(x)", "the XPath `//m:a`: "),
+        (
+            "mc.getXpathResult('//a').selectNodes('<a/>')",
+            "selectNodes() is asked of XML",
+        ),
+        (
+            "mc.getXpathResult('//a').selectNodes(x).get(0)",
+            "there is no item 0 in this list, which has 0",
+        ),
+        (
+            "mc.getXpathResult('$ctx:a').selectNodes(x)",
+            "the XPath `$ctx:a`: ",
+        ),
+        ("mc.parseXml('a')", "parseXml: the text is not XML"),
+    ] {
+        assert!(after(text).contains(expected), "{text}: {}", after(text));
+    }
+}
+
 const QUOTE: &str = "POST /\nContent-Type: text/xml\n\n<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><q:quote xmlns:q=\"urn:q\"><q:Code>A&amp;B</q:Code></q:quote></s:Body></s:Envelope>";
 
 #[test]

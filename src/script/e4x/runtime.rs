@@ -1,6 +1,7 @@
 //! XML as values of scripts, on boa's side: the runtime that is evaluated once per context, and the way in and out for texts.
 
 mod write;
+mod xpath;
 
 use crate::message::xml::{Event, Namespaces, Reader, XmlLimits};
 use boa_engine::error::JsNativeError;
@@ -25,6 +26,7 @@ struct Runtime {
     read: JsFunction,
     markup: JsFunction,
     is_element: JsFunction,
+    xpath: JsFunction,
     names: Vec<JsValue>,
 }
 
@@ -47,6 +49,19 @@ pub fn value(text: &str, context: &mut Context) -> JsResult<JsValue> {
     load(context)?;
     match runtime(context).map(|runtime| runtime.read.clone()) {
         Some(read) => read.call(&JsValue::undefined(), &[JsString::from(text).into()], context),
+        None => Ok(JsValue::undefined()),
+    }
+}
+
+/// An XPath that scripts ask XML values.
+pub fn xpath(expression: &str, context: &mut Context) -> JsResult<JsValue> {
+    load(context)?;
+    match runtime(context).map(|runtime| runtime.xpath.clone()) {
+        Some(xpath) => xpath.call(
+            &JsValue::undefined(),
+            &[JsString::from(expression).into()],
+            context,
+        ),
         None => Ok(JsValue::undefined()),
     }
 }
@@ -97,7 +112,11 @@ fn load(context: &mut Context) -> JsResult<()> {
         JsValue::from(built)
     });
     let tree = made(TREE, &natives, context)?;
-    let port = made(VALUES, &[tree], context)?;
+    let ask = NativeFunction::from_fn_ptr(xpath::ask);
+    let ask = FunctionObjectBuilder::new(context.realm(), ask)
+        .name(js_string!("ask"))
+        .build();
+    let port = made(VALUES, &[tree, ask.into()], context)?;
     let port = port.as_object().ok_or_else(broken)?;
     let member = |name: &str, context: &mut Context| {
         let member = port.get(JsString::from(name), context)?;
@@ -115,6 +134,7 @@ fn load(context: &mut Context) -> JsResult<()> {
         read: member("read", context)?,
         markup: member("markup", context)?,
         is_element: member("isElement", context)?,
+        xpath: member("xpath", context)?,
         names: names?,
     };
     context.insert_data(runtime);

@@ -1,6 +1,6 @@
 // XML as scripts hold it (ECMA-357): values, their methods, and names. Evaluated when the first script needs it, in a context that is frozen already:
 // what scripts can reach of it is frozen at its end, and `settings`, all that it keeps, is made new before each run.
-(function (tree) {
+(function (tree, ask) {
     "use strict";
     const {
         reset, textNode, isList, itemsOf, innerOf, list, single, copyOf, detach, nodesFrom, splice, inScope, prefixFor, nameOf, selected,
@@ -31,7 +31,8 @@
         "toString", "toXMLString", "valueOf", "toJSON", "toLocaleString", "hasOwnProperty", "propertyIsEnumerable", "appendChild", "prependChild",
         "insertChildBefore", "insertChildAfter", "hasSimpleContent", "hasComplexContent", "nodeKind", "setName", "setLocalName", "setNamespace",
         "setChildren", "childIndex", "addNamespace", "removeNamespace", "inScopeNamespaces", "namespaceDeclarations", "processingInstructions",
-        "localName"
+        "localName", "getText", "setText", "getLocalName", "getFirstElement", "getChildElements", "getAttributeValue", "getDocumentElement",
+        "getElementsByTagName", "getTextContent", "getAttribute", "getNodeName", "detach"
     ]);
 
     function method(name, run) {
@@ -238,6 +239,111 @@
         const run = String.prototype[name];
         method(name, function (inner, ...values) { return run.apply(textOf(inner), values); });
     });
+    // What Java's trees are asked (Axiom's elements, and a few methods of DOM), for scripts of engines that hand those out.
+    function ownText(item) {
+        return item.kind !== ELEMENT ? item.value : item.children.reduce(function (text, child) {
+            return child.kind === TEXT ? text + child.value : text;
+        }, "");
+    }
+    function wholeText(item) {
+        return item.kind !== ELEMENT ? item.value : item.children.reduce(function (text, child) {
+            return child.kind === TEXT || child.kind === ELEMENT ? text + wholeText(child) : text;
+        }, "");
+    }
+    function elementsOf(item) {
+        return item.kind !== ELEMENT ? [] : item.children.filter(function (child) { return child.kind === ELEMENT; });
+    }
+    one("getText", ownText);
+    one("getTextContent", wholeText);
+    one("setText", function (item, text) {
+        if (item.kind === ELEMENT) {
+            splice(item, 0, item.children.length, [textNode(String(text))]);
+        } else {
+            item.value = String(text);
+        }
+    });
+    one("getLocalName", function (item) { return item.local; });
+    one("getNodeName", function (item) { return item.prefix === "" ? item.local : item.prefix + ":" + item.local; });
+    one("getFirstElement", function (item) {
+        const found = elementsOf(item);
+        return found.length === 0 ? null : wrap(found[0]);
+    });
+    one("getChildElements", function (item) { return iteratorOf(elementsOf(item).map(wrap)); });
+    one("getDocumentElement", wrap);
+    one("getElementsByTagName", function (item, name) {
+        const wanted = String(name);
+        const found = selected(item, Object.assign(nameFrom("*", false), { deep: true })).filter(function (inner) {
+            return inner.kind === ELEMENT && (wanted === "*" || METHODS.getNodeName.call(wrap(inner)) === wanted);
+        });
+        return javaList((METHODS.getNodeName.call(wrap(item)) === wanted ? [item] : []).concat(found).map(wrap));
+    });
+    one("getAttributeValue", function (item, name) {
+        const found = selected(item, nameFrom(name, true));
+        return found.length === 0 ? null : found[0].value;
+    });
+    one("getAttribute", function (item, name) {
+        const found = selected(item, nameFrom(name, true));
+        return found.length === 0 ? "" : found[0].value;
+    });
+    one("detach", function (item) {
+        detach(item);
+        return wrap(item);
+    });
+    // A list of JavaScript that answers as one of Java too.
+    const LISTS = {
+        get: function (index) {
+            if (!(index >= 0 && index < this.length)) {
+                throw new RangeError("there is no item " + index + " in this list, which has " + this.length);
+            }
+            return this[index];
+        },
+        item: function (index) { return index >= 0 && index < this.length ? this[index] : null; },
+        size: function () { return this.length; },
+        getLength: function () { return this.length; },
+        isEmpty: function () { return this.length === 0; },
+        iterator: function () { return iteratorOf(this); },
+        toArray: function () { return this.slice(); }
+    };
+    function javaList(values) {
+        Object.keys(LISTS).forEach(function (name) { Object.defineProperty(values, name, { value: LISTS[name] }); });
+        return values;
+    }
+    function iteratorOf(values) {
+        let at = 0;
+        return {
+            hasNext: function () { return at < values.length; },
+            next: function () { return LISTS.get.call(values, at++); }
+        };
+    }
+
+    // What `mc.getXpathResult` gives.
+    function xpath(expression) {
+        const namespaces = [];
+        function asked(method, value, wanted) {
+            const inner = innerOf(value);
+            if (inner === undefined) {
+                throw new TypeError(method + "() is asked of XML: give it mc.getPayloadXML(), or mc.parseXml(text)");
+            }
+            return ask(single(inner, method), expression, namespaces, wanted);
+        }
+        function node(found) {
+            return typeof found === "object" ? wrap(found) : found;
+        }
+        return {
+            selectNodes: function (value) { return javaList(asked("selectNodes", value, "nodes").map(node)); },
+            selectSingleNode: function (value) {
+                const found = asked("selectSingleNode", value, "nodes");
+                return found.length === 0 ? null : node(found[0]);
+            },
+            evaluate: function (value) { return javaList(asked("evaluate", value, "nodes").map(node)); },
+            stringValueOf: function (value) { return asked("stringValueOf", value, "text"); },
+            numberValueOf: function (value) { return asked("numberValueOf", value, "number"); },
+            booleanValueOf: function (value) { return asked("booleanValueOf", value, "boolean"); },
+            addNamespace: function (prefix, uri) { namespaces.push([String(prefix), String(uri)]); },
+            toString: function () { return expression; }
+        };
+    }
+
     function toPrimitive() {
         return textOf(innerOf(this));
     }
@@ -517,6 +623,7 @@
             const items = itemsOf(innerOf(value));
             return items.length === 1 && items[0].kind === ELEMENT;
         },
+        xpath: xpath,
         names: [$xml, XML, XMLList, Namespace, QName]
     };
     (function freeze(value) {
@@ -528,7 +635,7 @@
             const described = Object.getOwnPropertyDescriptor(value, key);
             [described.value, described.get, described.set].forEach(freeze);
         });
-    })([port, METHODS, toPrimitive, iterator, filter, Piece]);
+    })([port, METHODS, LISTS, toPrimitive, iterator, filter, Piece]);
     reset();
     return port;
 })

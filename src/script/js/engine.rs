@@ -47,6 +47,9 @@ pub struct Run {
     pub random: fastrand::Rng,
     /// The body that the script itself has set.
     pub written: Option<(Form, String)>,
+    /// What `setJsonText` and `setJsonObject` have put aside.
+    pub json_text: Option<Option<String>>,
+    pub json_object: Option<JsValue>,
     store: StorePort,
     /// Promises that failed and that nobody has looked after yet.
     rejected: Vec<JsObject>,
@@ -135,6 +138,8 @@ impl Engine {
             needs_all: false,
             deadline,
             written: None,
+            json_text: None,
+            json_object: None,
             store: Rc::clone(&self.store),
             rejected: Vec::new(),
             logged: 0,

@@ -36,6 +36,7 @@ pub enum Asks {
     Variables,
     Entry,
     Body(Form),
+    JsonText,
     Headers,
     Request,
     Addressing,
@@ -76,14 +77,26 @@ pub static MEMBERS: &[Member] = &[
         "mc.setPayloadXML(<pet id=\"7\"/>);\nmc.getPayloadXML().@id == 7", set_payload_xml),
     member("mc.getPayloadText", "", Asks::Body(Form::Text), "The body as text: JSON or plain text as it is, XML as its whole SOAP envelope.",
         "mc.getPayloadText().indexOf('Rex') > 0", get_payload_text),
-    member("mc.getJsonText", "", Asks::Body(Form::Json), "The text of a JSON body; `{}` when it is not JSON.",
+    member("mc.getJsonText", "", Asks::JsonText, "What `setJsonText` was given, else the text of a JSON body; `{}` when it is not JSON.",
         "JSON.parse(mc.getJsonText()).age === 3", get_json_text),
+    member("mc.setJsonText", "mc, text", Asks::Nothing, "What `getJsonText` gives from here on, and the property `JSON_TEXT`. The body stays as it is.",
+        "mc.setJsonText(mc, '[1]');\nmc.getJsonText() === '[1]' && mc.getProperty('JSON_TEXT') === '[1]' && mc.getPayloadText().indexOf('Rex') > 0", set_json_text),
+    member("mc.setJsonObject", "mc, value", Asks::Nothing, "What `getPayloadJSON` and `jsonObject` give from here on, to the end of this script. The body stays as it is: `setPayloadJSON` changes it.",
+        "mc.setJsonObject(mc, {a: 1});\nmc.getPayloadJSON().a === 1 && mc.getPayloadText().indexOf('Rex') > 0", set_json_object),
+    member("mc.jsonObject", "mc", Asks::Body(Form::Json), "As `getPayloadJSON`.",
+        "mc.jsonObject(mc).name === 'Rex'", json_object),
     member("mc.getMessageString", "", Asks::Body(Form::Text), "As `getPayloadText`.",
         "mc.getMessageString() === mc.getPayloadText()", get_payload_text),
     member("mc.setPayloadText", "text", Asks::Nothing, "A new body of plain text (ours).",
         "mc.setPayloadText('hello');\nmc.getPayloadText() === 'hello'", set_payload_text),
     member("mc.getEnvelopeXML", "", Asks::Body(Form::Envelope), "The SOAP envelope, as XML; other bodies stand in one.",
         "mc.getEnvelopeXML().*::Body.length() == 1", get_envelope_xml),
+    member("mc.getXpathResult", "expression", Asks::Nothing, "An XPath 1.0 to ask XML values: `selectNodes(xml)` gives a list (`get(0)`, `size()`, `[0]`, `length`), `selectSingleNode`, `stringValueOf`, `numberValueOf` and `booleanValueOf` what they say. `addNamespace(prefix, uri)` binds a prefix. `/` is above the outermost element of the value: the first one of the body for `getPayloadXML`, the envelope for `getEnvelopeXML`.",
+        "mc.setPayloadXML('<m:pet xmlns:m=\"urn:m\"><m:name>Rex</m:name></m:pet>');\nvar xpath = mc.getXpathResult('//m:name');\nxpath.addNamespace('m', 'urn:m');\nxpath.selectNodes(mc.getPayloadXML()).get(0).getText() === 'Rex'", get_xpath_result),
+    member("mc.parseXml", "text", Asks::Nothing, "A text as XML.",
+        "mc.parseXml('<a><b>1</b></a>').b == 1", parse_xml),
+    member("mc.getParsedOMElement", "text", Asks::Nothing, "As `parseXml`; Java's streams are not there.",
+        "mc.getParsedOMElement('<a>1</a>').getText() === '1'", parse_xml),
     member("mc.setEnvelope", "xml", Asks::Nothing, "A new SOAP envelope, XML or its text.",
         "mc.setEnvelope('<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><a/></s:Body></s:Envelope>');\ntrue", set_envelope),
     member("mc.addHeader", "mustUnderstand, xml", Asks::Nothing, "Adds a SOAP header block, XML or its text.",
@@ -219,21 +232,21 @@ pub const REFUSED: &[(&str, &str)] = &[
         "there are no Java objects; everything that scripts are given is on `mc`",
     ),
     ("getScriptEngine", "there is no Java script engine"),
-    (
-        "getXpathResult",
-        "read it with a `<property expression=…/>` before the script",
-    ),
-    (
-        "getParsedOMElement",
-        "there are no Java objects; `getPayloadXML` gives XML",
-    ),
 ];
 
 /// Words of Java, and what to use instead.
 pub const JAVA: &[(&str, &str)] = &[
     (
         "java",
-        "there is no Java here; use `uuid()`, `new Date()`, `console.log`, `JSON` and the methods of strings",
+        "there is no Java here; use `uuid()`, `sleepFor()`, `new Date()`, `console.log`, `JSON` and the methods of strings",
+    ),
+    (
+        "Java",
+        "there is no Java here; `mc.parseXml` and `mc.getParsedOMElement` take texts",
+    ),
+    (
+        "Polyglot",
+        "there are no other languages here; use what JavaScript has",
     ),
     ("javax", "there is no Java here"),
     ("org", "there is no Java here"),
@@ -359,6 +372,9 @@ impl Member {
 // The body
 
 fn get_payload_json(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    if let Some(put_aside) = with_run(|run| run.json_object.clone())? {
+        return Ok(put_aside);
+    }
     match body(Form::Json)? {
         Some(text) => json_value(&text, context),
         None => Ok(JsObject::with_object_proto(context.intrinsics()).into()),
@@ -366,8 +382,57 @@ fn get_payload_json(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResu
 }
 
 fn get_json_text(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
-    let text = body(Form::Json)?;
+    let put_aside = with_run(|run| match (&run.json_text, run.given.default.get(JSON_TEXT)) {
+        (Some(text), _) => Some(text.clone()),
+        (None, Some(Some(Datum::Text(text)))) => Some(Some(text.clone())),
+        _ => None,
+    })?;
+    let text = match put_aside {
+        Some(text) => text,
+        None => body(Form::Json)?,
+    };
     Ok(JsString::from(text.as_deref().unwrap_or("{}")).into())
+}
+
+/// The property in which Synapse keeps it.
+pub const JSON_TEXT: &str = "JSON_TEXT";
+
+fn set_json_text(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    if !is_told("setJsonText", arguments)? {
+        return Ok(JsValue::from(false));
+    }
+    let value = argument(arguments, 1);
+    let text = match (value.is_null_or_undefined(), value.as_string()) {
+        (true, _) => None,
+        (_, Some(text)) => Some(text.to_std_string_lossy()),
+        _ => stringified(&value, context)?,
+    };
+    with_run(|run| run.json_text = Some(text.clone()))?;
+    set(Scope::Default, JSON_TEXT.to_owned(), text.map(Datum::Text))?;
+    Ok(JsValue::from(true))
+}
+
+fn set_json_object(_: &JsValue, arguments: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
+    is_told("setJsonObject", arguments)?;
+    let value = argument(arguments, 1);
+    with_run(|run| run.json_object = Some(value).filter(|value| !value.is_null_or_undefined()))?;
+    Ok(JsValue::from(true))
+}
+
+fn json_object(this: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    if argument(arguments, 0).is_null_or_undefined() {
+        return Ok(JsValue::null());
+    }
+    get_payload_json(this, &[], context)
+}
+
+/// Whether the message is given, as the first of two arguments.
+fn is_told(who: &str, arguments: &[JsValue]) -> JsResult<bool> {
+    if arguments.len() < 2 {
+        let message = format!("{who}(mc, value) takes `mc` first");
+        return Err(JsNativeError::typ().with_message(message).into());
+    }
+    Ok(!argument(arguments, 0).is_null_or_undefined())
 }
 
 fn get_payload_text(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
@@ -380,6 +445,16 @@ fn get_payload_xml(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResul
 
 fn get_envelope_xml(_: &JsValue, _: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     body(Form::Envelope)?.map_or_else(|| Ok(JsValue::null()), |text| runtime::value(&text, context))
+}
+
+fn get_xpath_result(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let expression = text(arguments, 0, context)?;
+    runtime::xpath(&expression, context)
+}
+
+fn parse_xml(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    let text = xml_text("parseXml", &argument(arguments, 0), context)?;
+    runtime::value(&text, context)
 }
 
 /// The body in a form: as the script itself has set it, or as it was when the script began.
@@ -488,6 +563,7 @@ pub fn write_body(form: Form, text: String, set: fn(String) -> Change) -> JsResu
         });
         run.changes.push(set(text.clone()));
         run.written = Some((form, text));
+        run.json_object = None;
         JsValue::undefined()
     })
 }
