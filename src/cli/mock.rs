@@ -3,13 +3,13 @@
 use super::run::{self, Started};
 use super::{Exit, Streams, log, summary};
 use crate::deployment::api::Mapping;
-use crate::deployment::folder::ReadOptions;
+use crate::deployment::folder::{self, ReadOptions};
 use crate::deployment::openapi::calls::{self, Call};
 use crate::deployment::openapi::{self, generate};
 use crate::deployment::{LoadOptions, Loaded};
 use crate::gateway::script_settings::{Where, parse_clock, parse_seed, parse_where};
 use crate::gateway::settings::{self, Layer, LoadedSettings, LogFormat, parse_address};
-use crate::text::{FileId, Mistakes, Sources};
+use crate::text::{Mistakes, Sources};
 use clap::Args;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -119,7 +119,7 @@ fn read(path: &Path, streams: &mut Streams) -> Result<Read, Exit> {
     let mut sources = Sources::default();
     let file = sources.add(name.as_str(), text.as_str());
     match openapi::find(file, &text) {
-        Ok(Some(found)) => Ok(Read { found, sources }),
+        Ok(Some(_)) => Ok(gathered(path)),
         Ok(None) => {
             let reason =
                 format!("{name} is no OpenAPI definition: it has neither `openapi` nor `swagger` at its top");
@@ -134,22 +134,41 @@ fn read(path: &Path, streams: &mut Streams) -> Result<Read, Exit> {
     }
 }
 
+/// With the files that the definition refers to.
+fn gathered(path: &Path) -> Read {
+    let options = ReadOptions {
+        names_as_given: true,
+        ..ReadOptions::default()
+    };
+    let collected = folder::read(&[path.to_path_buf()], &options);
+    Read {
+        found: collected.definitions.into_iter().next(),
+        mistakes: collected.mistakes,
+        sources: collected.sources,
+    }
+}
+
 struct Read {
-    found: openapi::DefinitionFile,
+    /// Nothing, if somebody has changed the file meanwhile.
+    found: Option<openapi::DefinitionFile>,
+    mistakes: Mistakes,
     sources: Sources,
 }
 
 fn save(read: Read, folder: &Path, force: bool, streams: &mut Streams) -> Exit {
-    let generated = match generate::generate(&read.found.root) {
-        Ok(generated) => generated,
-        Err(told) => {
-            let mut mistakes = Mistakes::default();
+    let mut mistakes = read.mistakes;
+    let generated = read.found.map(|found| generate::generate(&found.root));
+    let generated = match generated {
+        Some(Ok(generated)) if mistakes.errors() == 0 => generated,
+        other => {
+            let told = other.and_then(Result::err).unwrap_or_default();
             told.into_iter().for_each(|mistake| mistakes.push(mistake));
             streams.tell(&mistakes.sorted(), &read.sources);
             writeln!(streams.err, "nothing was written").ok();
             return Exit::Findings;
         }
     };
+    streams.tell(&mistakes.sorted(), &read.sources);
     match generate::save(&generated, folder, force) {
         Ok(written) => {
             for path in &written {
@@ -159,6 +178,8 @@ fn save(read: Read, folder: &Path, force: bool, streams: &mut Streams) -> Exit {
                 writeln!(streams.out, "everything is there already").ok();
             }
             writeln!(streams.out, "serve it: myelin run {}", folder.display()).ok();
+            let differences = generate::DIFFERENCES;
+            writeln!(streams.out, "unlike `myelin mock`: {differences}").ok();
             Exit::Success
         }
         Err(reason) => {
@@ -171,8 +192,7 @@ fn save(read: Read, folder: &Path, force: bool, streams: &mut Streams) -> Exit {
 
 /// What calls of the definition's operations need.
 fn first_calls(definition: &Path) -> Vec<Call> {
-    let text = std::fs::read_to_string(definition).unwrap_or_default();
-    let found = openapi::find(FileId(0), &text).ok().flatten();
+    let found = gathered(definition).found;
     found.map_or_else(Vec::new, |found| calls::calls(&found))
 }
 

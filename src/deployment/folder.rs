@@ -13,6 +13,7 @@ use crate::text::{Diagnostic, FileId, Mistakes, Severity, Sources, Span};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A larger file is read only when its beginning shows that it is an artifact.
 const SMALL: u64 = 256 * 1024;
@@ -93,6 +94,7 @@ pub enum Origin {
 pub fn read(roots: &[PathBuf], options: &ReadOptions) -> Collected {
     let mut reading = Reading {
         options,
+        read: HashMap::new(),
         collected: Collected {
             layout: Layout::Plain,
             sources: Sources::default(),
@@ -170,6 +172,8 @@ pub fn deployment_toml(root: &Path) -> Option<PathBuf> {
 
 struct Reading<'a> {
     options: &'a ReadOptions,
+    /// Definitions and what they refer to, by their paths: each is one source, however often it is read.
+    read: HashMap<PathBuf, FileId>,
     collected: Collected,
 }
 
@@ -201,7 +205,9 @@ impl Reading<'_> {
                     "data services are not supported: put an API in front of a service that reads the database",
                 ),
                 "properties" => self.properties(listed),
-                "yaml" | "yml" | "json" if !listed.name.contains('/') => self.definition(listed, &name),
+                "yaml" | "yml" | "json" if !listed.name.contains('/') => {
+                    self.definition(listed, prefix, listing);
+                }
                 _ => {}
             }
         }
@@ -392,17 +398,36 @@ impl Reading<'_> {
     }
 
     /// An OpenAPI definition may become an API.
-    fn definition(&mut self, listed: &Listed, name: &str) {
-        let read = read_bounded(&listed.path, self.options.largest_file).ok();
-        let text = read.and_then(|bytes| classify::decode(bytes).ok());
-        let Some(text) = text.filter(|text| openapi::is_definition(text)) else {
+    fn definition(&mut self, listed: &Listed, prefix: &str, listing: &Listing) {
+        let Ok(text) = text_of(listed, self.options) else {
             return;
         };
-        let file = self.collected.sources.add(name, text.as_str());
-        match openapi::find(file, &text) {
-            Ok(found) => self.collected.definitions.extend(found),
-            Err(mistake) => self.collected.mistakes.push(*mistake),
+        if !openapi::is_definition(&text) {
+            return;
         }
+        let mut beside = Folder {
+            options: self.options,
+            prefix,
+            listing,
+            read: &mut self.read,
+            sources: &mut self.collected.sources,
+        };
+        let file = beside.source(listed, &text);
+        let found = match openapi::find(file, &text) {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(mistake) => return self.collected.mistakes.push(*mistake),
+        };
+        let mut mistakes = Vec::new();
+        let root = Arc::unwrap_or_clone(found.root);
+        let root = openapi::files::gather(root, &listed.name, &mut beside, &mut mistakes);
+        mistakes
+            .into_iter()
+            .for_each(|mistake| self.collected.mistakes.push(mistake));
+        self.collected.definitions.push(openapi::DefinitionFile {
+            file,
+            root: Arc::new(root),
+        });
     }
 
     fn properties(&mut self, listed: &Listed) {
@@ -487,6 +512,46 @@ impl Reading<'_> {
             .mistakes
             .push(Diagnostic::new(severity, code, message).in_file(file));
     }
+}
+
+/// What a definition may refer to: the files of its folder.
+struct Folder<'a> {
+    options: &'a ReadOptions,
+    prefix: &'a str,
+    listing: &'a Listing,
+    read: &'a mut HashMap<PathBuf, FileId>,
+    sources: &'a mut Sources,
+}
+
+impl Folder<'_> {
+    fn source(&mut self, listed: &Listed, text: &str) -> FileId {
+        let name = format!("{}{}", self.prefix, listed.name);
+        let known = self.read.entry(listed.path.clone());
+        *known.or_insert_with(|| self.sources.add(name, text))
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Listed> {
+        self.listing.files.iter().chain(&self.listing.beside)
+    }
+}
+
+impl openapi::files::Beside for Folder<'_> {
+    fn open(&mut self, name: &str) -> Option<Result<(FileId, String), String>> {
+        let listed = self.files().find(|listed| listed.name == name)?.clone();
+        Some(text_of(&listed, self.options).map(|text| (self.source(&listed, &text), text)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let is_one = |listed: &&Listed| matches!(ending(&listed.name), "yaml" | "yml" | "json");
+        self.files()
+            .filter(is_one)
+            .map(|listed| listed.name.clone())
+            .collect()
+    }
+}
+
+fn text_of(listed: &Listed, options: &ReadOptions) -> Result<String, String> {
+    classify::decode(read_bounded(&listed.path, options.largest_file)?)
 }
 
 fn prefix_of(root: &Path, layout: Layout) -> String {

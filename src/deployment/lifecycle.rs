@@ -33,8 +33,11 @@ const WORDS: &[&str] = &[
 
 impl State {
     pub fn of(element: &Element) -> Option<State> {
-        let word = element.get("state")?.trim().to_ascii_uppercase();
-        Some(match word.as_str() {
+        State::named(element.get("state")?)
+    }
+
+    pub fn named(word: &str) -> Option<State> {
+        Some(match word.trim().to_ascii_uppercase().as_str() {
             "CREATED" => State::Created,
             "PROTOTYPED" | "PRE-RELEASED" => State::Prototyped,
             "PUBLISHED" => State::Published,
@@ -45,7 +48,7 @@ impl State {
         })
     }
 
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             State::Created => "CREATED",
             State::Prototyped => "PROTOTYPED",
@@ -57,7 +60,7 @@ impl State {
     }
 
     /// Whether it needs real backends: its callers rely on it.
-    fn is_for_good(self) -> bool {
+    pub fn is_for_good(self) -> bool {
         matches!(self, State::Published | State::Deprecated)
     }
 }

@@ -1,5 +1,7 @@
 //! Lists a folder: every file below it once, symlinks followed, litter left out, and a stamp that tells whether anything changed.
 
+use super::openapi::files::{below_folder, mentioned};
+use super::resources::read_bounded;
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs::Metadata;
@@ -29,6 +31,8 @@ pub struct Listed {
 pub struct Listing {
     /// In the order of their names.
     pub files: Vec<Listed>,
+    /// Where a single file was asked for: those that it refers to, from the folder that it lies in.
+    pub beside: Vec<Listed>,
     /// Files that Synapse put aside itself (`.back`): left alone, and told.
     pub put_aside: Vec<String>,
     /// What could not be looked at, and why.
@@ -86,7 +90,8 @@ pub fn list(root: &Path) -> Listing {
     if !metadata.is_dir() {
         let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy();
         listing.folders.extend(root.parent().map(Path::to_path_buf));
-        listing.add(name.into_owned(), root.to_path_buf(), &metadata);
+        listing.add(name.clone().into_owned(), root.to_path_buf(), &metadata);
+        listing.follow(root, &name);
         return listing;
     }
     let mut walk = Walk {
@@ -192,7 +197,55 @@ impl Walk {
     }
 }
 
+/// A larger file refers to no others.
+const LARGEST: u64 = 50 << 20;
+const MOST_BESIDE: usize = 500;
+
 impl Listing {
+    /// A definition may be spread over several files: those that it names, and they name, below its own folder.
+    fn follow(&mut self, root: &Path, name: &str) {
+        let is_definition = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|ending| name.ends_with(ending));
+        let folder = match root.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+            Some(folder) => folder,
+            None => return,
+        };
+        let Some(inside) = std::fs::canonicalize(folder).ok().filter(|_| is_definition) else {
+            return;
+        };
+        let mut seen = HashSet::from([name.to_owned()]);
+        let mut waiting = vec![(name.to_owned(), root.to_path_buf())];
+        while let Some((from, path)) = waiting.pop() {
+            let Ok(bytes) = read_bounded(&path, LARGEST) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&bytes);
+            for name in mentioned(&text).filter_map(|file| below_folder(&from, file)) {
+                if self.beside.len() >= MOST_BESIDE || !seen.insert(name.clone()) {
+                    continue;
+                }
+                let path = folder.join(&name);
+                let is_inside = std::fs::canonicalize(&path).is_ok_and(|path| path.starts_with(&inside));
+                let metadata = std::fs::metadata(&path).ok().filter(Metadata::is_file);
+                let Some(metadata) = metadata.filter(|_| is_inside) else {
+                    continue;
+                };
+                self.identities.push(identity(&name, &metadata));
+                let of = path.parent().map(Path::to_path_buf);
+                self.folders.extend(of.filter(|of| !self.folders.contains(of)));
+                self.beside.push(Listed {
+                    name: name.clone(),
+                    path: path.clone(),
+                    size: metadata.len(),
+                });
+                waiting.push((name, path));
+            }
+        }
+        self.identities.sort_unstable();
+    }
+
     fn add(&mut self, name: String, path: PathBuf, metadata: &Metadata) {
         if self.files.len() >= MOST_FILES {
             self.too_many = true;

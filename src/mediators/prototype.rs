@@ -5,6 +5,7 @@ use super::script::{self, Headers, Script};
 use super::send;
 use crate::flow::mishap::{self, Mishap};
 use crate::flow::{Endpoint, Exchange, Fault, Flow, Mediator, Origin, Outcome, Step, delivery, fault};
+use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::script::js::{Datum, Entry};
@@ -326,6 +327,11 @@ impl Mediator for Prototype {
         ) {
             exchange.properties.remove_axis2("NO_ENTITY_BODY");
         }
+        let status = exchange.properties.axis2_text("HTTP_SC");
+        if matches!(status.as_deref().map(str::trim), Some("204" | "304")) {
+            // What came with the request would else be taken for what goes back.
+            exchange.message.payload = Payload::empty();
+        }
         if exchange.message.payload.is_empty() {
             // There is nothing that it could be the type of.
             exchange.message.headers.remove(header::CONTENT_TYPE);
@@ -346,9 +352,12 @@ async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum
     if let Some(accept) = exchange.message.header("accept").map(Value::text) {
         exchange.properties.set("AcceptHeader", accept);
     }
-    let kept = script.asks_for(data::NAME).then(|| data::take_up(exchange));
+    let asked = data::NAMES.into_iter().filter(|name| script.asks_for(name));
+    let kept: Vec<_> = asked.map(|name| (name, data::take_up(exchange, name))).collect();
     let value = script.apply(exchange, Headers::Go).await?;
-    data::keep(exchange, kept.flatten().as_deref())?;
+    for (name, before) in kept {
+        data::keep(exchange, name, before.as_deref())?;
+    }
     let said = |name: &str| {
         exchange
             .properties
@@ -446,6 +455,15 @@ mod tests {
             "mc.setProperty('CONTENT_TYPE', 'application/json')",
             "POST /\nContent-Type: application/json\n\n{\"a\": 1}",
             "200 application/json {\"a\": 1}",
+        );
+    }
+
+    #[test]
+    fn a_status_without_a_body_leaves_the_requests_body_behind() {
+        check(
+            "mc.setProperty('HTTP_SC', 204)",
+            "PUT /\nContent-Type: application/json\n\n{\"a\": 1}",
+            "204 - ",
         );
     }
 

@@ -447,7 +447,15 @@ paths:
 
 #[test]
 fn the_data_of_a_mock_lasts_from_request_to_request() {
-    for running in [serve(&[("orders.yaml", WITH_DATA)]), saved(WITH_DATA)] {
+    let newer = WITH_DATA
+        .replace("x-wso2-mockDB", "x-wso2-mock-dataset")
+        .replace("mockDB", "mockDataset");
+    for running in [
+        serve(&[("orders.yaml", WITH_DATA)]),
+        saved(WITH_DATA),
+        serve(&[("orders.yaml", &newer)]),
+        saved(&newer),
+    ] {
         let check = |request: &str, status: u16, body: &str| {
             let answer = running.ask(request);
             assert_eq!(

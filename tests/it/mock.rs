@@ -632,6 +632,10 @@ fn what_is_saved_answers_as_the_mock_does() {
     let (code, told) = save(&[]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("sequences/shelf-1.xml\n"), "{told}");
+    assert!(
+        told.ends_with("unlike `myelin mock`: requests are not held against the definition, and no body is made by chance (Prefer: dynamic)\n"),
+        "{told}"
+    );
     assert!(save(&[]).1.starts_with("everything is there already\n"));
     let api = saved.path().join("sequences/shelf-1.xml");
     let text = fs::read_to_string(&api).unwrap();
@@ -655,6 +659,16 @@ fn what_is_saved_answers_as_the_mock_does() {
         "GET /shelf/v1/moved",
         "GET /shelf/v1/said",
         "GET /shelf/v1/silent",
+        "GET /shelf/v1/books/123\nPrefer: code=404; example=neverThere",
+        "GET /shelf/v1/books/123\nPrefer: example=LONG, code=200",
+        "GET /shelf/v1/books/123\nPrefer: example=Gone",
+        "GET /shelf/v1/books/123\nPrefer: example=\"Gone\"",
+        "GET /shelf/v1/books/123?example=long",
+        "GET /shelf/v1/books/123\nPrefer: example=Short\nAccept: text/plain",
+        "GET /shelf/v1/books/123?responseCode=404&example=long",
+        "GET /shelf/v1/books/123\nPrefer: code=1000",
+        "GET /shelf/v1/books/123\nPrefer: code=",
+        "GET /shelf/v1/books/123\nPrefer: code=503, respond-async",
     ] {
         let (one, other) = (mock.ask(request), run.ask(request));
         assert_eq!(one.status, other.status, "{request}");
@@ -663,7 +677,7 @@ fn what_is_saved_answers_as_the_mock_does() {
             Some(value) => assert_eq!(Some(value), json(&other.body), "{request}"),
             None => assert_eq!(one.body, other.body, "{request}"),
         }
-        for name in ["location", "etag", "x-left", "x-gone"] {
+        for name in ["location", "etag", "x-left", "x-gone", "preference-applied"] {
             assert_eq!(one.header(name), other.header(name), "{request} {name}");
         }
         let essence = |answer: &super::talk::Answer| {
@@ -672,6 +686,173 @@ fn what_is_saved_answers_as_the_mock_does() {
         };
         assert_eq!(essence(&one), essence(&other), "{request}");
     }
+    // JavaScript has codes in the order of their numbers.
+    let answer = run.ask("GET /shelf/v1/books/123\nPrefer: example=other");
+    assert_eq!(answer.status, 501);
+    assert!(
+        answer
+            .body
+            .ends_with(r#""examples":["Short","long","Gone","neverThere"]}"#),
+        "{answer:?}"
+    );
+}
+
+/// A definition that is spread over files, one of which leads back to the first.
+fn spread(folder: &std::path::Path) {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "zoo.yaml",
+        "openapi: 3.0.3\ninfo: {title: Zoo, version: '1'}\nservers: [{url: /zoo}]\nx-mock: true\npaths:\n  /pets/{id}: {$ref: 'parts/pet.yaml'}\ncomponents:\n  schemas:\n    Name: {type: string, minLength: 2, example: Rex}\n",
+    );
+    write(
+        "parts/pet.yaml",
+        "parameters:\n  - $ref: '../common/parameters.json#/id'\nput:\n  requestBody: {content: {application/json: {schema: {$ref: 'schemas/Pet.yaml'}}}}\n  responses:\n    '200':\n      content:\n        application/json: {schema: {$ref: 'schemas/Pet.yaml'}}\n        application/xml: {schema: {$ref: 'schemas/Pet.yaml'}}\nget:\n  x-mediation-script: |\n    mc.setPayloadXML('<a/>');\n    nothing.here;\n",
+    );
+    write(
+        "common/parameters.json",
+        "{\"id\": {\"name\": \"id\", \"in\": \"path\", \"required\": true, \"schema\": {\"type\": \"integer\"}}}",
+    );
+    write(
+        "parts/schemas/Pet.yaml",
+        "type: object\nproperties:\n  name: {$ref: '../../zoo.yaml#/components/schemas/Name'}\n  friend: {$ref: '#'}\n",
+    );
+}
+
+const SPREAD: &str = r#"PUT /zoo/pets/1
+Content-Type: application/json
+
+{"name": "Tom", "friend": {"name": "R"}}
+
+###
+422
+
+…"errors":[{"in":"body","pointer":"/friend/name","reason":"the value is shorter than 2 characters"}]}
+
+### A parameter from another file
+PUT /zoo/pets/x
+
+###
+400
+
+…{"in":"path","name":"id","reason":"the value is not of type \"integer\""}…
+
+### A schema from another file
+PUT /zoo/pets/1
+
+###
+200
+
+{"name":"Rex"}
+
+### Its file names it in XML
+PUT /zoo/pets/1
+Accept: application/xml
+
+###
+200
+
+<Pet><name>Rex</name></Pet>
+"#;
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+    }
+}
+
+#[test]
+fn a_definition_may_be_spread_over_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    spread(folder.path());
+    let running = Running::of(folder, free_port());
+    replay(&running, "spread", SPREAD);
+    let answer = running.ask("GET /zoo/pets/1");
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("at parts/pet.yaml:13:5"), "{answer:?}");
+    let parameters = running.folder.path().join("common/parameters.json");
+    let text = fs::read_to_string(&parameters)
+        .unwrap()
+        .replace("integer", "string");
+    fs::write(&parameters, text).unwrap();
+    until("the other file is not taken up", || {
+        running.ask("PUT /zoo/pets/x").status == 200
+    });
+}
+
+#[test]
+fn the_command_follows_a_definition_into_its_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    spread(folder.path());
+    let running = Running::mock(folder, "zoo.yaml", free_port(), &[]);
+    replay(&running, "spread", SPREAD);
+    let pet = running.folder.path().join("parts/schemas/Pet.yaml");
+    fs::write(&pet, "type: string\nexample: none\n").unwrap();
+    until("the other file is not taken up", || {
+        running.ask("PUT /zoo/pets/1").body == "\"none\""
+    });
+    // A mistake in it leaves what was there before.
+    fs::write(&pet, "type: [\n").unwrap();
+    let saved = Command::new(env!("CARGO_BIN_EXE_myelin"))
+        .args(["mock", "zoo.yaml", "--save", "out"])
+        .current_dir(running.folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&saved.stderr).into_owned();
+    assert_eq!(saved.status.code(), Some(1), "{told}");
+    assert!(told.contains("parts/schemas/Pet.yaml:2:1"), "{told}");
+    assert_eq!(running.ask("PUT /zoo/pets/1").body, "\"none\"");
+    fs::write(&pet, "type: integer\n").unwrap();
+    let saved = Command::new(env!("CARGO_BIN_EXE_myelin"))
+        .args(["mock", "zoo.yaml", "--save", "out"])
+        .current_dir(running.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(saved.status.code(), Some(0), "{saved:?}");
+    let script = fs::read_to_string(running.folder.path().join("out/scripts/zoo-1/put-pets-id.js")).unwrap();
+    assert!(
+        script.contains("responses[200][\"application/json\"] = 0;"),
+        "{script}"
+    );
+}
+
+#[test]
+fn a_definition_says_the_state_of_its_api() {
+    let text = |state: &str| {
+        format!(
+            "openapi: 3.0.0\ninfo: {{title: {state}}}\nx-state: {state}\nservers: [{{url: /{state}}}]\npaths: {{/x: {{get: {{responses: {{'204': {{description: d}}}}}}}}}}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for state in ["CREATED", "BLOCKED", "RETIRED", "PUBLISHED"] {
+        fs::write(folder.path().join(format!("{state}.yaml")), text(state)).unwrap();
+    }
+    let running = Running::with(folder, free_port(), &["--lenient"]);
+    let told = |state: &str| {
+        let answer = running.ask(&format!("GET /{state}/x"));
+        (answer.status, answer.body)
+    };
+    assert_eq!(told("CREATED").0, 204);
+    assert_eq!(told("RETIRED").0, 404);
+    let blocked = told("BLOCKED");
+    assert!(blocked.0 == 503 && blocked.1.contains("700700"), "{blocked:?}");
+    let refused = told("PUBLISHED");
+    assert!(
+        refused.0 == 503
+            && refused
+                .1
+                .contains("PUBLISHED.yaml:3:10: an API that is PUBLISHED has no prototypes"),
+        "{refused:?}"
+    );
+    // Who asks for a mock of it gets one.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("zoo.yaml"), text("PUBLISHED")).unwrap();
+    let running = Running::mock(folder, "zoo.yaml", free_port(), &[]);
+    assert_eq!(running.ask("GET /PUBLISHED/x").status, 204);
 }
 
 #[test]

@@ -1,10 +1,28 @@
 //! What a definition tells of an answer, as it goes out: the body of a media type, the value of a header.
 
-use super::model::{Header, Media, References};
+use super::model::{Header, Media};
 use super::read::{Node, Value};
-use super::sample::{self, Sampling};
+use super::references::References;
+use super::sample::{self, Sampling, Way};
+use crate::mediators::mock;
 use crate::message::json::{self, Json};
-use crate::message::media_type::Form;
+use crate::message::media_type::{Form, MediaType};
+use http::HeaderName;
+
+/// The body that is sent when nobody wishes for another: the first example, else what fits the schema. `None`: nothing is said of it.
+pub fn usual(media: &Media<'_>, root: &Node, way: Way) -> Option<String> {
+    let form = MediaType::parse(&media_type(media)).form();
+    let sampling = Sampling {
+        root,
+        way,
+        seed: None,
+    };
+    match (media.examples.first(), media.schema) {
+        (Some(first), schema) => Some(example(first.value, schema, form, root)),
+        (None, Some(schema)) => Some(made(schema, form, &sampling)),
+        (None, None) => None,
+    }
+}
 
 /// A media type without stars: JSON, or plain text where the example is text.
 pub fn media_type(media: &Media<'_>) -> String {
@@ -63,8 +81,10 @@ pub fn made(schema: &Node, form: Form, sampling: &Sampling<'_>) -> String {
     }
 }
 
-/// The value of a header, where the definition tells it; none is made up, for a `Location: string` leads clients astray.
-pub fn header(header: &Header<'_>, references: References<'_>) -> Option<String> {
+/// A header with its value, where the definition tells that; none is made up, for a `Location: string` leads clients astray.
+pub fn header(header: &Header<'_>, references: References<'_>) -> Option<(HeaderName, String)> {
+    let name = HeaderName::from_bytes(header.name.as_bytes()).ok();
+    let name = name.filter(|name| !mock::is_own_header(name))?;
     let schema = header.schema.map(|schema| references.resolve(schema));
     let told = || {
         let schema = schema?;
@@ -76,7 +96,7 @@ pub fn header(header: &Header<'_>, references: References<'_>) -> Option<String>
             .or_else(|| schema.get("const"))
             .or_else(|| first("enum"))
     };
-    header.example.or_else(told).map(header_text)
+    Some((name, header.example.or_else(told).map(header_text)?))
 }
 
 /// A value as a header has it: text without quotes, lists with commas.

@@ -84,19 +84,10 @@ fn body(operation: &Operation<'_>, root: &Node) -> Option<(String, String)> {
         .iter()
         .find(|media| form(media) == Form::Json)
         .or(media.first())?;
-    let form = form(media);
-    if !matches!(form, Form::Json | Form::Xml | Form::Text) {
+    if !matches!(form(media), Form::Json | Form::Xml | Form::Text) {
         return None;
     }
-    let sampling = Sampling {
-        root,
-        way: Way::Request,
-        seed: None,
-    };
-    let body = match media.examples.first() {
-        Some(example) => bodies::example(example.value, media.schema, form, root),
-        None => bodies::made(media.schema?, form, &sampling),
-    };
+    let body = bodies::usual(media, root, Way::Request)?;
     (body.len() <= LONGEST_BODY).then(|| (bodies::media_type(media), body))
 }
 

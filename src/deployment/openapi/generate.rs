@@ -6,14 +6,16 @@
 //! weights and stars; XML is plain text, not E4X; a definition needs no `components`; headers that the definition tells are sent; operations
 //! that have an `x-mediation-script` keep it as it is. What answers is in one file beside the scripts, not at the end of each.
 //!
-//! Requests are not held against the definition, `Prefer` and the names of examples are not looked at: these belong to `myelin mock`. An answer that is a
-//! form (`application/x-www-form-urlencoded`) has an empty body.
+//! Requests are not held against the definition, and of `Prefer` only `code` and `example` are heeded: the rest belongs to `myelin mock`, and `--save` says so
+//! (`DIFFERENCES`). An answer that is a form (`application/x-www-form-urlencoded`) has an empty body.
 
 use super::bodies;
-use super::model::{self, Code, Media, Operation, Place, References, Response};
+use super::model::{self, Media, Operation, Place, Response};
 use super::read::Node;
-use super::sample::{Sampling, Way};
-use super::{SCRIPT, context, data_of, has_head, in_order, title};
+use super::references::References;
+use super::sample::Way;
+use super::{SCRIPT, STATE, context, data_of, has_head, in_order, title};
+use crate::deployment::lifecycle::State;
 use crate::mediators::mock;
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
@@ -22,6 +24,10 @@ use crate::text::{Diagnostic, Severity};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// What a mock does that its saved scripts do not.
+pub const DIFFERENCES: &str =
+    "requests are not held against the definition, and no body is made by chance (Prefer: dynamic)";
 
 /// What stands for a definition: names (relative, with `/`) and texts.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,11 +51,10 @@ pub fn generate(root: &Node) -> Result<Generated, Vec<Diagnostic>> {
     let mut names = HashSet::from([ANSWER.to_owned()]);
     let mut scripts = vec![(format!("scripts/{folder}/{ANSWER}.js"), ANSWER_SCRIPT.to_owned())];
     let data = data_of(root);
-    if let Some(data) = &data {
+    if let Some((property, data)) = &data {
         names.insert(DATA.to_owned());
         let script = format!(
-            "// What the scripts begin with; later they find what they have put there.\nif (mc.getProperty('{0}') == null) {{\n    mc.setProperty('{0}', {1});\n}}\n",
-            mock::data::NAME,
+            "// What the scripts begin with; later they find what they have put there.\nif (mc.getProperty('{property}') == null) {{\n    mc.setProperty('{property}', {});\n}}\n",
             template(data)
         );
         scripts.push((format!("scripts/{folder}/{DATA}.js"), script));
@@ -85,8 +90,18 @@ pub fn generate(root: &Node) -> Result<Generated, Vec<Diagnostic>> {
         let script = own.map_or_else(|| script(operation, root), str::to_owned);
         scripts.push((key, script));
     }
+    // A mock cannot be of an API that its callers rely on already.
+    let state = root.get(STATE).and_then(Node::text).and_then(State::named);
+    let state = state.map_or(String::new(), |state| {
+        let state = if state.is_for_good() {
+            State::Prototyped
+        } else {
+            state
+        };
+        format!(" state=\"{}\"", state.word())
+    });
     let api = format!(
-        "<api xmlns=\"{SYNAPSE}\" name=\"{}\" context=\"{}\">\n{resources}</api>\n",
+        "<api xmlns=\"{SYNAPSE}\" name=\"{}\" context=\"{}\"{state}>\n{resources}</api>\n",
         escaped(&title),
         escaped(&context.text)
     );
@@ -183,11 +198,19 @@ fn script(operation: &Operation<'_>, root: &Node) -> String {
     } else {
         out.push_str("var responseCode = mc.getProperty('query.param.responseCode');\n");
     }
+    let has_names = operation.responses.iter().any(|response| {
+        let mut media = response.media.iter();
+        media.any(|media| media.examples.iter().any(|example| example.name.is_some()))
+    });
     out.push_str("var accept = mc.getProperty('AcceptHeader');\nvar responses = {};\nvar headers = {};\n");
+    if has_names {
+        out.push_str("var examples = {};\n");
+    }
     for response in &operation.responses {
         responded(response, root, &mut out);
     }
-    if let Some(usual) = usual(&operation.responses) {
+    if let Some(usual) = mock::usual(&operation.responses, |response| &response.code) {
+        let usual = usual.code.first();
         out.push_str(&format!(
             "\nif (!responseCode) {{\n    responseCode = {usual};\n}}\n"
         ));
@@ -195,19 +218,20 @@ fn script(operation: &Operation<'_>, root: &Node) -> String {
     out.push_str(
         "\n// scripts/…/answer.js: sends the response with this code that fits what the client accepts.\n",
     );
-    out.push_str("answer(responseCode, responses, headers, accept);\n");
+    let examples = if has_names { ", examples" } else { "" };
+    out.push_str(&format!(
+        "answer(responseCode, responses, headers, accept{examples});\n"
+    ));
     out
 }
 
 fn responded(response: &Response<'_>, root: &Node, out: &mut String) {
-    let key = match response.code {
-        Code::Exact(code) => code.to_string(),
-        Code::Range(first, last) if last - first < 10 => format!("\"{}X\"", first / 10),
-        Code::Range(first, _) => format!("\"{}XX\"", first / 100),
-        Code::Default => "\"default\"".to_owned(),
+    let about = response.code.to_string();
+    let key = match about.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => about.clone(),
+        false => format!("\"{about}\""),
     };
     let description = line(response.description);
-    let about = key.trim_matches('"');
     match description.as_str() {
         "" => out.push_str(&format!("\n// {about}\n")),
         description => out.push_str(&format!("\n// {about}: {description}\n")),
@@ -220,13 +244,36 @@ fn responded(response: &Response<'_>, root: &Node, out: &mut String) {
             json::text(&Json::String(media_type))
         ));
     }
+    let mut is_first = true;
+    for media in &response.media {
+        let named = media.examples.iter().enumerate();
+        let named: Vec<String> = named
+            .filter_map(|(at, example)| {
+                let name = json::text(&example.name?.into());
+                let body = match at {
+                    0 => format!(
+                        "responses[{key}][{}]",
+                        json::text(&bodies::media_type(media).into())
+                    ),
+                    _ => written(media, example.value, root),
+                };
+                Some(format!("{name}: {body}"))
+            })
+            .collect();
+        if !named.is_empty() {
+            if std::mem::take(&mut is_first) {
+                out.push_str(&format!("examples[{key}] = {{}};\n"));
+            }
+            let media_type = json::text(&bodies::media_type(media).into());
+            let named = named.join(", ");
+            out.push_str(&format!("examples[{key}][{media_type}] = {{{named}}};\n"));
+        }
+    }
     let told: Vec<String> = response
         .headers
         .iter()
         .filter_map(|header| {
-            let name = http::HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-            let value =
-                bodies::header(header, References::new(root)).filter(|_| !mock::is_own_header(&name))?;
+            let (_, value) = bodies::header(header, References::new(root))?;
             Some(format!(
                 "{}: {}",
                 json::text(&header.name.into()),
@@ -239,42 +286,29 @@ fn responded(response: &Response<'_>, root: &Node, out: &mut String) {
     }
 }
 
-/// The code that is sent when nobody asks for one: the lowest success, the lowest redirection, `default` as a success, the first one.
-fn usual(responses: &[Response<'_>]) -> Option<u16> {
-    let lowest = |hundred: u16| {
-        let exact = responses.iter().filter(|response| response.code != Code::Default);
-        let codes = exact.map(|response| response.code.status());
-        codes.filter(|code| code / 100 == hundred).min()
-    };
-    let default = || responses.iter().find(|response| response.code == Code::Default);
-    lowest(2)
-        .or_else(|| lowest(3))
-        .or_else(|| default().map(|_| 200))
-        .or_else(|| {
-            let mut codes = responses.iter().map(|response| response.code.status());
-            codes.find(|code| *code >= 200)
-        })
-}
-
 /// The media type without stars, and its body as an expression of JavaScript.
 fn body(media: &Media<'_>, root: &Node) -> (String, String) {
     let media_type = bodies::media_type(media);
-    let form = MediaType::parse(&media_type).form();
-    let sampling = Sampling {
-        root,
-        way: Way::Answer,
-        seed: None,
-    };
-    let text = match (media.examples.first(), media.schema) {
-        (Some(example), schema) => bodies::example(example.value, schema, form, root),
-        (None, Some(schema)) => bodies::made(schema, form, &sampling),
-        (None, None) => String::new(),
-    };
-    let written = match form {
-        Form::Json => literal(&text),
-        _ => template(&text),
-    };
+    let text = bodies::usual(media, root, Way::Answer).unwrap_or_default();
+    let written = expression(&text, form(media));
     (media_type, written)
+}
+
+/// Another example of it.
+fn written(media: &Media<'_>, example: &Node, root: &Node) -> String {
+    let form = form(media);
+    expression(&bodies::example(example, media.schema, form, root), form)
+}
+
+fn form(media: &Media<'_>) -> Form {
+    MediaType::parse(&bodies::media_type(media)).form()
+}
+
+fn expression(text: &str, form: Form) -> String {
+    match form {
+        Form::Json => literal(text),
+        _ => template(text),
+    }
 }
 
 /// JSON as a value of JavaScript, where that says all of it; else its text, which `setPayloadJSON` takes as it is.

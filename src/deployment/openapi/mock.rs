@@ -1,14 +1,15 @@
 //! From what a definition says of an operation to the step that answers as it says (the Mock Implementation).
 
 use super::bodies;
-use super::model::{self, Definition, Operation, Place, References, Style};
+use super::model::{self, Definition, Operation, Place, Style};
 use super::read::Node;
+use super::references::References;
 use super::sample::{Sampling, Way};
 use super::schema::{Lazy, Written, shape};
 use crate::flow::mishap::{self, Mishap};
 use crate::flow::{Mediator, Step};
 use crate::mediators::mock::check::{Body, Check, MediaCheck, Parameter, Schema, Shape};
-use crate::mediators::mock::{self, Example, Media, Mock, Response, Sampler, Statuses};
+use crate::mediators::mock::{self, Example, Media, Mock, Response, Sampler};
 use crate::message::media_type::{Form, MediaType};
 use crate::text::Diagnostic;
 use bytes::Bytes;
@@ -94,21 +95,15 @@ impl Making<'_> {
     fn response(&self, response: &model::Response<'_>) -> Response {
         let headers = response.headers.iter().filter_map(|header| self.header(header));
         Response {
-            statuses: match response.code {
-                model::Code::Exact(status) => Statuses::These(status..=status),
-                model::Code::Range(first, last) => Statuses::These(first..=last),
-                model::Code::Default => Statuses::Default,
-            },
+            statuses: response.code.clone(),
             headers: headers.collect(),
             media: response.media.iter().map(|media| self.media(media)).collect(),
         }
     }
 
     fn header(&self, header: &model::Header<'_>) -> Option<(HeaderName, HeaderValue)> {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        let value = bodies::header(header, self.references)?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-        (!mock::is_own_header(&name)).then_some((name, value))
+        let (name, value) = bodies::header(header, self.references)?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     }
 
     fn media(&self, media: &model::Media<'_>) -> Media {

@@ -3,19 +3,22 @@
 mod bodies;
 mod build;
 pub mod calls;
+pub mod files;
 pub mod generate;
 mod mock;
 pub mod model;
 pub mod read;
+mod references;
 pub mod sample;
 mod schema;
 
 use super::SequenceRef;
 use super::api::{self, Api, Version};
+use super::lifecycle::State;
 use crate::flow::{Sequence, Step};
 use crate::mediators::mock as mock_steps;
 use crate::plan::{Content, Element, Planner};
-use crate::text::{Diagnostic, FileId, Placed, Span};
+use crate::text::{Diagnostic, FileId, Placed, Sources, Span};
 use build::{element, text_of, verbatim};
 use model::{Definition, Operation};
 use read::Node;
@@ -27,11 +30,18 @@ const FUNCTION: &str = "x-amzn-resource-name";
 /// The word behind which an operation's mock stands, as API Manager writes it.
 const SCRIPT: &str = "x-mediation-script";
 
+/// The state of the API, as `<api state>` says it.
+const STATE: &str = "x-state";
+
 /// Says of a whole definition whether what nothing implements is answered from its examples.
 const MOCK: &str = "x-mock";
 
-/// Words behind which the data of the scripts stands.
-const DATA: &[&str] = &["x-wso2-mockDB", "x-wso2-mockdb"];
+/// Words behind which the data of the scripts stands, and the properties in which they look for it.
+const DATA: &[(&str, &str)] = &[
+    ("x-wso2-mock-dataset", "mockDataset"),
+    ("x-wso2-mockDB", "mockDB"),
+    ("x-wso2-mockdb", "mockDB"),
+];
 
 /// Words that say where the service behind a definition is, so that it is no mock.
 const BACKENDS: &[&str] = &[
@@ -85,7 +95,7 @@ pub fn is_definition(text: &str) -> bool {
     })
 }
 
-/// Reads what looks like a definition; `None` where it is none.
+/// Reads what looks like a definition; `None` where it is none. References to other files lead nowhere yet: see `files::gather`.
 pub fn find(file: FileId, text: &str) -> Result<Option<DefinitionFile>, Box<Diagnostic>> {
     let root = read::read(file, text)?;
     let is_one = root.get("openapi").or(root.get("swagger")).is_some();
@@ -97,8 +107,7 @@ pub fn find(file: FileId, text: &str) -> Result<Option<DefinitionFile>, Box<Diag
 
 /// The API of a definition; `None` where nothing of it is served. `apis` are those of the folder, which go before.
 pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Planner<'_>) -> Option<Api> {
-    let text = planner.sources.file(found.file).text.clone();
-    let planned = plan_of(found, &text, apis, rules);
+    let planned = plan_of(found, &planner.sources, apis, rules);
     planned
         .mistakes
         .into_iter()
@@ -110,11 +119,13 @@ pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Pl
         if let Some(step) = mocks.remove(&resource.span) {
             let sequence = Sequence::branch(Arc::clone(&resource.label), vec![step]);
             resource.in_sequence = Some(SequenceRef::Inline(Arc::new(sequence)));
-        } else if let (Some(data), Some(SequenceRef::Inline(inner))) = (&data, &resource.in_sequence) {
+        } else if let (Some((name, data)), Some(SequenceRef::Inline(inner))) = (&data, &resource.in_sequence)
+        {
             let step = Step {
                 element: mock_steps::STEP,
                 span: resource.span,
                 mediator: Box::new(mock_steps::data::Data {
+                    name,
                     begins: Arc::clone(data),
                     inner: Arc::clone(inner),
                 }),
@@ -126,13 +137,16 @@ pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Pl
     Some(api)
 }
 
-/// What the scripts of a definition begin with, as newer products write it: JSON, or the text of it.
-fn data_of(root: &Node) -> Option<Arc<str>> {
-    let node = DATA.iter().find_map(|name| root.get(name))?;
-    Some(match node.text() {
+/// What the scripts of a definition begin with, as newer products write it: the property, and JSON or the text of it.
+fn data_of(root: &Node) -> Option<(&'static str, Arc<str>)> {
+    let (node, property) = DATA
+        .iter()
+        .find_map(|(name, property)| Some((root.get(name)?, *property)))?;
+    let data = match node.text() {
         Some(text) => Arc::from(text),
         None => Arc::from(crate::message::json::text(&node.json())),
-    })
+    };
+    Some((property, data))
 }
 
 /// What a definition comes to before it is planned.
@@ -146,7 +160,7 @@ struct Planned {
     mistakes: Vec<Diagnostic>,
 }
 
-fn plan_of(found: &DefinitionFile, text: &str, apis: &[Api], rules: Rules) -> Planned {
+fn plan_of(found: &DefinitionFile, sources: &Sources, apis: &[Api], rules: Rules) -> Planned {
     let root = &*found.root;
     let mut planned = Planned::default();
     let Some(definition) = model::definition(root, &mut planned.mistakes) else {
@@ -179,17 +193,20 @@ fn plan_of(found: &DefinitionFile, text: &str, apis: &[Api], rules: Rules) -> Pl
         return planned;
     }
     let mut resources = Vec::new();
+    let mut prototypes = Vec::new();
     for operation in in_order(&definition) {
         let mut methods = operation.method.to_owned();
         let inside = if let Some(function) = own(operation, FUNCTION) {
             lambda(function, operation.node, operation.path)
         } else if operation.node.get(SCRIPT).is_some() {
-            prototype(operation, text)
+            prototypes.push(operation.span);
+            prototype(operation, sources)
         } else {
             match serving {
                 Serving::Absent | Serving::Nothing(_) => continue,
-                Serving::NotImplemented => prototype(operation, text),
+                Serving::NotImplemented => prototype(operation, sources),
                 Serving::Examples => {
+                    prototypes.push(operation.span);
                     let step = mock::step(operation, &definition, &found.root, &mut planned.mistakes);
                     planned.mocks.insert(operation.span, step);
                     if operation.method == "GET" && !has_head(&definition, operation.path) {
@@ -214,11 +231,37 @@ fn plan_of(found: &DefinitionFile, text: &str, apis: &[Api], rules: Rules) -> Pl
     if resources.is_empty() {
         return planned;
     }
-    let title = title(root);
-    // What else an API says of itself (version, state) has no word in a definition; this is where it would come from.
-    let attributes = [("name", title), ("context", context)];
+    let mut attributes = vec![("name", title(root)), ("context", context)];
+    // Who asks for a mock gets one, whatever becomes of the API.
+    if let Some(node) = root.get(STATE).filter(|_| !rules.all) {
+        match for_good(node).zip(prototypes.first()) {
+            Some((state, first)) => planned
+                .mistakes
+                .push(in_the_way(state, node, *first, prototypes.len())),
+            None => attributes.push(("state", verbatim(node.text().unwrap_or(""), node.span))),
+        }
+    }
     planned.api = Some(element("api", place, attributes, resources));
     planned
+}
+
+/// The state that a definition names, if the API's callers rely on it.
+fn for_good(node: &Node) -> Option<State> {
+    State::named(node.text()?).filter(|state| state.is_for_good())
+}
+
+fn in_the_way(state: State, node: &Node, first: Span, count: usize) -> Diagnostic {
+    let operations = match count {
+        1 => "an operation of this definition is",
+        _ => "operations of this definition are",
+    };
+    let message = format!(
+        "an API that is {} has no prototypes, and {operations} answered by scripts or examples",
+        state.word()
+    );
+    Diagnostic::error("E0224", node.span, message)
+        .also(first, if count == 1 { "this one" } else { "the first of them" })
+        .help("make it PROTOTYPED, or write the API in XML with the real backend: the definition is its documentation then")
 }
 
 fn has_head(definition: &Definition<'_>, path: &str) -> bool {
@@ -360,7 +403,7 @@ fn context(root: &Node) -> Result<Placed, Box<Diagnostic>> {
 }
 
 /// What answers for an operation of a mock: its script, or 501 where there is none.
-fn prototype(operation: &Operation<'_>, text: &str) -> Result<Element, Box<Diagnostic>> {
+fn prototype(operation: &Operation<'_>, sources: &Sources) -> Result<Element, Box<Diagnostic>> {
     let Some(script) = operation.node.get(SCRIPT).filter(|script| !script.is_null()) else {
         return Ok(element("prototype", operation.span, [], []));
     };
@@ -375,7 +418,7 @@ fn prototype(operation: &Operation<'_>, text: &str) -> Result<Element, Box<Diagn
             .into());
     }
     let inside = Content::Text {
-        text: script.placed(text),
+        text: script.placed(&sources.file(script.span.file).text),
         cdata: true,
     };
     Ok(text_of("prototype", script.span, inside))
@@ -538,7 +581,7 @@ mod tests {
         let mut sources = Sources::default();
         let file = sources.add("pets.yaml", text);
         let found = find(file, text).expect("it can be read").expect("it is one");
-        let planned = plan_of(&found, text, &[], Rules::default());
+        let planned = plan_of(&found, &sources, &[], Rules::default());
         let told = match planned.api {
             Some(api) => build::written(&api),
             None => planned
@@ -648,6 +691,44 @@ paths:
             "<x/>",
             all,
             &["OpenAPI at ", "GET,HEAD /x"],
+        );
+    }
+
+    #[test]
+    fn the_state_of_a_definition_is_that_of_its_api() {
+        let text = |state: &str| {
+            format!("openapi: 3.0.0\nx-state: {state}\npaths: {{/x: {{get: {{}}, put: {{}}}}}}\n")
+        };
+        for state in ["PRE-RELEASED", "created", "BLOCKED", "RETIRED"] {
+            check(&text(state), &["OpenAPI at ", "GET,HEAD /x", "PUT /x"]);
+        }
+        check(
+            &text("published"),
+            &[
+                "OpenAPI at ",
+                "GET,HEAD /x",
+                "PUT /x",
+                "E0224 2:10 an API that is PUBLISHED has no prototypes, and operations of this definition are answered by scripts or examples",
+            ],
+        );
+        check(
+            &text("LIVE"),
+            &["OpenAPI at ", "E0203 2:10 `LIVE` is not what `state` takes"],
+        );
+        // A function is a backend.
+        check(
+            "openapi: 3.0.0\nx-state: PUBLISHED\npaths: {/x: {get: {x-amzn-resource-name: 'arn:aws:lambda:eu-west-1:123456789012:function:f'}}}\n",
+            &["OpenAPI at ", "GET /x"],
+        );
+        let all = Rules {
+            mocks: true,
+            all: true,
+        };
+        check_beside(
+            &text("PUBLISHED"),
+            "<x/>",
+            all,
+            &["OpenAPI at ", "GET,HEAD /x", "PUT /x"],
         );
     }
 

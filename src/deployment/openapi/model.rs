@@ -1,6 +1,8 @@
-//! What an OpenAPI definition says (2.0, 3.0 and 3.1): its operations, what they take and what they answer. Local references are followed.
+//! What an OpenAPI definition says (2.0, 3.0 and 3.1): its operations, what they take and what they answer.
 
-use super::read::{Key, Node, Value};
+use super::read::{Key, Node};
+use super::references::{References, check_references, reference};
+use crate::mediators::mock::Statuses;
 use crate::text::{Diagnostic, Span};
 
 /// A definition; everything in it is borrowed from the file's tree.
@@ -95,21 +97,12 @@ pub struct Example<'a> {
 
 #[derive(Debug)]
 pub struct Response<'a> {
-    pub code: Code,
+    pub code: Statuses,
     /// Of the code.
     pub span: Span,
     pub media: Vec<Media<'a>>,
     pub headers: Vec<Header<'a>>,
     pub description: &'a str,
-}
-
-/// For which statuses a response stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Code {
-    Exact(u16),
-    /// `40x`: the first and the last of them.
-    Range(u16, u16),
-    Default,
 }
 
 #[derive(Debug)]
@@ -118,67 +111,6 @@ pub struct Header<'a> {
     /// In version 2 the header itself.
     pub schema: Option<&'a Node>,
     pub example: Option<&'a Node>,
-}
-
-/// Follows references within one file.
-#[derive(Debug, Clone, Copy)]
-pub struct References<'a> {
-    root: &'a Node,
-}
-
-/// No reference goes by way of more others than this.
-const MOST_HOPS: usize = 64;
-
-impl<'a> References<'a> {
-    pub fn new(root: &'a Node) -> References<'a> {
-        References { root }
-    }
-
-    pub fn root(self) -> &'a Node {
-        self.root
-    }
-
-    /// What a node refers to, or the node itself. What leads nowhere stays as it is: `definition` has told it.
-    pub fn resolve<'b>(self, node: &'b Node) -> &'b Node
-    where
-        'a: 'b,
-    {
-        let mut at = node;
-        for _ in 0..MOST_HOPS {
-            let Some(target) = reference(at).and_then(|target| self.find(target)) else {
-                break;
-            };
-            at = target;
-        }
-        at
-    }
-
-    /// The part that a pointer such as `#/components/schemas/Pet` names.
-    pub fn find(self, reference: &str) -> Option<&'a Node> {
-        let pointer = reference.strip_prefix('#')?;
-        let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().ok()?;
-        if pointer.is_empty() {
-            return Some(self.root);
-        }
-        pointer
-            .strip_prefix('/')?
-            .split('/')
-            .try_fold(self.root, |node, step| {
-                let step = step.replace("~1", "/").replace("~0", "~");
-                match &node.value {
-                    Value::List(items) => items.get(step.parse::<usize>().ok()?),
-                    _ => node.get(&step),
-                }
-            })
-    }
-}
-
-/// What a node refers to instead of saying something itself.
-pub fn reference(node: &Node) -> Option<&str> {
-    match &node.get("$ref")?.value {
-        Value::Text(target) => Some(target),
-        _ => None,
-    }
 }
 
 const METHODS: &[&str] = &["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"];
@@ -237,49 +169,6 @@ fn version(root: &Node, mistakes: &mut Vec<Diagnostic>) -> Option<Version> {
         }
     };
     Some(version)
-}
-
-/// What stands below these is data, whatever it looks like.
-const DATA: &[&str] = &["example", "examples", "default", "enum", "const", "value"];
-
-/// Tells every reference that leads nowhere, wherever it stands.
-fn check_references(root: &Node, references: References<'_>, mistakes: &mut Vec<Diagnostic>) {
-    let mut waiting = vec![(root, false)];
-    while let Some((node, names)) = waiting.pop() {
-        if let Some(target) = node.get("$ref").filter(|_| !names)
-            && let Value::Text(text) = &target.value
-        {
-            mistakes.extend(check_reference(node, target, text, references));
-        }
-        for (key, inner) in node.entries() {
-            let is_data = !names && (DATA.contains(&key.name.as_str()) || key.name.starts_with("x-"));
-            // Named examples may refer to those that are shared.
-            let shared = !names && key.name == "examples" && inner.is_map();
-            if !is_data || shared {
-                // Members of these are names that the author chose.
-                let chosen = matches!(key.name.as_str(), "properties" | "patternProperties" | "examples");
-                waiting.push((inner, !names && chosen));
-            }
-        }
-        waiting.extend(node.items().iter().map(|inner| (inner, false)));
-    }
-}
-
-fn check_reference(node: &Node, target: &Node, text: &str, references: References<'_>) -> Option<Diagnostic> {
-    if !text.starts_with('#') {
-        let message = format!("`{text}` lies outside of this file and is not read");
-        return Some(
-            Diagnostic::warning("W0223", target.span, message)
-                .help("anything fits where it is used; write it into the file, or bundle the files into one"),
-        );
-    }
-    if references.find(text).is_none() {
-        let message = format!("`{text}` is not in this file");
-        return Some(Diagnostic::error("E0223", target.span, message));
-    }
-    reference(references.resolve(node))
-        .filter(|last| last.starts_with('#') && references.find(last).is_some())
-        .map(|_| Diagnostic::error("E0223", target.span, format!("`{text}` refers to itself")))
 }
 
 struct Reading<'a, 'm> {
@@ -458,7 +347,7 @@ impl<'a> Reading<'a, '_> {
 
     /// Version 2's media types, of the operation or else of the whole definition.
     fn types(&self, word: &str, operation: &'a Node) -> Vec<&'a str> {
-        let own = operation.get(word).or(self.references.root.get(word));
+        let own = operation.get(word).or(self.references.root().get(word));
         let types: Vec<&str> = own
             .map_or(&[][..], Node::items)
             .iter()
@@ -476,7 +365,7 @@ impl<'a> Reading<'a, '_> {
             if key.name.starts_with("x-") {
                 continue;
             }
-            let Some(code) = Code::of(&key.name) else {
+            let Some(code) = statuses(&key.name) else {
                 let message = format!("`{}` is no status", key.name);
                 let mistake = Diagnostic::error("E0223", key.span, message);
                 self.mistakes
@@ -585,42 +474,24 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-impl Code {
-    fn of(text: &str) -> Option<Code> {
-        if text.eq_ignore_ascii_case("default") {
-            return Some(Code::Default);
-        }
-        let [first, second, third] = *text.as_bytes() else {
-            return None;
-        };
-        let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
-        let open = |byte: u8| byte.eq_ignore_ascii_case(&b'x');
-        let hundreds = digit(first).filter(|first| (1..=5).contains(first))? * 100;
-        match (digit(second), digit(third)) {
-            (Some(tens), Some(ones)) => Some(Code::Exact(hundreds + tens * 10 + ones)),
-            (Some(tens), None) if open(third) => {
-                Some(Code::Range(hundreds + tens * 10, hundreds + tens * 10 + 9))
-            }
-            (None, None) if open(second) && open(third) => Some(Code::Range(hundreds, hundreds + 99)),
-            _ => None,
-        }
+/// `404`, `4XX`, `40X` or `default`, in any capitals.
+fn statuses(text: &str) -> Option<Statuses> {
+    if text.eq_ignore_ascii_case("default") {
+        return Some(Statuses::Default);
     }
-
-    /// The status an answer gets when nobody asks for another: a range's first one, 200 for `default`.
-    pub fn status(self) -> u16 {
-        match self {
-            Code::Exact(status) | Code::Range(status, _) => status,
-            Code::Default => 200,
-        }
-    }
-
-    pub fn covers(self, status: u16) -> bool {
-        match self {
-            Code::Exact(own) => own == status,
-            Code::Range(first, last) => (first..=last).contains(&status),
-            Code::Default => true,
-        }
-    }
+    let [first, second, third] = *text.as_bytes() else {
+        return None;
+    };
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    let open = |byte: u8| byte.eq_ignore_ascii_case(&b'x');
+    let hundreds = digit(first).filter(|first| (1..=5).contains(first))? * 100;
+    let (from, count) = match (digit(second), digit(third)) {
+        (Some(tens), Some(ones)) => (hundreds + tens * 10 + ones, 1),
+        (Some(tens), None) if open(third) => (hundreds + tens * 10, 10),
+        (None, None) if open(second) && open(third) => (hundreds, 100),
+        _ => return None,
+    };
+    Some(Statuses::These(from..=from + count - 1))
 }
 
 #[cfg(test)]
@@ -670,7 +541,7 @@ mod tests {
                 .for_each(|field| told += &format!(" field:{}", field.name));
         }
         for response in &operation.responses {
-            told += &format!(" -> {:?}", response.code);
+            told += &format!(" -> {}", response.code);
             for header in &response.headers {
                 told += &format!(" {}", header.name);
                 if let Some(example) = header.example {
@@ -737,7 +608,7 @@ components:
     Ann: {value: {name: Ann, ref: {$ref: nowhere}}}
 "##,
             &[
-                "PUT /pets/{id} Path:id!(Separated(',')) Header:X-Trace(Separated(',')) Query:f(Whole) Query:tags(Repeated) takes! application/json+schema ={\"a\":1} application/xml -> Exact(200) application/json+schema Tom={\"name\":\"Tom\"} Ann={\"name\":\"Ann\",\"ref\":{\"$ref\":\"nowhere\"}} -> Range(400, 499) Retry-After=5 -> Range(500, 509) -> Default text/plain =\"oops\"",
+                "PUT /pets/{id} Path:id!(Separated(',')) Header:X-Trace(Separated(',')) Query:f(Whole) Query:tags(Repeated) takes! application/json+schema ={\"a\":1} application/xml -> 200 application/json+schema Tom={\"name\":\"Tom\"} Ann={\"name\":\"Ann\",\"ref\":{\"$ref\":\"nowhere\"}} -> 4XX Retry-After=5 -> 50X -> default text/plain =\"oops\"",
             ],
         );
     }
@@ -753,7 +624,7 @@ components:
   "post": {"consumes": ["text/xml"], "parameters": [{"name": "pet", "in": "body", "required": true, "schema": {}}], "responses": {}},
   "patch": {"parameters": [{"name": "file", "in": "formData", "type": "file", "required": true}], "responses": {}}}}}"##,
             &[
-                "GET /pets Query:ids(Separated('|')) -> Exact(200) X-Rate=7 application/json+schema =[1] application/xml+schema text/csv+schema =\"1\" -> Exact(204)",
+                "GET /pets Query:ids(Separated('|')) -> 200 X-Rate=7 application/json+schema =[1] application/xml+schema text/csv+schema =\"1\" -> 204",
                 "POST /pets takes! text/xml+schema",
                 "PATCH /pets takes! application/x-www-form-urlencoded multipart/form-data field:file",
             ],
@@ -801,7 +672,7 @@ components:
     Two: {$ref: '#/components/parameters/One'}
 "##,
             &[
-                "GET /pets -> Exact(201)",
+                "GET /pets -> 201",
                 "E0223 3:3 the path `pets` begins with a slash",
                 "E0223 6:20 this parameter has no `name`",
                 "E0223 6:33 this parameter does not say where it stands (`in`)",
@@ -809,7 +680,6 @@ components:
                 "E0223 6:73 `#/components/parameters/One` refers to itself",
                 "E0223 8:9 `2xx2` is no status",
                 "E0223 9:9 `600` is no status",
-                "W0223 10:22 `common.yaml#/Created` lies outside of this file and is not read",
                 "E0223 13:18 `#/components/parameters/Two` refers to itself",
                 "E0223 14:18 `#/components/parameters/One` refers to itself",
             ],

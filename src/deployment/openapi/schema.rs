@@ -1,7 +1,8 @@
 //! Schemas of OpenAPI as JSON Schema, for the checks of requests.
 
-use super::model::{References, Version};
+use super::model::Version;
 use super::read::{Node, Value};
+use super::references::{References, reference};
 use crate::mediators::mock::check::{Misfit, Schema, Shape};
 use crate::message::json::{Json, Object};
 use jsonschema::{Draft, PatternOptions, Validator};
@@ -149,7 +150,7 @@ struct Converting<'a> {
 impl<'a> Converting<'a> {
     fn schema(&mut self, node: &Node) -> Json {
         let mut schema = Object::new();
-        if let Some(target) = super::model::reference(node) {
+        if let Some(target) = reference(node) {
             if let Some(name) = self.referred(target) {
                 schema.insert("$ref".to_owned(), format!("#/definitions/{name}").into());
             }

@@ -38,6 +38,7 @@ pub struct Response {
     pub media: Vec<Media>,
 }
 
+/// For which statuses a response stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statuses {
     These(RangeInclusive<u16>),
@@ -120,7 +121,11 @@ impl Mock {
                 let response = self.response_for(code).ok_or_else(|| self.no_such_code(code))?;
                 (code, response)
             }
-            None => self.usual().ok_or_else(nothing_to_say)?,
+            None => {
+                let usual = usual(&self.responses, |response| &response.statuses);
+                let usual = usual.ok_or_else(nothing_to_say)?;
+                (usual.statuses.first(), usual)
+            }
         };
         let status = StatusCode::from_u16(status).map_err(|_| nothing_to_say())?;
         let Some(name) = &preferences.example else {
@@ -181,29 +186,6 @@ impl Mock {
             .min_by_key(|response| response.statuses.width())
     }
 
-    /// The lowest success, else the lowest redirection, else `default` as a success, else what stands first.
-    fn usual(&self) -> Option<(u16, &Response)> {
-        let lowest = |hundred: u16| {
-            let of_hundred = |response: &&Response| {
-                response.statuses != Statuses::Default && response.statuses.first() / 100 == hundred
-            };
-            self.responses
-                .iter()
-                .filter(of_hundred)
-                .min_by_key(|response| response.statuses.first())
-        };
-        let is_default = |response: &&Response| response.statuses == Statuses::Default;
-        let usual = lowest(2)
-            .or_else(|| lowest(3))
-            .or_else(|| self.responses.iter().find(is_default))
-            .or_else(|| {
-                self.responses
-                    .iter()
-                    .find(|response| response.statuses.first() >= 200)
-            })?;
-        Some((usual.statuses.first(), usual))
-    }
-
     fn no_such_code(&self, code: u16) -> Box<Answer> {
         let known: Vec<Json> = self
             .responses
@@ -240,6 +222,30 @@ impl Mock {
             &[("examples", Json::Array(known))],
         )
     }
+}
+
+/// The response that is sent when nobody wishes for another: the lowest success, else the lowest redirection, else `default` as a success, else what
+/// stands first.
+pub fn usual<R>(responses: &[R], statuses: impl Fn(&R) -> &Statuses) -> Option<&R> {
+    let lowest = |hundred: u16| {
+        let of_hundred = |response: &&R| {
+            let statuses = statuses(response);
+            *statuses != Statuses::Default && statuses.first() / 100 == hundred
+        };
+        let of_hundred = responses.iter().filter(of_hundred);
+        of_hundred.min_by_key(|response| statuses(response).first())
+    };
+    let default = || {
+        responses
+            .iter()
+            .find(|response| *statuses(response) == Statuses::Default)
+    };
+    let first = || {
+        responses
+            .iter()
+            .find(|response| statuses(response).first() >= 200)
+    };
+    lowest(2).or_else(|| lowest(3)).or_else(default).or_else(first)
 }
 
 struct Chosen<'a> {

@@ -1,8 +1,13 @@
 /*
  * Sends one of the responses of an operation. `responses` holds bodies by code (200, "2XX", "default") and by media type; `headers` holds
- * headers by code.
+ * headers by code; `examples` holds bodies by code, media type and name. `Prefer: code=404, example=NAME` picks, as ?responseCode=404 and ?example=NAME do.
+ *
+ * Requests are not held against the definition here: `myelin mock` does that with the definition itself.
  */
-function answer(code, responses, headers, accept) {
+function answer(code, responses, headers, accept, examples) {
+    var wish = wishes(mc.getProperty('Prefer', 'transport'));
+    var isAsked = wish.code !== undefined || Boolean(mc.getProperty('query.param.responseCode'));
+    code = wish.code === undefined ? code : wish.code || ' ';
     if (!code) {
         return problem(501, 'There is no answer', 'The definition says nothing of what this operation answers.');
     }
@@ -17,20 +22,40 @@ function answer(code, responses, headers, accept) {
         return problem(501, 'There is no such answer', 'The definition has no answer ' + code + ' here, and no default.',
             {codes: Object.keys(responses)});
     }
-    var types = Object.keys(responses[key]);
+    var name = wish.example || mc.getProperty('query.param.example');
+    var bodies = responses[key];
+    if (name && examples) {
+        var keys = isAsked ? [key] : [key].concat(Object.keys(responses));
+        bodies = undefined;
+        keys.forEach(function (other) {
+            var found = named(examples[other] || {}, name);
+            if (bodies === undefined && Object.keys(found).length > 0) {
+                bodies = found;
+                code = other === key ? code : other === 'default' ? '200' : other.replace(/X/g, '0');
+                key = other;
+            }
+        });
+        if (bodies === undefined) {
+            return problem(501, 'There is no such example', 'The definition has no example `' + name + '` here.', {examples: names(examples, isAsked ? [key] : keys.slice(1))});
+        }
+    }
+    var types = Object.keys(bodies);
     var type = accepted(types, accept);
     if (types.length > 0 && type === undefined) {
         return problem(406, 'No such media type', 'The request accepts none of the media types that this answer has.', {types: types});
     }
     mc.setProperty('HTTP_SC', code);
-    var named = headers[key] || {};
-    Object.keys(named).forEach(function (name) {
-        mc.setProperty(name, named[name], 'transport');
+    var told = headers[key] || {};
+    Object.keys(told).forEach(function (name) {
+        mc.setProperty(name, told[name], 'transport');
     });
+    if (wish.applied) {
+        mc.setProperty('Preference-Applied', wish.applied, 'transport');
+    }
     if (type === undefined) {
         return;
     }
-    var body = responses[key][type];
+    var body = bodies[type];
     mc.setProperty('CONTENT_TYPE', type);
     if (/^[^;]*[\/+]json/i.test(type)) {
         mc.setPayloadJSON(body);
@@ -39,6 +64,55 @@ function answer(code, responses, headers, accept) {
     } else {
         mc.setPayloadText(body);
     }
+}
+
+/*
+ * What stands in a Prefer header, and how it is said that this was heeded.
+ */
+function wishes(header) {
+    var wish = {}, applied = [];
+    (String(header || '').match(/(?:[^,;"\\]|\\.|"(?:[^"\\]|\\.)*")+/g) || []).forEach(function (part) {
+        var at = part.indexOf('=');
+        var name = (at < 0 ? part : part.slice(0, at)).trim().toLowerCase();
+        if ((name === 'code' || name === 'example') && wish[name] === undefined) {
+            var value = at < 0 ? '' : part.slice(at + 1).trim().replace(/^"(.*)"$/, '$1').replace(/\\(.)/g, '$1');
+            var isPlain = /^[-!#$%&'*+.^_`|~0-9A-Za-z]*$/.test(value);
+            applied.push(isPlain ? name + '=' + value : name + '="' + value.replace(/["\\]/g, '\\$&') + '"');
+            wish[name] = value;
+        }
+    });
+    wish.applied = applied.join(', ');
+    return wish;
+}
+
+/*
+ * The examples of a name by media type: as it is written, else in other capitals, if that is clear.
+ */
+function named(types, name) {
+    var found = {};
+    Object.keys(types).forEach(function (type) {
+        var similar = Object.keys(types[type]).filter(function (other) { return other.toLowerCase() === name.toLowerCase(); });
+        if (types[type].hasOwnProperty(name)) {
+            found[type] = types[type][name];
+        } else if (similar.length === 1) {
+            found[type] = types[type][similar[0]];
+        }
+    });
+    return found;
+}
+
+function names(examples, keys) {
+    var all = [];
+    keys.forEach(function (key) {
+        Object.keys(examples[key] || {}).forEach(function (type) {
+            Object.keys(examples[key][type]).forEach(function (name) {
+                if (all.indexOf(name) < 0) {
+                    all.push(name);
+                }
+            });
+        });
+    });
+    return all;
 }
 
 /*

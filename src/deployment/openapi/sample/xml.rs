@@ -2,7 +2,7 @@
 
 use super::super::read::Node;
 use super::Shape;
-use crate::deployment::openapi::model::References;
+use crate::deployment::openapi::references::References;
 use crate::message::json::Json;
 use crate::message::xml::{continues_name, starts_name};
 
