@@ -18,6 +18,7 @@ mod gateway;
 mod generated;
 mod groups;
 mod grpc;
+mod handwritten;
 mod injection;
 mod json_suite;
 mod lambda;
