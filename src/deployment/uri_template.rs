@@ -91,7 +91,7 @@ impl UriTemplate {
             if end == 0 {
                 return mistake(at..at + 1, "this brace closes nothing", None);
             }
-            nodes.push(Node::Literal(rest[..end].into()));
+            nodes.push(Node::Literal(as_sent(&rest[..end])));
             at += end;
         }
         let has_query = nodes
@@ -192,6 +192,12 @@ impl UriTemplate {
         }
         path
     }
+}
+
+/// Paths come with their letters beyond ASCII, and spaces, in escapes.
+fn as_sent(literal: &str) -> Box<str> {
+    const BEYOND: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
+    percent_encoding::utf8_percent_encode(literal, BEYOND).collect::<String>().into()
 }
 
 impl Operator {
@@ -522,6 +528,7 @@ mod tests {
         check("/", "/", "");
         check("/", "/?x=1", "");
         check("/", "/a", "no");
+        check("/größe/{id}", "/gr%C3%B6%C3%9Fe/1", "id=1");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::read::Node;
 use super::sample::{self, Sampling, Way};
 use crate::message::json::{self, Json};
 use crate::message::media_type::Form;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A call of one operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ pub fn calls(found: &DefinitionFile) -> Vec<Call> {
 }
 
 fn call(operation: &Operation<'_>, root: &Node) -> Call {
-    let mut target = operation.path.to_owned();
+    let mut target = utf8_percent_encode(operation.path, CONTROLS).to_string();
     let (mut query, mut options) = (String::new(), String::new());
     for parameter in &operation.parameters {
         let text = value(parameter, root);
         match parameter.place {
             Place::Path => {
-                let variable = format!("{{{}}}", parameter.name);
+                let variable = format!("{{{}}}", utf8_percent_encode(parameter.name, CONTROLS));
                 target = target.replace(&variable, &escaped(&text));
             }
             Place::Query if parameter.required => {

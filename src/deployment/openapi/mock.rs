@@ -141,6 +141,7 @@ impl Making<'_> {
                 Place::Cookie => mock::check::Place::Cookie,
             },
             required: parameter.required,
+            may_be_empty: parameter.node.get("allowEmptyValue").is_some_and(Node::is_true),
             shape: self.shape(parameter),
             schema: parameter.schema.map(|schema| self.schema(schema)),
         });

@@ -5,7 +5,8 @@ use super::read::{Node, Value};
 use super::references::{References, reference};
 use crate::mediators::mock::check::{Misfit, Schema, Shape};
 use crate::message::json::{Json, Object};
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -52,14 +53,48 @@ impl Schema for Lazy {
         let Some(validator) = compiled.as_ref().filter(|validator| !validator.is_valid(value)) else {
             return Vec::new();
         };
-        let errors = validator.iter_errors(value).take(MOST_MISFITS);
-        errors
-            .map(|error| Misfit {
-                at: error.instance_path().as_str().to_owned(),
-                reason: error.masked_with("the value").to_string(),
-            })
-            .collect()
+        let mut misfits = Vec::new();
+        for error in validator.iter_errors(value).take(MOST_MISFITS) {
+            tell(&error, 0, &mut misfits);
+        }
+        misfits
     }
+}
+
+/// What is wrong. Where one of several schemas has to fit it is what is wrong with the one that was meant, if that can be told.
+fn tell(error: &ValidationError<'_>, depth: usize, misfits: &mut Vec<Misfit>) {
+    let meant = match error.kind() {
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            meant(context, error.instance_path().as_str())
+        }
+        _ => None,
+    };
+    match meant.filter(|_| depth < 8) {
+        Some(errors) => errors.iter().for_each(|error| tell(error, depth + 1, misfits)),
+        None => misfits.push(Misfit {
+            at: error.instance_path().as_str().to_owned(),
+            reason: error.masked_with("the value").to_string(),
+        }),
+    }
+}
+
+/// The alternative that is missed least: it is of the value's own type, has the given values in it, and little else is wrong. None, where two are as
+/// likely.
+fn meant<'e>(
+    alternatives: &'e [Vec<ValidationError<'static>>],
+    at: &str,
+) -> Option<&'e [ValidationError<'static>]> {
+    let rank = |errors: &Vec<ValidationError<'_>>| {
+        let is_another = |error: &&ValidationError<'_>| match error.kind() {
+            ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => true,
+            ValidationErrorKind::Type { .. } => error.instance_path().as_str() == at,
+            _ => false,
+        };
+        (errors.iter().filter(is_another).count(), errors.len())
+    };
+    let best = alternatives.iter().min_by_key(|errors| rank(errors))?;
+    let equals = alternatives.iter().filter(|errors| rank(errors) == rank(best));
+    (equals.count() == 1).then_some(best.as_slice())
 }
 
 pub fn compile(schema: &Json, version: Version) -> Result<Validator, String> {
@@ -172,6 +207,9 @@ impl<'a> Converting<'a> {
                     Value::List(items) => Json::Array(items.iter().map(|item| self.schema(item)).collect()),
                     Value::Text(_) => value.json(),
                 },
+                "oneOf" | "anyOf" if node.get("discriminator").is_some() => {
+                    Json::Array(value.items().iter().map(|item| self.variant(item, node)).collect())
+                }
                 _ if SEVERAL.contains(&key) => {
                     Json::Array(value.items().iter().map(|item| self.schema(item)).collect())
                 }
@@ -199,6 +237,34 @@ impl<'a> Converting<'a> {
             return Json::Object(or_null(schema));
         }
         Json::Object(schema)
+    }
+
+    /// One of several schemas, where a property tells which is meant (`discriminator`).
+    fn variant(&mut self, variant: &Node, around: &Node) -> Json {
+        let schema = self.schema(variant);
+        let discriminator = around.get("discriminator");
+        let property = discriminator.and_then(|node| node.get("propertyName")?.text());
+        let (Some(property), Some(target)) = (property, reference(variant)) else {
+            return schema;
+        };
+        let name = target.rsplit('/').next().unwrap_or(target);
+        let mapping = discriminator.and_then(|node| node.get("mapping"));
+        let mapped = mapping.map_or(&[][..], Node::entries).iter().filter(|(_, to)| {
+            let to = to.text();
+            to == Some(target) || to == Some(name)
+        });
+        let mut values: Vec<Json> = mapped.map(|(key, _)| key.name.clone().into()).collect();
+        if values.is_empty() {
+            values.push(name.into());
+        }
+        let object = |key: &str, value: Json| {
+            let mut object = Object::new();
+            object.insert(key.to_owned(), value);
+            Json::Object(object)
+        };
+        let told = object(property, object("enum", Json::Array(values)));
+        let both = vec![schema, object("properties", told)];
+        object("allOf", Json::Array(both))
     }
 
     /// The name under which a referred schema stands among the definitions.
@@ -402,6 +468,39 @@ mod tests {
             "S: {type: string, format: date}",
             "\"2026-02-30\"",
             &[": the value is not a \"date\""],
+        );
+    }
+
+    #[test]
+    fn of_several_schemas_the_one_that_is_meant_says_what_is_wrong() {
+        let pets = "S: {discriminator: {propertyName: kind, mapping: {katze: '#/Cat'}}, oneOf: [{$ref: '#/Cat'}, {$ref: '#/Dog'}]}\n\
+                    Cat: {type: object, required: [kind], properties: {kind: {type: string}, lives: {type: integer, maximum: 9}}}\n\
+                    Dog: {type: object, required: [kind], properties: {kind: {type: string}, barks: {type: boolean}}}\n";
+        check(Version::Three, pets, r#"{"kind": "katze", "lives": 9}"#, &[]);
+        check(Version::Three, pets, r#"{"kind": "Dog", "lives": 10}"#, &[]);
+        check(
+            Version::Three,
+            pets,
+            r#"{"kind": "katze", "lives": 10}"#,
+            &["/lives: the value is greater than the maximum of 9"],
+        );
+        check(
+            Version::Three,
+            pets,
+            r#"{"kind": "Dog", "barks": 1}"#,
+            &["/barks: the value is not of type \"boolean\""],
+        );
+        check(
+            Version::Three,
+            pets,
+            r#"{"kind": "cow"}"#,
+            &[": the value is not valid under any of the schemas listed in the 'oneOf' keyword"],
+        );
+        check(
+            Version::Three,
+            "S: {type: object, properties: {e: {nullable: true, allOf: [{$ref: '#/T'}]}}}\nT: {type: object, required: [x]}",
+            r#"{"e": {}}"#,
+            &["/e: \"x\" is a required property"],
         );
     }
 

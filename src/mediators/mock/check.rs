@@ -17,6 +17,8 @@ pub struct Parameter {
     pub name: String,
     pub place: Place,
     pub required: bool,
+    /// `?name=` and `?name` fit, whatever the schema says.
+    pub may_be_empty: bool,
     pub shape: Shape,
     pub schema: Option<Box<dyn Schema>>,
 }
@@ -153,7 +155,8 @@ impl Parameter {
             }
             return;
         }
-        let Some(schema) = &self.schema else {
+        let is_empty = self.may_be_empty && texts.iter().all(String::is_empty);
+        let Some(schema) = self.schema.as_ref().filter(|_| !is_empty) else {
             return;
         };
         match value(&texts, &self.shape) {
