@@ -197,7 +197,9 @@ impl UriTemplate {
 /// Paths come with their letters beyond ASCII, and spaces, in escapes.
 fn as_sent(literal: &str) -> Box<str> {
     const BEYOND: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
-    percent_encoding::utf8_percent_encode(literal, BEYOND).collect::<String>().into()
+    percent_encoding::utf8_percent_encode(literal, BEYOND)
+        .collect::<String>()
+        .into()
 }
 
 impl Operator {

@@ -11,7 +11,7 @@ use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner
 use crate::script::js::{Datum, Entry};
 use crate::text::{Diagnostic, Placed, Span};
 use async_trait::async_trait;
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use std::sync::Arc;
 
 pub static KIND: MediatorKind = MediatorKind {
@@ -365,6 +365,14 @@ async fn answer(script: &Script, exchange: &mut Exchange) -> Result<Option<Datum
             .filter(|text| !text.trim().is_empty())
     };
     let (content_type, status) = (said("CONTENT_TYPE"), said("HTTP_SC"));
+    let is_value = |text: &str| HeaderValue::from_str(text).is_ok();
+    if let Some(wrong) = content_type.as_deref().filter(|text| !is_value(text)) {
+        let reason = format!(
+            "CONTENT_TYPE holds characters that no media type has: `{}`",
+            wrong.escape_debug()
+        );
+        return Err(Fault::new(fault::code::MEDIATION, Origin::Script, reason));
+    }
     exchange.set_message_type(content_type.as_deref().unwrap_or("application/xml"));
     let status = status.map_or(Value::Integer(200), Value::text);
     exchange.properties.set_axis2("HTTP_SC", status);
@@ -455,6 +463,19 @@ mod tests {
             "mc.setProperty('CONTENT_TYPE', 'application/json')",
             "POST /\nContent-Type: application/json\n\n{\"a\": 1}",
             "200 application/json {\"a\": 1}",
+        );
+    }
+
+    #[test]
+    fn a_media_type_that_is_none_is_a_fault() {
+        let (outcome, _) = ALL.run(
+            &prototype("mc.setProperty('CONTENT_TYPE', 'text/plain\\nX-A: b')"),
+            "GET /",
+        );
+        let fault = outcome.expect_err("a fault");
+        assert_eq!(
+            &*fault.reason,
+            "CONTENT_TYPE holds characters that no media type has: `text/plain\\nX-A: b`"
         );
     }
 

@@ -1,7 +1,7 @@
 //! Mocks that a machine wrote: scripts in OpenAPI definitions, the shapes that API Manager's generators have left behind, and our own.
 
 use super::talk::{Answer, Running, free_port};
-use myelin::deployment::openapi::{generate, read};
+use myelin::deployment::openapi::{generate, model, read};
 use myelin::deployment::{LoadOptions, load};
 use myelin::text::{Sources, render};
 use std::path::Path;
@@ -400,17 +400,100 @@ fn a_saved_script_writes_every_media_type_as_the_mock_does() {
             let header = answer.header("content-type").unwrap_or("-");
             header.split(';').next().unwrap_or("").to_owned()
         };
-        // Scripts set XML as a tree, which is written anew.
-        let body = |answer: &Answer| match answer.body.strip_prefix("<?xml") {
-            Some(rest) => rest.split_once("?>").unwrap().1.trim_start().to_owned(),
-            None => answer.body.clone(),
-        };
-        let seen = |answer: &Answer| (answer.status, essence(answer), body(answer));
+        let seen = |answer: &Answer| (answer.status, essence(answer), unmarked(&answer.body));
         if seen(&one) != seen(&other) {
             wrong.push(format!("{media_type}:\n  {}\n  {}", told(&one), told(&other)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Definitions that together have every feature of schemas, examples, codes, media types and paths: what is saved of them answers as they do.
+#[test]
+fn what_is_saved_of_ten_definitions_answers_as_they_do() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/generated/ten");
+    let mut definitions: Vec<(String, String)> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    definitions.sort();
+    assert_eq!(definitions.len(), 10);
+    let files: Vec<(&str, &str)> = definitions
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let mock = serve(&files);
+    let scripts = tempfile::tempdir().unwrap();
+    let mut requests = Vec::new();
+    for (name, text) in &definitions {
+        let mut sources = Sources::default();
+        let file = sources.add(name.as_str(), text.as_str());
+        let root = read::read(file, text).unwrap();
+        let generated = generate::generate(&root).unwrap_or_else(|told| panic!("{name}: {told:?}"));
+        let context = generated.api.1.split("context=\"").nth(1).unwrap();
+        let context = context.split('"').next().unwrap();
+        generate::save(&generated, scripts.path(), false).unwrap();
+        let mut mistakes = Vec::new();
+        let definition = model::definition(&root, &mut mistakes).unwrap();
+        for operation in &definition.operations {
+            let path = operation
+                .path
+                .replace("größe", "gr%C3%B6%C3%9Fe")
+                .replace('{', "")
+                .replace('}', "");
+            let target = format!("{} {context}{path}", operation.method);
+            requests.push(target.clone());
+            for response in &operation.responses {
+                let code = response.code.first();
+                requests.push(format!("{target}?responseCode={code}"));
+                for media in &response.media {
+                    let accept = format!("{target}?responseCode={code}\nAccept: {}", media.media_type);
+                    for example in media.examples.iter().filter_map(|example| example.name) {
+                        requests.push(format!("{accept}\nPrefer: example={example}"));
+                    }
+                    requests.push(accept);
+                }
+            }
+        }
+    }
+    let run = Running::with(scripts, free_port(), &["--workers", "1", "--log", "warn"]);
+    let mut wrong = Vec::new();
+    for request in &requests {
+        let (one, other) = (mock.ask(request), run.ask(request));
+        let seen = |answer: &Answer| {
+            // What is empty needs no type.
+            let essence = answer.header("content-type").filter(|_| !answer.body.is_empty());
+            let essence = essence.unwrap_or("-");
+            let headers = ["location", "x-one", "x-list", "x-number", "x-unknown", "x-rate"];
+            (
+                answer.status,
+                essence.split(';').next().unwrap_or("").to_owned(),
+                headers.map(|name| answer.header(name).map(str::to_owned)),
+                // White space and escapes of JSON may be others.
+                match serde_json::from_str::<serde_json::Value>(&answer.body) {
+                    Ok(json) => json.to_string(),
+                    Err(_) => unmarked(&answer.body),
+                },
+            )
+        };
+        if seen(&one) != seen(&other) {
+            wrong.push(format!("{request}:\n  {}\n  {}", told(&one), told(&other)));
+        }
+    }
+    assert!(requests.len() > 100, "{}", requests.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Scripts set XML as a tree, which is written anew.
+fn unmarked(body: &str) -> String {
+    match body.strip_prefix("<?xml") {
+        Some(rest) => rest.split_once("?>").unwrap().1.trim_start().to_owned(),
+        None => body.to_owned(),
+    }
 }
 
 /// As newer products have them written: the data of the mock is text in a property, and is put back there.

@@ -20,7 +20,8 @@ pub fn usual(media: &Media<'_>, root: &Node, way: Way) -> Option<String> {
     match (media.examples.first(), media.schema) {
         (Some(first), schema) => Some(example(first.value, schema, form, root)),
         (None, Some(schema)) => Some(made(schema, form, &sampling)),
-        (None, None) => None,
+        // An empty body would be no JSON.
+        (None, None) => (form == Form::Json).then(|| "{}".to_owned()),
     }
 }
 

@@ -207,9 +207,13 @@ impl<'a> Converting<'a> {
                     Value::List(items) => Json::Array(items.iter().map(|item| self.schema(item)).collect()),
                     Value::Text(_) => value.json(),
                 },
-                "oneOf" | "anyOf" if node.get("discriminator").is_some() => {
-                    Json::Array(value.items().iter().map(|item| self.variant(item, node)).collect())
-                }
+                "oneOf" | "anyOf" if node.get("discriminator").is_some() => Json::Array(
+                    value
+                        .items()
+                        .iter()
+                        .map(|item| self.variant(item, node))
+                        .collect(),
+                ),
                 _ if SEVERAL.contains(&key) => {
                     Json::Array(value.items().iter().map(|item| self.schema(item)).collect())
                 }

@@ -137,8 +137,11 @@ impl Program {
             Err((part, at, message)) => {
                 let part = &parts[part];
                 let end = part.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
+                let help = part.text[at..]
+                    .starts_with("return")
+                    .then(|| "a script runs to its last line; `return` belongs into a function".to_owned());
                 let message = format!("this is no JavaScript: {message}");
-                told.push(Diagnostic::error("E0309", part.span_of(at..end), message));
+                told.push(Diagnostic::error("E0309", part.span_of(at..end), message).maybe_help(help));
                 return (None, told);
             }
         };
