@@ -633,7 +633,7 @@ fn what_is_saved_answers_as_the_mock_does() {
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("sequences/shelf-1.xml\n"), "{told}");
     assert!(
-        told.ends_with("unlike `myelin mock`: requests are not held against the definition, and no body is made by chance (Prefer: dynamic)\n"),
+        told.ends_with("unlike `myelin mock`: requests are not held against the definition, no body is made by chance (Prefer: dynamic), and places in examples (x-mock-template) stay as they are\n"),
         "{told}"
     );
     assert!(save(&[]).1.starts_with("everything is there already\n"));
@@ -757,6 +757,93 @@ Accept: application/xml
 
 <Pet><name>Rex</name></Pet>
 "#;
+
+#[test]
+fn examples_say_what_the_request_says_where_they_may() {
+    let definition = r##"openapi: 3.0.0
+x-mock-template: true
+paths:
+  /pets/{id}:
+    post:
+      responses:
+        '201':
+          content:
+            application/json:
+              examples:
+                structured: {value: {id: '{{path.id}}', tags: ['{{query.tag}}', 'x-{{header.X-Tenant}}'], pet: '{{body}}', age: '{{body.age}}', none: '{{body.a.b}}'}}
+                text: {value: '{"id": {{path.id}}, "first": {{body.list.0}}, "name": "{{ body.name }}!"}'}
+            application/xml: {example: '<pet id="{{path.id}}">{{body.name}}</pet>'}
+            text/plain: {example: 'pet {{path.id}} of {{cookie.user}}'}
+  /plain: {get: {x-mock-template: false, responses: {'200': {content: {text/plain: {example: '{{path.id}}'}}}}}}
+"##;
+    let running = mocked(definition, &[]);
+    replay(
+        &running,
+        "templates",
+        r#"POST /pets/7?tag=a%22b
+Content-Type: application/json
+X-Tenant: blue
+
+{"name": "R<x", "age": 3, "list": [1.50]}
+
+###
+201
+
+{"id":"7","tags":["a\"b","x-blue"],"pet":{"name":"R<x","age":3,"list":[1.50]},"age":3,"none":null}
+
+### As a text
+POST /pets/7
+Content-Type: application/json
+Prefer: example=text
+
+{"name": "R\"x", "age": 3, "list": [1.50]}
+
+###
+201
+
+{"id": 7, "first": 1.50, "name": "R\"x!"}
+
+### A name, and no body
+POST /pets/x
+Prefer: example=text
+
+###
+201
+
+{"id": "x", "first": null, "name": "!"}
+
+### XML
+POST /pets/a%26b
+Content-Type: application/json
+Accept: application/xml
+
+{"name": "R<x"}
+
+###
+201
+
+<pet id="a&amp;b">R&lt;x</pet>
+
+### Text
+POST /pets/7
+Accept: text/plain
+Cookie: user=ada
+
+###
+201
+
+pet 7 of ada
+
+### Switched off
+GET /plain
+
+###
+200
+
+{{path.id}}
+"#,
+    );
+}
 
 fn until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();

@@ -154,8 +154,8 @@ fn a_failing_mock_answers_500_and_the_log_has_its_line() {
 fn a_saved_mock_answers_anew_in_half_a_second() {
     let running = serve(PET, &[]);
     assert_eq!(running.ask("GET /pets/2").status, 404);
-    let mut slowest = Duration::ZERO;
-    for status in ["410", "451"] {
+    let mut took = Vec::new();
+    for status in ["410", "451", "405", "406", "409"] {
         std::fs::write(
             running.folder.path().join("api/a.xml"),
             definitions(&PET.replace("'404'", &format!("'{status}'"))),
@@ -165,10 +165,12 @@ fn a_saved_mock_answers_anew_in_half_a_second() {
         while ask(running.port, "GET /pets/2").status.to_string() != status {
             assert!(saved.elapsed() < Duration::from_secs(20), "it never changed");
         }
-        slowest = slowest.max(saved.elapsed());
+        took.push(saved.elapsed());
     }
-    // Measured at 60 to 250 ms; a machine that compiles beside it may take longer.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    took.sort();
+    // Measured at 150 to 180 ms, most of it waiting for the end of the save. A machine that compiles beside it may delay one of them.
+    assert!(took[2] < Duration::from_millis(500), "{took:?}");
+    assert!(took[4] < Duration::from_secs(2), "{took:?}");
 }
 
 fn in_state(state: &str) -> String {

@@ -4,7 +4,7 @@ use super::model::{Header, Media};
 use super::read::{Node, Value};
 use super::references::References;
 use super::sample::{self, Sampling, Way};
-use crate::mediators::mock;
+use crate::mediators::mock::{self, template};
 use crate::message::json::{self, Json};
 use crate::message::media_type::{Form, MediaType};
 use http::HeaderName;
@@ -68,6 +68,20 @@ pub fn example(value: &Node, schema: Option<&Node>, form: Form, root: &Node) -> 
         _ => value
             .text()
             .map_or_else(|| json::text(&value_json), str::to_owned),
+    }
+}
+
+/// An example whose places are filled at each request. JSON as a text may have them where a value stands.
+pub fn template(value: &Node, schema: Option<&Node>, form: Form, root: &Node) -> String {
+    let is_json =
+        |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(&template::numbered(text)).is_ok();
+    match value.json() {
+        Json::String(text)
+            if form == Form::Json && text.trim_start().starts_with(['{', '[']) && is_json(&text) =>
+        {
+            text
+        }
+        _ => example(value, schema, form, root),
     }
 }
 

@@ -26,8 +26,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What a mock does that its saved scripts do not.
-pub const DIFFERENCES: &str =
-    "requests are not held against the definition, and no body is made by chance (Prefer: dynamic)";
+pub const DIFFERENCES: &str = "requests are not held against the definition, no body is made by chance (Prefer: dynamic), and places in examples (x-mock-template) stay as they are";
 
 /// What stands for a definition: names (relative, with `/`) and texts.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,15 +9,20 @@ use super::schema::{Lazy, Written, shape};
 use crate::flow::mishap::{self, Mishap};
 use crate::flow::{Mediator, Step};
 use crate::mediators::mock::check::{Body, Check, MediaCheck, Parameter, Schema, Shape};
+use crate::mediators::mock::template::Template;
 use crate::mediators::mock::{self, Example, Media, Mock, Response, Sampler};
 use crate::message::media_type::{Form, MediaType};
 use crate::text::Diagnostic;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 /// Switches the checks of requests off, for an operation, a path or all: `x-mock-validation: false`.
 const VALIDATION: &str = "x-mock-validation";
+
+/// Examples have places for what the request says, for an operation, a path or all: `x-mock-template: true`.
+const TEMPLATE: &str = "x-mock-template";
 
 /// The step of an operation. What its extensions say wrongly is told.
 pub fn step(
@@ -30,6 +35,8 @@ pub fn step(
         definition,
         references: definition.references,
         root,
+        has_templates: extension(operation, definition, TEMPLATE).is_some_and(Node::is_true),
+        told: RefCell::default(),
     };
     let is_off =
         extension(operation, definition, VALIDATION).is_some_and(|node| node.text() == Some("false"));
@@ -47,6 +54,7 @@ pub fn step(
         mishap: mishap_of(operation, definition, mistakes),
         own_query: query.map(|parameter| parameter.name.to_owned()).collect(),
     };
+    mistakes.extend(making.told.take());
     Step {
         element: mock::STEP,
         span: operation.span,
@@ -89,6 +97,9 @@ struct Making<'a> {
     definition: &'a Definition<'a>,
     references: References<'a>,
     root: &'a Arc<Node>,
+    has_templates: bool,
+    /// What is wrong with templates.
+    told: RefCell<Vec<Diagnostic>>,
 }
 
 impl Making<'_> {
@@ -110,15 +121,37 @@ impl Making<'_> {
         let content_type = bodies::media_type(media);
         let media_type = MediaType::parse(&content_type);
         let form = media_type.form();
-        let examples = media.examples.iter().map(|example| Example {
-            name: example.name.map(str::to_owned),
-            body: Bytes::from(bodies::example(example.value, media.schema, form, self.root)),
-        });
+        let examples = media
+            .examples
+            .iter()
+            .map(|example| self.example(example, media, form));
         Media {
             examples: examples.collect(),
             sampler: media.schema.map(|schema| self.sampler(schema, &media_type)),
             content_type,
             media_type,
+        }
+    }
+
+    fn example(&self, example: &model::Example<'_>, media: &model::Media<'_>, form: Form) -> Example {
+        let write = match self.has_templates {
+            true => bodies::template,
+            false => bodies::example,
+        };
+        let body = write(example.value, media.schema, form, self.root);
+        let template = match Template::of(&body, form) {
+            _ if !self.has_templates => None,
+            Ok(template) => template,
+            Err(message) => {
+                let mistake = Diagnostic::error("E0203", example.value.span, message);
+                self.told.borrow_mut().push(mistake);
+                None
+            }
+        };
+        Example {
+            name: example.name.map(str::to_owned),
+            body: Bytes::from(body),
+            template,
         }
     }
 

@@ -148,7 +148,7 @@ impl Parameter {
             Place::Header => "header",
             Place::Cookie => "cookie",
         };
-        let texts = self.texts(exchange);
+        let texts = texts(self.place, &self.name, exchange);
         if texts.is_empty() {
             if self.required {
                 wrongs.tell(place, &self.name, "it is required");
@@ -169,35 +169,35 @@ impl Parameter {
             Err(reason) => wrongs.tell(place, &self.name, reason),
         }
     }
+}
 
-    /// The values under its name, decoded.
-    fn texts(&self, exchange: &Exchange) -> Vec<String> {
-        match self.place {
-            Place::Path => {
-                let value = exchange.properties.text(&format!("uri.var.{}", self.name));
-                value.into_iter().collect()
+/// The values under a name, decoded.
+pub fn texts(place: Place, name: &str, exchange: &Exchange) -> Vec<String> {
+    match place {
+        Place::Path => {
+            let value = exchange.properties.text(&format!("uri.var.{}", name));
+            value.into_iter().collect()
+        }
+        Place::Query => pairs(exchange.request.query().unwrap_or(""), name),
+        Place::Header => {
+            let all = exchange.message.headers.get_all(name);
+            let texts = all.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let joined = texts.collect::<Vec<_>>().join(",");
+            if all.iter().next().is_none() {
+                Vec::new()
+            } else {
+                vec![joined]
             }
-            Place::Query => pairs(exchange.request.query().unwrap_or(""), &self.name),
-            Place::Header => {
-                let all = exchange.message.headers.get_all(self.name.as_str());
-                let texts = all.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-                let joined = texts.collect::<Vec<_>>().join(",");
-                if all.iter().next().is_none() {
-                    Vec::new()
-                } else {
-                    vec![joined]
-                }
-            }
-            Place::Cookie => {
-                let all = exchange.message.headers.get_all(http::header::COOKIE);
-                let cookies = all.iter().filter_map(|value| value.to_str().ok());
-                cookies
-                    .flat_map(|value| value.split(';'))
-                    .filter_map(|pair| pair.trim().split_once('='))
-                    .filter(|(name, _)| *name == self.name)
-                    .map(|(_, value)| value.to_owned())
-                    .collect()
-            }
+        }
+        Place::Cookie => {
+            let all = exchange.message.headers.get_all(http::header::COOKIE);
+            let cookies = all.iter().filter_map(|value| value.to_str().ok());
+            cookies
+                .flat_map(|value| value.split(';'))
+                .filter_map(|pair| pair.trim().split_once('='))
+                .filter(|(known, _)| *known == name)
+                .map(|(_, value)| value.to_owned())
+                .collect()
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod check;
 pub mod data;
 pub mod prefer;
+pub mod template;
 
 use crate::flow::mishap::{self, Mishap, problem};
 use crate::flow::{Answer, Exchange, Fault, Flow, Mediator, Outcome};
@@ -17,6 +18,7 @@ use check::Check;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use prefer::Preferences;
 use std::ops::RangeInclusive;
+use template::Template;
 
 /// The name of the step, for logs.
 pub const STEP: &str = "mock";
@@ -60,6 +62,8 @@ pub struct Media {
 pub struct Example {
     pub name: Option<String>,
     pub body: Bytes,
+    /// It has places for what the request says.
+    pub template: Option<Template>,
 }
 
 /// Makes a body that fits a schema.
@@ -109,10 +113,15 @@ impl Mock {
         }
         let accept = Accept::of(&exchange.message.headers);
         let chance = preferences.dynamic.then(|| exchange.worker.runtime.random_seed());
-        Ok(Some(match self.choose(&preferences, &accept) {
-            Ok(chosen) => chosen.answer(chance, preferences.applied(waits)),
-            Err(answer) => *answer,
-        }))
+        let chosen = match self.choose(&preferences, &accept) {
+            Ok(chosen) => chosen,
+            Err(answer) => return Ok(Some(*answer)),
+        };
+        let filled = match chosen.template(chance) {
+            Some(template) => Some(template.fill(exchange).await?),
+            None => None,
+        };
+        Ok(Some(chosen.answer(chance, filled, preferences.applied(waits))))
     }
 
     fn choose<'a>(&'a self, preferences: &Preferences, accept: &Accept) -> Result<Chosen<'a>, Box<Answer>> {
@@ -256,7 +265,13 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    fn answer(&self, chance: Option<u64>, applied: Option<HeaderValue>) -> Answer {
+    fn template(&self, chance: Option<u64>) -> Option<&Template> {
+        let (media, example) = self.body?;
+        media.example(example, chance)?.template.as_ref()
+    }
+
+    /// `filled`: the body, where it depends on the request.
+    fn answer(&self, chance: Option<u64>, filled: Option<Bytes>, applied: Option<HeaderValue>) -> Answer {
         let mut answer = match self.body {
             None => Answer {
                 status: self.status,
@@ -266,7 +281,8 @@ impl Chosen<'_> {
                 tunnel: None,
             },
             Some((media, example)) => {
-                mishap::made(self.status, &media.content_type, media.body(example, chance))
+                let body = filled.unwrap_or_else(|| media.body(example, chance));
+                mishap::made(self.status, &media.content_type, body)
             }
         };
         for (name, value) in &self.response.headers {
@@ -330,13 +346,16 @@ impl Media {
         })
     }
 
+    /// The one that was asked for, else the first, unless chance is to make a body.
+    fn example<'e>(&'e self, wanted: Option<&'e Example>, chance: Option<u64>) -> Option<&'e Example> {
+        let by_chance = chance.is_some() && self.sampler.is_some();
+        wanted.or(self.examples.first().filter(|_| !by_chance))
+    }
+
     fn body(&self, example: Option<&Example>, chance: Option<u64>) -> Bytes {
-        if let (Some(seed), Some(sampler), None) = (chance, &self.sampler, example) {
-            return sampler.sample(Some(seed));
-        }
-        match (example.or(self.examples.first()), &self.sampler) {
+        match (self.example(example, chance), &self.sampler) {
             (Some(example), _) => example.body.clone(),
-            (None, Some(sampler)) => sampler.sample(None),
+            (None, Some(sampler)) => sampler.sample(chance),
             // An empty body would be no JSON.
             (None, None) if self.media_type.form() == Form::Json => Bytes::from_static(b"{}"),
             (None, None) => Bytes::new(),
