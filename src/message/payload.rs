@@ -346,8 +346,12 @@ impl Payload {
 
     /// Reads it into memory without opening it, to be able to send it twice.
     pub async fn keep(&mut self, limits: &PayloadLimits) -> Result<(), PayloadError> {
-        let Truth::Stream { body, encoding } = std::mem::replace(&mut self.truth, Truth::Empty) else {
-            return Ok(());
+        let (body, encoding) = match std::mem::replace(&mut self.truth, Truth::Empty) {
+            Truth::Stream { body, encoding } => (body, encoding),
+            known => {
+                self.truth = known;
+                return Ok(());
+            }
         };
         self.truth = match body.collect(limits.body).await? {
             (bytes, trailers) if encoding == Encoding::Identity || bytes.is_empty() => Truth::Raw(Raw {
@@ -739,6 +743,24 @@ mod tests {
             limits: &limits,
             conversion: &conversion,
         })
+    }
+
+    #[test]
+    fn what_does_not_stream_stays_when_it_is_kept() {
+        let limits = PayloadLimits::default();
+        let mut made = Payload::bytes(Form::Json, "{\"a\":1}".to_owned());
+        let mut read = loaded("application/json", "{\"a\":1}");
+        let mut seen = loaded("application/xml", "<a>1</a>");
+        assert_eq!(first_child(&mut seen), "<a>1</a>");
+        for payload in [&mut made, &mut read, &mut seen] {
+            wait(payload.keep(&limits)).unwrap();
+            assert!(!payload.is_empty());
+        }
+        assert_eq!(
+            (json(&mut made), json(&mut read)),
+            ("{\"a\":1}".to_owned(), "{\"a\":1}".to_owned())
+        );
+        assert_eq!(first_child(&mut seen), "<a>1</a>");
     }
 
     fn first_child(payload: &mut Payload) -> String {
