@@ -145,7 +145,8 @@ pub fn plan_rules(leaf: &Element, planner: &mut Planner<'_>) -> Rules {
             .and_then(Element::trimmed_text)
             .and_then(|text| {
                 let factor = number::<f64>(&text, "times", planner)?;
-                let sound = factor.is_finite() && factor >= 0.0;
+                // A negative one makes a negative duration, which is the default again.
+                let sound = factor.is_finite();
                 if !sound {
                     not_a_number(&text, "times", planner);
                 }

@@ -527,10 +527,13 @@ impl Health {
     fn next_suspension(&self, last: Option<Duration>) -> Duration {
         let rules = &self.identity.rules;
         let factor = rules.factor.unwrap_or(self.defaults.factor);
-        let duration = match last {
-            None => rules.initial.unwrap_or(self.defaults.initial),
+        let duration = match (last, rules.initial) {
+            // A duration that would be negative is the default one, which no maximum shortens (`EndpointContext`).
+            (None, None) => return self.defaults.initial,
+            (Some(_), _) if factor < 0.0 => return self.defaults.initial,
+            (None, Some(initial)) => initial,
             // What no number of milliseconds can say is a limit of its own.
-            Some(last) => Duration::try_from_secs_f64(last.as_secs_f64() * factor)
+            (Some(last), _) => Duration::try_from_secs_f64(last.as_secs_f64() * factor)
                 .unwrap_or(Duration::from_secs(u64::from(u32::MAX))),
         };
         match rules.maximum.or(self.defaults.maximum) {
@@ -774,6 +777,19 @@ mod tests {
             assert_eq!(pauses(&health, 101_503, 4).await, [100, 200, 400, 500]);
             health.admit().expect("its time has come").succeeded();
             assert_eq!(pauses(&health, 101_503, 1).await, [100]);
+        });
+    }
+
+    #[test]
+    fn what_would_be_negative_is_the_default_pause() {
+        wait(async {
+            let rules = Rules {
+                factor: Some(-1.0),
+                maximum: Some(Duration::ZERO),
+                ..Rules::default()
+            };
+            let health = health(rules);
+            assert_eq!(pauses(&health, 101_503, 2).await, [30_000, 30_000]);
         });
     }
 
