@@ -368,7 +368,11 @@ fn mapping(element: &Element, planner: &mut Planner<'_>) -> Option<Mapping> {
     let Some(placed) = template else {
         return Some(Mapping::Default);
     };
-    let text = planner.resolved(&placed)?;
+    let mut text = planner.resolved(&placed)?;
+    if text == "*" {
+        // Synapse takes it, for everything below the context.
+        text.insert(0, '/');
+    }
     match UriTemplate::parse(&text) {
         Ok(template) => Some(Mapping::Template(template)),
         Err(mistake) => {
