@@ -285,10 +285,13 @@ impl Target for Reporter {
                     .deployment
                     .as_ref()
                     .map_or(0, |deployment| deployment.generation);
-                let changed = change
+                // `./` in the middle is left out.
+                let paths = change
                     .paths
-                    .first()
-                    .map_or_else(String::new, |path| path.display().to_string());
+                    .iter()
+                    .map(|path| path.components().collect::<PathBuf>());
+                let changed = paths.map(|path| path.display().to_string()).collect::<Vec<_>>();
+                let changed = changed.join(", ");
                 tracing::info!(
                     generation,
                     serving = artifacts(loaded.counts),

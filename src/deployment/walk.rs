@@ -2,13 +2,14 @@
 
 use super::openapi::files::{below_folder, mentioned};
 use super::resources::read_bounded;
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// More entries than this are no configuration folder; somebody pointed at `/`.
 const MOST_FILES: usize = 200_000;
@@ -43,7 +44,7 @@ pub struct Listing {
     identities: Vec<Identity>,
 }
 
-#[derive(Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     name: String,
     size: u64,
@@ -72,6 +73,45 @@ impl Stamp {
             }
         }
         Stamp(hasher.finish())
+    }
+}
+
+/// What folders and the files beside them held at one time, to tell what is different at another.
+#[derive(Debug, Default)]
+pub struct Contents(HashMap<PathBuf, Identity>);
+
+impl Contents {
+    /// As of these listings; the files beside them are looked at now.
+    pub fn of(roots: &[PathBuf], listings: &[Listing], extra: &[PathBuf]) -> Contents {
+        let listed = roots.iter().zip(listings).flat_map(|(root, listing)| {
+            let identities = listing.identities.iter();
+            // A root that is a file is its own name, and what it refers to is named from beside it.
+            let is_folder = root.is_dir();
+            identities.map(move |own| {
+                let path = match is_folder {
+                    true => root.join(&own.name),
+                    false => root.with_file_name(&own.name),
+                };
+                (path, own.clone())
+            })
+        });
+        let beside = extra.iter().filter_map(|path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((path.clone(), identity(&path.to_string_lossy(), &metadata)))
+        });
+        Contents(listed.chain(beside).collect())
+    }
+
+    /// The files that are new, gone, or not what they were, in the order of their names.
+    pub fn difference(&self, before: &Contents) -> Vec<PathBuf> {
+        let changed = self
+            .0
+            .iter()
+            .filter(|(path, own)| before.0.get(*path) != Some(own));
+        let gone = before.0.iter().filter(|(path, _)| !self.0.contains_key(*path));
+        let mut paths: Vec<PathBuf> = changed.chain(gone).map(|(path, _)| path.clone()).collect();
+        paths.sort_unstable();
+        paths
     }
 }
 
@@ -247,6 +287,9 @@ impl Listing {
     }
 
     fn add(&mut self, name: String, path: PathBuf, metadata: &Metadata) {
+        if is_own_output(metadata) {
+            return;
+        }
         if self.files.len() >= MOST_FILES {
             self.too_many = true;
             return;
@@ -274,6 +317,20 @@ fn identity(name: &str, metadata: &Metadata) -> Identity {
     }
 }
 
+/// Whether this very program writes it: a log that is kept in the folder would otherwise change it with every line, for ever.
+fn is_own_output(metadata: &Metadata) -> bool {
+    static OUTPUTS: OnceLock<Vec<(u64, u64)>> = OnceLock::new();
+    let outputs = OUTPUTS.get_or_init(|| {
+        let files = ["/dev/stdout", "/dev/stderr"].iter();
+        files
+            .filter_map(|path| std::fs::metadata(path).ok())
+            .filter(Metadata::is_file)
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+            .collect()
+    });
+    outputs.contains(&(metadata.dev(), metadata.ino()))
+}
+
 /// What editors and other programs leave behind while they save, and what no configuration is kept in.
 pub fn is_litter(file_name: &str) -> bool {
     // The hidden ones include `..data`, which Kubernetes swaps: its files are reached by the links beside it.
@@ -283,7 +340,7 @@ pub fn is_litter(file_name: &str) -> bool {
         || file_name == "node_modules"
         || (file_name.starts_with('#') && file_name.ends_with('#'))
         || file_name.contains("___jb_")
-        || [".swp", ".swx", ".swo", ".tmp", ".bak", ".orig", ".part"]
+        || [".swp", ".swx", ".swo", ".tmp", ".bak", ".orig", ".part", ".log"]
             .iter()
             .any(|ending| file_name.ends_with(ending))
 }
@@ -309,6 +366,7 @@ mod tests {
             "#a.xml#",
             "4913",
             "a.xml.tmp",
+            "gateway.log",
         ] {
             fs::write(folder.path().join(name), "x").unwrap();
         }
@@ -346,6 +404,30 @@ mod tests {
         fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
         assert_eq!(fs::read_to_string(&list(root).files[0].path).unwrap(), "new");
         assert_ne!(Stamp::of(&[root.to_path_buf()], &[]), before);
+    }
+
+    #[test]
+    fn what_changed_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_path_buf();
+        let beside = [root.join(".env")];
+        let contents = || Contents::of(std::slice::from_ref(&root), &[list(&root)], &beside);
+        for name in ["gone.xml", "same.xml", "saved.xml"] {
+            fs::write(root.join(name), "x").unwrap();
+        }
+        let before = contents();
+        assert_eq!(contents().difference(&before), Vec::<PathBuf>::new());
+        fs::remove_file(root.join("gone.xml")).unwrap();
+        // As editors save: under another name first.
+        fs::write(root.join("saved.xml.new"), "xy").unwrap();
+        fs::rename(root.join("saved.xml.new"), root.join("saved.xml")).unwrap();
+        fs::write(root.join("new.xml"), "x").unwrap();
+        fs::write(&beside[0], "A=1").unwrap();
+        let names = [".env", "gone.xml", "new.xml", "saved.xml"];
+        assert_eq!(
+            contents().difference(&before),
+            names.map(|name| root.join(name)).to_vec()
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Notices that watched folders and files changed: events where the file system reports them, looking every second where it does not.
 
-use super::walk::{self, Stamp, is_litter};
+use super::walk::{self, Contents, Stamp, is_litter};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ impl Default for WatchOptions {
 /// Something is different from when it was last acted upon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// A few of the paths that were reported; none when the change was found by looking.
+    /// A few of the files that are different.
     pub paths: Vec<PathBuf>,
     /// Asked for by `Trigger::now`, whether or not anything changed.
     pub asked_for: bool,
@@ -141,10 +142,11 @@ impl Trigger {
 
 fn run(
     receiver: &Receiver<Signal>,
-    mut watched: Watched,
+    watched: Watched,
     mut machine: Machine,
     mut on_change: impl FnMut(Change) -> Answer,
 ) {
+    let watched = RefCell::new(watched);
     loop {
         let now = Instant::now();
         match receiver.recv_timeout(machine.next_look().saturating_duration_since(now)) {
@@ -154,7 +156,17 @@ fn run(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let method = machine.method;
-        let looked = machine.tick(Instant::now(), || watched.look(), &mut on_change);
+        let act = |mut change: Change| {
+            // What was reported includes the names under which editors save before they rename.
+            let different = watched.borrow_mut().different();
+            if !different.is_empty() {
+                change.paths = different;
+            }
+            change.paths.truncate(PATHS_KEPT);
+            on_change(change)
+        };
+        let looked = machine.tick(Instant::now(), || watched.borrow_mut().look(), act);
+        let watched = &mut *watched.borrow_mut();
         if method != machine.method {
             tracing::info!("the file system does not report changes: looking for them every second");
             watched.notify = None;
@@ -304,6 +316,9 @@ struct Watched {
     watched: BTreeSet<Folder>,
     notify: Option<RecommendedWatcher>,
     sender: Sender<Signal>,
+    /// As of the last look, and as of the last time that somebody acted.
+    contents: Contents,
+    acted_upon: Contents,
 }
 
 /// A folder by its path and by what it is: one that was put in another's place is watched anew.
@@ -322,7 +337,11 @@ impl Watched {
             watched: BTreeSet::new(),
             notify: None,
             sender,
+            contents: Contents::default(),
+            acted_upon: Contents::default(),
         };
+        watched.look();
+        watched.different();
         if options.poll || options.only_when_asked {
             return watched;
         }
@@ -375,7 +394,15 @@ impl Watched {
                 })
                 .collect();
         }
+        self.contents = Contents::of(&self.roots, &listings, &self.extra_files);
         Stamp::from_listings(&listings, &self.extra_files)
+    }
+
+    /// What is different from when this was asked before.
+    fn different(&mut self) -> Vec<PathBuf> {
+        let different = self.contents.difference(&self.acted_upon);
+        self.acted_upon = std::mem::take(&mut self.contents);
+        different
     }
 
     /// Puts watches on folders that have come since.
@@ -487,7 +514,7 @@ fn file_system_kind<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::{Cell, RefCell};
+    use std::cell::Cell;
     use std::fs;
     use std::sync::mpsc;
 
