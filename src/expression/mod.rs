@@ -120,10 +120,10 @@ impl Expression {
     }
 
     /// A JSONPath without `json-eval( )` around it, as `evaluator="json"` allows.
-    pub fn compile_json(text: &Placed) -> Result<Expression, Box<Diagnostic>> {
+    pub fn compile_json(text: &Placed, namespaces: &Namespaces) -> Result<Expression, Box<Diagnostic>> {
         let trimmed = text.trimmed();
         Ok(Expression {
-            language: compile_json_path(&trimmed, &Namespaces::new())?,
+            language: compile_json_path(&trimmed, namespaces)?,
             source: trimmed,
             addressing: false,
         })

@@ -1,5 +1,6 @@
 //! `<log>`: a line in the log, about the message or of the author's choice.
 
+use super::template::{self, Piece, Template};
 use crate::expression::Expression;
 use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::json;
@@ -106,7 +107,7 @@ struct Log {
     category: Level,
     separator: String,
     message_id: bool,
-    template: Vec<Piece>,
+    template: Template,
     properties: Vec<(String, Shown)>,
 }
 
@@ -117,11 +118,6 @@ enum What {
     Full,
     /// `custom`, or a template without a level.
     OwnWords,
-}
-
-enum Piece {
-    Text(String),
-    Expression(Expression),
 }
 
 enum Shown {
@@ -153,7 +149,7 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     };
     let template = match message {
         Some(message) => template(&message.text(), message, planner),
-        None => Some(Vec::new()),
+        None => Some(Template::default()),
     };
     let mut properties = Vec::new();
     for inner in element.all("property") {
@@ -198,30 +194,15 @@ fn shown(element: &Element, planner: &mut Planner<'_>) -> Option<(String, Shown)
     Some((name.value.text.clone(), shown))
 }
 
-/// Text with `${…}` in it. An expression ends at the first `}` (`InlineExpressionUtil`).
-fn template(text: &Placed, element: &Element, planner: &mut Planner<'_>) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    let mut failed = false;
-    let mut from = 0;
-    while let Some(start) = text.text[from..].find("${").map(|at| from + at) {
-        // At least one character stands between the braces.
-        let inner = start + 2;
-        let skipped = text.text[inner..].chars().next().map_or(0, char::len_utf8);
-        let Some(end) = text.text[inner + skipped..]
-            .find('}')
-            .map(|at| inner + skipped + at + 1)
-        else {
-            break;
-        };
-        pieces.push(Piece::Text(unescaped(&text.text[from..start])));
-        match planner.expression(&text.slice(start..end), element) {
-            Some(expression) => pieces.push(Piece::Expression(expression)),
-            None => failed = true,
+/// Text with `${…}` in it.
+fn template(text: &Placed, element: &Element, planner: &mut Planner<'_>) -> Option<Template> {
+    let mut template = template::words(text, element, planner)?;
+    for piece in &mut template.pieces {
+        if let Piece::Text(text) = piece {
+            *text = unescaped(text);
         }
-        from = end;
     }
-    pieces.push(Piece::Text(unescaped(&text.text[from..])));
-    (!failed).then_some(pieces)
+    Some(template)
 }
 
 /// `\n` and `\t` written as two characters.
@@ -289,12 +270,14 @@ impl Log {
     }
 
     async fn add_template(&self, exchange: &mut Exchange, line: &mut String) -> Result<(), Fault> {
-        for piece in &self.template {
+        for piece in &self.template.pieces {
             match piece {
                 Piece::Text(text) => line.push_str(text),
-                Piece::Expression(expression) => {
+                Piece::Expression { expression, .. } => {
                     line.push_str(&exchange.text(expression).await?.unwrap_or_default());
                 }
+                // Not in these words.
+                Piece::Argument(..) => {}
             }
         }
         Ok(())
@@ -429,14 +412,16 @@ mod tests {
             category: Level::INFO,
             separator: ", ".to_owned(),
             message_id: false,
-            template: Vec::new(),
+            template: Template::default(),
             properties: vec![("a".to_owned(), Shown::Text("b".to_owned()))],
         }
     }
 
     fn with_text(level: What) -> Log {
         Log {
-            template: vec![Piece::Text("hello".to_owned())],
+            template: Template {
+                pieces: vec![Piece::Text("hello".to_owned())],
+            },
             ..log(level)
         }
     }

@@ -34,7 +34,8 @@ pub static KIND: MediatorKind = MediatorKind {
     differences: "A constant is escaped for the media type; Synapse escapes it for XML even into JSON. A template that uses more arguments \
         than there are is told at load, and without any argument `$9` stays what it is; Synapse logs an error per message and leaves the rest of the template unfilled. Into JSON, a value \
         that begins with `{` or `[` goes in as it is only if it is JSON to its end; otherwise it is escaped, so that nobody can close \
-        an object from inside a value. A literal JSON text is escaped when it goes into XML. `freemarker` templates are not \
+        an object from inside a value. A literal JSON text is escaped when it goes into XML. What `${…}` finds in JSON goes into XML escaped for XML \
+        alone; Synapse escapes it for JSON as well, so that backslashes are doubled and quotes get one. `freemarker` templates are not \
         supported yet.",
     attributes: &[
         Attr::optional(
@@ -260,7 +261,7 @@ fn argument(element: &Element, planner: &mut Planner<'_>) -> Option<Argument> {
     };
     let wrapped = attribute.value.text.trim_start().starts_with("json-eval");
     let expression = if is_json && !wrapped {
-        match Expression::compile_json(&attribute.value) {
+        match Expression::compile_json(&attribute.value, &element.namespaces) {
             Ok(expression) => expression,
             Err(mistake) => {
                 planner.tell(*mistake);

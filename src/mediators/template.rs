@@ -24,6 +24,15 @@ pub enum Piece {
     },
 }
 
+/// What is a place to fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    /// `"${…}"` with its quotes, `${…}` and `$digits`, as one pass of Synapse's pattern has it.
+    All,
+    /// `${…}` alone: quotes are quotes, and `$5` is a price.
+    Expressions,
+}
+
 /// What stands in a text at one place.
 enum Mark {
     Argument(usize),
@@ -34,16 +43,16 @@ enum Mark {
     },
 }
 
-/// Cuts a text at `"${…}"`, `${…}` and `$digits`, as one pass of Synapse's pattern does. `compile` gets each `${…}`.
-/// None when one of them could not be compiled; all are tried.
-pub fn cut<E>(
+/// Cuts a text at its places. `compile` gets each `${…}`. None when one of them could not be compiled; all are tried.
+fn cut<E>(
     text: &str,
+    places: Places,
     mut compile: impl FnMut(Range<usize>) -> Result<Expression, E>,
 ) -> Result<Template, E> {
     let mut template = Template::default();
     let mut failed = None;
     let mut done = 0;
-    while let Some((range, mark)) = next_mark(text, done) {
+    while let Some((range, mark)) = next_mark(text, done, places) {
         if range.start > done {
             template
                 .pieces
@@ -97,37 +106,46 @@ pub fn plan(
                 .map_err(|mistake| planner.tell(mistake.at(span)))
         }
     };
-    cut(text, compile).ok()
+    cut(text, Places::All, compile).ok()
+}
+
+/// A text of a configuration file in which only `${…}` is filled in.
+pub fn words(text: &Placed, element: &Element, planner: &mut Planner<'_>) -> Option<Template> {
+    let compile = |inner| planner.expression(&text.slice(inner), element).ok_or(());
+    cut(&text.text, Places::Expressions, compile).ok()
 }
 
 /// As `plan`, for a text that is only known when a message comes.
 pub fn compile(text: &Placed, namespaces: &Namespaces) -> Result<Template, Box<Diagnostic>> {
-    cut(&text.text, |inner| {
+    cut(&text.text, Places::All, |inner| {
         Expression::compile(&text.slice(inner), namespaces).map(|(expression, _)| expression)
     })
 }
 
-fn next_mark(text: &str, from: usize) -> Option<(Range<usize>, Mark)> {
+fn next_mark(text: &str, from: usize, places: Places) -> Option<(Range<usize>, Mark)> {
     for at in memchr::memchr_iter(b'$', &text.as_bytes()[from..]).map(|at| from + at) {
         let rest = &text[at + 1..];
         let digits = rest.len()
             - rest
                 .trim_start_matches(|character: char| character.is_ascii_digit())
                 .len();
-        if digits > 0 {
+        if digits > 0 && places == Places::All {
             // A number that is too large is no argument either; what plans the template says so.
             let number = rest[..digits].parse().unwrap_or(usize::MAX);
             return Some((at..at + 1 + digits, Mark::Argument(number)));
         }
         let Some(end) = rest
             .strip_prefix('{')
-            .and_then(|inner| inner.find('}'))
+            .and_then(expression_end)
             .filter(|&length| length > 0)
         else {
             continue;
         };
         let inner = at..at + 1 + 1 + end + 1;
-        let quoted = at > from && text.as_bytes()[at - 1] == b'"' && text[inner.end..].starts_with('"');
+        let quoted = places == Places::All
+            && at > from
+            && text.as_bytes()[at - 1] == b'"'
+            && text[inner.end..].starts_with('"');
         let whole = if quoted {
             at - 1..inner.end + 1
         } else {
@@ -136,6 +154,24 @@ fn next_mark(text: &str, from: usize) -> Option<(Range<usize>, Mark)> {
         return Some((whole, Mark::Expression { inner, quoted }));
     }
     None
+}
+
+/// Where the brace is that ends a `${…}`, of whose inside `text` is the beginning: the first one that stands in no string. Synapse takes the
+/// first one, and refuses an expression with a brace in a string.
+pub fn expression_end(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match (quote, character) {
+            (None, '}') => return Some(at),
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(_), '\\') => drop(characters.next()),
+            (Some(open), _) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    // A quote that nothing closes was none.
+    text.find('}')
 }
 
 #[cfg(test)]
@@ -168,6 +204,17 @@ mod tests {
             r#"{"a": |quoted ${vars.x}|, "b": |${vars.y}|}"#,
         );
         check(r#""${vars.x}""${vars.y}""#, "quoted ${vars.x}|quoted ${vars.y}");
+    }
+
+    #[test]
+    fn a_brace_in_a_string_ends_no_expression() {
+        check(
+            r#"a ${replace(vars.x, "}", '{')} b"#,
+            r#"a |${replace(vars.x, "}", '{')}| b"#,
+        );
+        check(r#"${vars["a\"}"]}!"#, r#"${vars["a\"}"]}|!"#);
+        check("${vars.x}'s", "${vars.x}|'s");
+        assert_eq!(expression_end("it's} more"), Some(4));
     }
 
     #[test]

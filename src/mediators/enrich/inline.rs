@@ -2,6 +2,7 @@
 
 use crate::expression::Expression;
 use crate::flow::{Exchange, Fault};
+use crate::mediators::template::expression_end;
 use crate::message::json::{self, Json, JsonLimits};
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{XmlLimits, XmlTree};
@@ -235,12 +236,15 @@ fn marks(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
     while let Some(open) = text[from..].find('{').map(|at| from + at) {
         let is_synapse = open > 0 && text.as_bytes()[open - 1] == b'$';
         let stops = |character: char| {
-            character == '}'
-                || character == '{'
-                || !is_synapse && (character.is_whitespace() || "\",<>]".contains(character))
+            character == '}' || character == '{' || character.is_whitespace() || "\",<>]".contains(character)
         };
         let inside = open + 1;
-        let end = text[inside..].find(stops).map(|at| inside + at);
+        let rest = &text[inside..];
+        let end = match is_synapse {
+            true => expression_end(rest),
+            false => rest.find(stops),
+        };
+        let end = end.map(|at| inside + at);
         from = inside;
         if let Some(end) = end.filter(|&end| end > inside && text.as_bytes()[end] == b'}') {
             marks.push(match is_synapse {

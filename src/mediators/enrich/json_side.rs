@@ -2,12 +2,14 @@
 
 use super::inline::Filled;
 use super::{Action, Node, Source, Target, nodes_of};
+use crate::expression::Expression;
 use crate::expression::json_path::JsonPath;
 use crate::flow::{Exchange, Fault};
 use crate::message::json::convert::xml_to_json;
 use crate::message::json::{self, Json};
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
+use std::borrow::Cow;
 
 /// Whether a property makes the message XML (`EnrichMediator.mediate`): an element does, and so does a text node that is no
 /// object or list.
@@ -41,7 +43,13 @@ pub(super) async fn put(
         }
         Target::Body => put_in_body(action, value, exchange),
         Target::Property(name) => put_in_property(name, action, value, exchange),
-        Target::Key { object, name } => rename(object, name, &value, exchange).await,
+        Target::Key { object, name } => {
+            let name = exchange.dynamic(name).await?;
+            match exchange.json_path(object).await? {
+                Some(object) => rename(&object, &name, &value, exchange).await,
+                None => Err(Fault::mediation("Invalid Target object to be enrich.")),
+            }
+        }
         // An envelope as target is never native.
         Target::Envelope => Err(Fault::mediation("A SOAPEnvelope is expected")),
     }
@@ -230,12 +238,27 @@ async fn rename(object: &JsonPath, name: &str, new: &Json, exchange: &mut Exchan
     .await
 }
 
-pub(super) async fn remove_from_body(paths: &[JsonPath], exchange: &mut Exchange) -> Result<(), Fault> {
+/// The paths for one message.
+pub(super) async fn built<'a>(
+    paths: &'a [Expression],
+    exchange: &mut Exchange,
+) -> Result<Vec<Cow<'a, JsonPath>>, Fault> {
+    let mut built = Vec::with_capacity(paths.len());
+    for path in paths {
+        built.extend(exchange.json_path(path).await?);
+    }
+    Ok(built)
+}
+
+pub(super) async fn remove_from_body(
+    paths: &[Cow<'_, JsonPath>],
+    exchange: &mut Exchange,
+) -> Result<(), Fault> {
     if !exchange.message.payload.is_json() {
         tracing::warn!(served_by = %exchange.served_by, "JSONPaths remove nothing from a message that is no JSON.");
         return Ok(());
     }
-    if paths.iter().any(JsonPath::is_whole) {
+    if paths.iter().any(|path| path.is_whole()) {
         exchange.load().await?;
         return replace_body(Payload::empty(), exchange);
     }
@@ -243,7 +266,7 @@ pub(super) async fn remove_from_body(paths: &[JsonPath], exchange: &mut Exchange
 }
 
 pub(super) fn remove_from_property(
-    paths: &[JsonPath],
+    paths: &[Cow<'_, JsonPath>],
     name: &str,
     exchange: &mut Exchange,
 ) -> Result<(), Fault> {
@@ -255,7 +278,7 @@ pub(super) fn remove_from_property(
             )));
         }
     };
-    let left = if paths.iter().any(JsonPath::is_whole) {
+    let left = if paths.iter().any(|path| path.is_whole()) {
         String::new()
     } else {
         let mut json = json::parse(text.as_bytes(), &exchange.catalog.limits.json)
@@ -268,7 +291,7 @@ pub(super) fn remove_from_property(
 }
 
 /// A path to one place that is not there is a fault; one to many may find none.
-fn remove(paths: &[JsonPath], json: &mut Json) -> Result<(), Fault> {
+fn remove(paths: &[Cow<'_, JsonPath>], json: &mut Json) -> Result<(), Fault> {
     for path in paths {
         let removed = path
             .remove(json)

@@ -5,8 +5,7 @@ mod json_side;
 mod xml_side;
 
 use self::inline::Inline;
-use crate::expression::Expression;
-use crate::expression::json_path::JsonPath;
+use crate::expression::{Dynamic, Expression};
 use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::media_type::Form;
 use crate::message::properties::{Fragment, Value};
@@ -27,7 +26,8 @@ pub static KIND: MediatorKind = MediatorKind {
         element is set. The first node that the target's XPath selects counts. A property as target holds the nodes themselves.\n\n\
         JSON: `replace` sets every place that the path finds, `child` appends to a list or adds members to an object. A source or \
         a target that is not there is a fault. A property as target holds the JSON as text.\n\n\
-        `remove` takes away what the source selects: with JSONPath, several paths with commas between them.\n\n\
+        `remove` takes away what the source selects: with JSONPath, several paths with commas between them. A JSONPath, also one of \
+        `remove` and of `key`, may hold `{expression}` (without white space).\n\n\
         Inline content may hold `{expression}` (without white space) and `${expression}`.",
     differences: "What an expression fills into inline content is escaped for what it stands in. With XPath, `remove` takes the nodes out of \
         the message (Synapse leaves them). A child is added to a property that holds one element even when an earlier `enrich` stored it.",
@@ -130,8 +130,9 @@ enum Enrich {
         action: Action,
         native: bool,
     },
+    /// Paths into the holder; one with expressions in braces is put together for every message.
     RemoveJson {
-        paths: Vec<JsonPath>,
+        paths: Vec<Expression>,
         of: Holder,
     },
     RemoveXml {
@@ -154,8 +155,8 @@ pub(super) enum Target {
     Property(String),
     /// The object, and the name of the member that gets another name.
     Key {
-        object: JsonPath,
-        name: String,
+        object: Expression,
+        name: Dynamic,
     },
 }
 
@@ -249,7 +250,7 @@ fn remove(
     let inner = text.slice("json-eval(".len().."json-eval(".len() + length);
     let mut compiled = Vec::new();
     for path in split(&inner) {
-        compiled.push(json_path(&path, planner)?);
+        compiled.push(json_path(&path, source, planner)?);
     }
     Some(Enrich::RemoveJson { paths: compiled, of })
 }
@@ -275,16 +276,25 @@ fn split(text: &Placed) -> Vec<Placed> {
     parts
 }
 
-fn json_path(text: &Placed, planner: &mut Planner<'_>) -> Option<JsonPath> {
-    let path = text.text.strip_suffix('.').unwrap_or(&text.text);
-    match JsonPath::compile(path) {
+/// A JSONPath into what is held; expressions may stand in its braces.
+fn json_path(text: &Placed, element: &Element, planner: &mut Planner<'_>) -> Option<Expression> {
+    let path = text.text.strip_suffix('.').map_or(text.text.len(), str::len);
+    let path = text.slice(0..path);
+    if path.text.starts_with("$ctx:") || path.text.starts_with("$trp:") || path.text.starts_with("$axis2:") {
+        planner.tell(
+            Diagnostic::error(
+                "E0212",
+                path.span,
+                "this path leads into something else than what is changed",
+            )
+            .help("it begins with `$`; what it is about is said by `type`"),
+        );
+        return None;
+    }
+    match Expression::compile_json(&path, &element.namespaces) {
         Ok(path) => Some(path),
-        Err(error) => {
-            let span = text.span_of(error.range);
-            planner.tell(
-                Diagnostic::error("E0302", span, format!("JSONPath: {}", error.message))
-                    .maybe_help(error.help),
-            );
+        Err(mistake) => {
+            planner.tell(*mistake);
             None
         }
     }
@@ -333,11 +343,11 @@ fn target(target: &Element, action: Action, planner: &mut Planner<'_>) -> Option
         "envelope" => Some(Target::Envelope),
         "body" => Some(Target::Body),
         "property" => Some(Target::Property(needed(target, "property", planner)?.text)),
-        "key" => key(&needed(target, "xpath", planner)?.trimmed(), planner),
+        "key" => key(&needed(target, "xpath", planner)?.trimmed(), target, planner),
         _ => {
             let text = needed(target, "xpath", planner)?;
             let expression = planner.expression(&text, target)?;
-            if action == Action::Replace && expression.json_path().is_some_and(JsonPath::is_whole) {
+            if action == Action::Replace && expression.json_path().is_some_and(|path| path.is_whole()) {
                 planner.tell(
                     Diagnostic::error(
                         "E0212",
@@ -354,13 +364,13 @@ fn target(target: &Element, action: Action, planner: &mut Planner<'_>) -> Option
 }
 
 /// `json-eval($.a.b)`: the object `$.a`, and its member `b`.
-fn key(text: &Placed, planner: &mut Planner<'_>) -> Option<Target> {
-    let parts = text
+fn key(text: &Placed, target: &Element, planner: &mut Planner<'_>) -> Option<Target> {
+    let path = text
         .text
         .strip_prefix("json-eval(")
-        .and_then(|path| path.strip_suffix(')'))
-        .and_then(|path| path.rsplit_once('.'));
-    let Some((object, name)) = parts.filter(|(_, name)| !name.is_empty()) else {
+        .and_then(|path| path.strip_suffix(')'));
+    let parts = path.and_then(|path| Some((path, last_point(path)?)));
+    let Some((path, point)) = parts.filter(|(path, point)| point + 1 < path.len()) else {
         planner.tell(
             Diagnostic::error("E0212", text.span, "this names no member of a JSON object")
                 .help("it takes json-eval($.object.member)"),
@@ -368,9 +378,25 @@ fn key(text: &Placed, planner: &mut Planner<'_>) -> Option<Target> {
         return None;
     };
     let start = "json-eval(".len();
-    let name = name.to_owned();
-    let object = json_path(&text.slice(start..start + object.len()), planner)?;
-    Some(Target::Key { object, name })
+    let name = planner.dynamic(&text.slice(start + point + 1..start + path.len()), target);
+    let object = json_path(&text.slice(start..start + point), target, planner)?;
+    Some(Target::Key { object, name: name? })
+}
+
+/// The last point that stands outside braces.
+fn last_point(path: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    path.char_indices()
+        .filter(|(_, character)| {
+            match character {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            *character == '.' && depth == 0
+        })
+        .last()
+        .map(|(at, _)| at)
 }
 
 /// What stands inside an element, as a source; `call` has one too.
@@ -414,17 +440,16 @@ impl Mediator for Enrich {
                     exchange.properties.remove_axis2("NO_ENTITY_BODY");
                 }
             }
-            Enrich::RemoveJson {
-                paths,
-                of: Holder::Body,
-            } => {
-                json_side::remove_from_body(paths, exchange).await?;
-                exchange.properties.remove_axis2("NO_ENTITY_BODY");
+            Enrich::RemoveJson { paths, of } => {
+                let paths = json_side::built(paths, exchange).await?;
+                match of {
+                    Holder::Body => {
+                        json_side::remove_from_body(&paths, exchange).await?;
+                        exchange.properties.remove_axis2("NO_ENTITY_BODY");
+                    }
+                    Holder::Property(name) => json_side::remove_from_property(&paths, name, exchange)?,
+                }
             }
-            Enrich::RemoveJson {
-                paths,
-                of: Holder::Property(name),
-            } => json_side::remove_from_property(paths, name, exchange)?,
             Enrich::RemoveXml { what } => xml_side::remove(what, exchange).await?,
         }
         Ok(Flow::Continue)

@@ -557,6 +557,28 @@ fn a_member_gets_another_name() {
 }
 
 #[test]
+fn paths_that_rename_and_remove_may_hold_expressions() {
+    let trial = Trial {
+        properties: &[("at", Value::text("1")), ("name", Value::text("o.p"))],
+        ..PLAIN
+    };
+    let body = json_request(r#"{"l":[{"o":1},{"o":2,"p":3}]}"#);
+    let removed = enrich(
+        "xpath='json-eval($.l[{$ctx:at}].p, $.l[0])'>",
+        "type='body' action='remove'",
+    );
+    assert_eq!(trial.body(&removed, &body), r#"{"l":[{"o":2}]}"#);
+    let renamed = enrich(
+        "type='inline'>\"n\"",
+        "type='key' xpath='json-eval($.l[{$ctx:at}].{json-eval($.l[0].k)})'",
+    );
+    assert_eq!(
+        trial.body(&renamed, &json_request(r#"{"l":[{"k":"p"},{"o":2,"p":3}]}"#)),
+        r#"{"l":[{"k":"p"},{"o":2,"n":3}]}"#
+    );
+}
+
+#[test]
 fn a_body_that_was_not_there_is_written_afterwards() {
     let (outcome, mut exchange) =
         PLAIN.run(&enrich("type='inline'><a xmlns=''/>", "type='body'"), "GET /?x=1");
