@@ -194,9 +194,42 @@ pub fn decode(bytes: Vec<u8>) -> Result<String, String> {
     }
 }
 
+/// What is wrong with the encoding that an XML file declares, if it cannot be the one it is in.
+pub fn false_encoding(bytes: &[u8]) -> Option<String> {
+    let wide = bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF");
+    let text = decode(bytes.to_vec()).ok()?;
+    let declaration = text.trim_start().strip_prefix("<?xml")?.split_once("?>")?.0;
+    let (_, behind) = declaration.split_once("encoding")?;
+    let declared = behind.split(['"', '\'']).nth(1)?;
+    const NARROW: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1252"];
+    let fits = match wide {
+        true => declared.to_ascii_lowercase().starts_with("utf-16"),
+        false => NARROW.iter().any(|name| declared.eq_ignore_ascii_case(name)),
+    };
+    (!fits).then(|| format!("it declares the encoding `{declared}`, in which it is not"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_declared_encoding_has_to_be_the_one_that_is_used() {
+        let declared = |name: &str| format!("<?xml version='1.0' encoding=\"{name}\"?><d/>");
+        let wide = |text: &str| -> Vec<u8> {
+            let units = ["\u{feff}", text].concat();
+            units.encode_utf16().flat_map(u16::to_be_bytes).collect()
+        };
+        for fine in ["utf-8", "ISO-8859-1", "Windows-1252"] {
+            assert_eq!(false_encoding(declared(fine).as_bytes()), None, "{fine}");
+        }
+        assert_eq!(false_encoding(b"<d encoding='x'/>"), None);
+        assert_eq!(false_encoding(&wide(&declared("UTF-16"))), None);
+        for wrong in ["UTF-16", "UTF-7", "x-evil"] {
+            assert!(false_encoding(declared(wrong).as_bytes()).is_some(), "{wrong}");
+        }
+        assert!(false_encoding(&wide(&declared("UTF-8"))).is_some());
+    }
 
     fn synapse(name: &str, place: Range<usize>) -> Root {
         Root::Synapse {

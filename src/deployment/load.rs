@@ -5,9 +5,11 @@ use super::cors::Cors;
 use super::folder::{self, Collected, ReadOptions};
 use super::guard::TokenRules;
 use super::layout::Layout;
-use super::resources::Resources;
+use super::resources::{Resource, Resources};
 use super::walk::Stamp;
-use super::{Deployment, api, configs, endpoint_template, local_entry, openapi, proxy, sequence, template};
+use super::{
+    Deployment, api, classify, configs, endpoint_template, local_entry, openapi, proxy, sequence, template,
+};
 use crate::flow::catalog::{Surroundings, Template};
 use crate::flow::{AllowList, Catalog, Endpoint, EndpointId, Sequence, SequenceId, TemplateId};
 use crate::message::json::convert::ConversionSettings;
@@ -165,14 +167,24 @@ struct FolderLookup<'a> {
     registry_root: OnceCell<String>,
 }
 
-impl Lookup for FolderLookup<'_> {
-    fn resource(&self, key: &str, from: &str) -> Option<(String, String)> {
-        let resource = self.resources.find_from(key, from).or_else(|| {
+impl FolderLookup<'_> {
+    fn find(&self, key: &str, from: &str) -> Option<Arc<Resource>> {
+        self.resources.find_from(key, from).or_else(|| {
             let root = self.registry_root.get().filter(|_| !key.contains(':'))?;
             self.resources.find(&format!("{root}/{key}"))
-        })?;
+        })
+    }
+}
+
+impl Lookup for FolderLookup<'_> {
+    fn resource(&self, key: &str, from: &str) -> Option<(String, String)> {
+        let resource = self.find(key, from)?;
         let text = resource.text().ok()?;
         Some((resource.name.clone(), text.to_string()))
+    }
+
+    fn false_encoding(&self, key: &str, from: &str) -> Option<String> {
+        classify::false_encoding(&self.find(key, from)?.bytes().ok()?)
     }
 
     fn resource_names(&self) -> Vec<String> {
@@ -673,9 +685,8 @@ fn link(
 ) -> Deployment {
     let names = planner.names;
     let sequence = |name: &str| names.sequences.get(name).map(|(id, _)| *id);
-    let (main, fault) = (sequence("main"), sequence("fault"));
-    let (pre_mediate, mismatch, not_allowed) = (
-        sequence("pre-mediate"),
+    let (main, fault, pre_mediate) = (sequence("main"), sequence("fault"), sequence("pre-mediate"));
+    let (mismatch, not_allowed) = (
         sequence("_resource_mismatch_handler_"),
         sequence("_method_not_allowed_handler_"),
     );
@@ -700,6 +711,7 @@ fn link(
             .map(|(name, (id, _))| (name, id))
             .collect(),
         fault,
+        pre_mediate,
         sources,
         conversion: options.conversion.clone(),
         limits: options.limits.clone(),
@@ -715,7 +727,6 @@ fn link(
         plans.proxies,
         super::Handlers {
             main,
-            pre_mediate,
             resource_mismatch: mismatch,
             method_not_allowed: not_allowed,
         },

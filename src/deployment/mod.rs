@@ -59,8 +59,6 @@ pub struct Deployment {
 pub struct Handlers {
     /// `main`: gets what no API and no proxy wants.
     pub main: Option<SequenceId>,
-    /// `pre-mediate`: runs before everything else, for requests and for responses.
-    pub pre_mediate: Option<SequenceId>,
     /// `_resource_mismatch_handler_`
     pub resource_mismatch: Option<SequenceId>,
     /// `_method_not_allowed_handler_`

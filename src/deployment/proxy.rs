@@ -334,6 +334,20 @@ pub fn wsdl_limits() -> XmlLimits {
 }
 
 fn wsdl_text(publish: &Element, planner: &mut Planner<'_>) -> Option<Arc<str>> {
+    for name in ["key", "uri"] {
+        let Some(given) = publish.attribute(name).map(|given| given.value.clone()) else {
+            continue;
+        };
+        let from = planner.file_of(&given);
+        if let Some(reason) = planner.lookup.false_encoding(given.text.trim(), from) {
+            planner.mistake(
+                "E0101",
+                given.span,
+                format!("the WSDL is not well-formed XML: {reason}"),
+            );
+            return None;
+        }
+    }
     if let Some(key) = publish.attribute("key").map(|key| key.value.clone()) {
         return planner.entry(&key).map(|value| document(&value));
     }

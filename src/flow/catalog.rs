@@ -45,6 +45,8 @@ pub struct Catalog {
     pub template_names: HashMap<String, TemplateId>,
     /// The sequence `fault`.
     pub fault: Option<SequenceId>,
+    /// The sequence `pre-mediate`: runs before everything else, for requests and for answers.
+    pub pre_mediate: Option<SequenceId>,
     pub sources: Sources,
     pub conversion: ConversionSettings,
     pub limits: PayloadLimits,

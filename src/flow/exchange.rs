@@ -315,6 +315,14 @@ impl Exchange {
         sequence.run(self).await
     }
 
+    /// What has just arrived, a request or a backend's answer, goes through `pre-mediate` first. Anything but `Continue` is all that happens to it.
+    pub async fn pre_mediate(&mut self) -> Outcome {
+        match self.catalog.pre_mediate {
+            Some(sequence) => Box::pin(self.run(sequence)).await,
+            None => Ok(Flow::Continue),
+        }
+    }
+
     /// Gives a fault to a fault sequence. Nothing of the failed flow goes on afterwards.
     pub async fn handle(&mut self, fault: Fault, handler: SequenceId) -> Outcome {
         self.note_for_handler(&fault);

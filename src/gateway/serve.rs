@@ -381,7 +381,7 @@ async fn exchange(
         caller,
         tunnel: None,
     };
-    let mediation = guarded(Box::pin(mediate(&mut exchange, &deployment, &sides, bad_query))).await;
+    let mediation = guarded(Box::pin(mediate(&mut exchange, &sides, bad_query))).await;
     let verdict = match mediation {
         Ok(verdict) => verdict,
         Err(panic) => Box::pin(after_panic(panic, &mut exchange, &sides, &counters)).await,
@@ -472,12 +472,7 @@ impl Sides {
 }
 
 /// From the request to what the client gets, or does not.
-async fn mediate(
-    exchange: &mut Exchange,
-    deployment: &Deployment,
-    sides: &Sides,
-    bad_query: bool,
-) -> Verdict {
+async fn mediate(exchange: &mut Exchange, sides: &Sides, bad_query: bool) -> Verdict {
     let mut outcome = if bad_query {
         // Decoding happens before the resource's own fault sequence is in place.
         exchange.properties.set_axis2("HTTP_SC", Value::Integer(400));
@@ -488,7 +483,7 @@ async fn mediate(
         let fault = Fault::client(code::BAD_QUERY, "the query of the request cannot be decoded").status(400);
         faulted(exchange, fault, handlers.into_iter().collect()).await
     } else {
-        request_side(exchange, deployment, sides).await
+        request_side(exchange, sides).await
     };
     // A response has its fault sequences anew.
     let mut asked = bad_query;
@@ -496,7 +491,7 @@ async fn mediate(
         outcome = match outcome {
             Ok(Flow::Turn) => {
                 asked = false;
-                response_side(exchange, deployment, sides).await
+                response_side(exchange, sides).await
             }
             Err(fault) if fault.unhandled || asked => return Verdict::Fault(fault),
             Err(fault) => {
@@ -519,12 +514,10 @@ async fn mediate(
     )))
 }
 
-async fn request_side(exchange: &mut Exchange, deployment: &Deployment, sides: &Sides) -> Outcome {
-    if let Some(pre_mediate) = deployment.handlers.pre_mediate {
-        match exchange.run(pre_mediate).await? {
-            Flow::Continue => {}
-            flow => return Ok(flow),
-        }
+async fn request_side(exchange: &mut Exchange, sides: &Sides) -> Outcome {
+    match exchange.pre_mediate().await? {
+        Flow::Continue => {}
+        flow => return Ok(flow),
     }
     if let Some(turned) = max_forwards(exchange, sides) {
         return Ok(turned);
@@ -578,16 +571,14 @@ async fn deliver(exchange: &mut Exchange, endpoint: &EndpointRef) -> Outcome {
     }
 }
 
-async fn response_side(exchange: &mut Exchange, deployment: &Deployment, sides: &Sides) -> Outcome {
+async fn response_side(exchange: &mut Exchange, sides: &Sides) -> Outcome {
     exchange.message.response = true;
     exchange.depth = 0;
     // What failed before has been dealt with by sending something else.
     exchange.fault = None;
-    if let Some(pre_mediate) = deployment.handlers.pre_mediate {
-        match exchange.run(pre_mediate).await? {
-            Flow::Continue => {}
-            flow => return Ok(flow),
-        }
+    match exchange.pre_mediate().await? {
+        Flow::Continue => {}
+        flow => return Ok(flow),
     }
     let receive = exchange
         .receive
@@ -968,6 +959,64 @@ mod tests {
             Some(&b"in"[..])
         );
         check(&pre("<drop/>"), "GET /a", "200\n\nanswer", "202 ");
+    }
+
+    #[test]
+    fn a_body_that_was_made_survives_whoever_wants_it_whole() {
+        for name in ["HTTP_ETAG", "DISABLE_CHUNKING", "FORCE_HTTP_1.0"] {
+            let set = format!(r#"<property name="{name}" value="true" scope="axis2"/>"#);
+            check(
+                &api(&format!("{set}{SAY}"), ""),
+                "POST /a\n\nhello",
+                "200",
+                "200 said",
+            );
+        }
+        let made = r#"<payloadFactory media-type="text"><format>said</format></payloadFactory>"#;
+        let accepted = r#"<property name="FORCE_SC_ACCEPTED" value="true" scope="axis2"/>"#;
+        let whole = r#"<property name="DISABLE_CHUNKING" value="true" scope="axis2"/>"#;
+        for set in [accepted, whole] {
+            let backend = ScriptedBackend::answering("200");
+            let artifacts = api(&format!("{made}{set}{SEND}"), "");
+            ask_with(
+                deploy(&artifacts),
+                incoming("POST /a\n\nhello"),
+                Rc::clone(&backend),
+            );
+            assert_eq!(backend.only().body, "said", "{set}");
+        }
+    }
+
+    #[test]
+    fn pre_mediate_sees_the_answers_of_calls_before_the_flow_goes_on() {
+        let with = |call: &str, then: &str| {
+            format!(
+                r#"{}<sequence name="pre-mediate"><filter source="$axis2:HTTP_SC" regex="201"><then>{then}</then></filter></sequence>"#,
+                api(&format!("{call}<respond/>"), "")
+            )
+        };
+        let mark = r#"<in><property name="X-Pre" value="request" scope="transport"/></in><out><drop/></out>"#;
+        let answered = ask(&with(CALL, mark), "GET /a", "201\n\nanswer");
+        assert_eq!(
+            answered.headers.get("x-pre").map(HeaderValue::as_bytes),
+            Some(&b"request"[..])
+        );
+        check(&with(CALL, "<drop/>"), "GET /a", "201\n\nanswer", "202 ");
+        check(&with(CALL, SAY), "GET /a", "201\n\nanswer", "201 said");
+        // Its fault is the flow's: the innermost handler hears of it.
+        let inner = format!(
+            r#"<sequence name="asks" onError="says">{CALL}</sequence><sequence name="says">{SAY}</sequence>"#
+        );
+        let artifacts = format!("{}{inner}", with(r#"<sequence key="asks"/>"#, FAIL));
+        check(&artifacts, "GET /a", "201\n\nanswer", "201 said");
+        // Blocking calls have no answer that arrives by itself.
+        let blocking = CALL.replace("<call>", r#"<call blocking="true">"#);
+        check(
+            &with(&blocking, "<drop/>"),
+            "GET /a",
+            "201\n\nanswer",
+            "201 answer",
+        );
     }
 
     #[test]

@@ -25,8 +25,11 @@ pub static KIND: MediatorKind = MediatorKind {
         401002, unless axis2 `NON_ERROR_HTTP_STATUS_CODES` lists it. Whatever fails is 401002, and `BASE_ERROR_CODE` says more.\n\n\
         `source` makes the body that is sent. `target` keeps the answer's body in a property or variable, and puts the original body, \
         its type and the headers back.\n\n\
+        A sequence `pre-mediate` sees the answer before the flow goes on, unless the call is blocking; the message is still the request that \
+        `<in>` is for.\n\n\
         With the property `OUT_ONLY` a copy is sent, nobody waits, and the flow goes on with the message as it is.",
-    differences: "No thread waits in either form. With `OUT_ONLY`, a blocking call does not wait for the status.",
+    differences: "No thread waits in either form. The body that answers a blocking call is there though the request was a GET without one; in \
+        Synapse `NO_ENTITY_BODY` has to be removed first. With `OUT_ONLY`, a blocking call does not wait for the status.",
     attributes: &[
         Attr::optional("blocking", Shape::Boolean, "Keeps the request's headers, and makes a fault of an error status.").default("false"),
         Attr::ignored("initAxis2ClientOptions", "there is no Axis2 client here"),
@@ -213,6 +216,10 @@ impl Mediator for Call {
             take_blocking(exchange, answer)?;
         } else {
             exchange.take(answer);
+            match exchange.pre_mediate().await? {
+                Flow::Continue => {}
+                flow => return Ok(flow),
+            }
         }
         if let Some(original) = original {
             self.put_in_target(exchange).await?;
@@ -329,6 +336,14 @@ fn take_blocking(exchange: &mut Exchange, answer: Answer) -> Result<(), Fault> {
         .and_then(|value| value.to_str().ok());
     if let Some(media_type) = media_type {
         exchange.message.arrived_as = Some(Arc::from(media_type));
+    }
+    if !answer.payload.is_empty() {
+        // It is left from a GET, and the answer would not be passed on.
+        exchange.properties.remove_axis2("NO_ENTITY_BODY");
+        if exchange.properties.axis2_follows("messageType") {
+            // What a request without a body is taken for says nothing of this one.
+            exchange.properties.remove_axis2("messageType");
+        }
     }
     exchange.message.payload = answer.payload;
     if accepted {

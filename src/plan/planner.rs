@@ -26,6 +26,11 @@ pub trait Lookup {
     /// A registry resource or file, by its key: its name for diagnostics, and its text.
     /// `from` is the file the key stands in: a relative one may be meant from there.
     fn resource(&self, key: &str, from: &str) -> Option<(String, String)>;
+
+    /// Why what a key names cannot be XML in the encoding that it declares, if so.
+    fn false_encoding(&self, _key: &str, _from: &str) -> Option<String> {
+        None
+    }
     fn resource_names(&self) -> Vec<String>;
     /// `$SYSTEM:X`, `$FILE:X`, `${configs.X}` at the start of a value: `Ok(None)` when it is none of these.
     fn resolve(&self, text: &str) -> Result<Option<String>, Unset>;
