@@ -31,12 +31,15 @@ Which properties have an effect on what is sent (axis2 scope unless said):
 | `setCharacterEncoding` | `false`: no `charset` is added to the Content-Type |
 | `NO_ENTITY_BODY` | no body, unless a step made one |
 | `REQUEST_HOST_HEADER` | the Host header; without it the address says it |
-| `DISABLE_CHUNKING`, `FORCE_HTTP_CONTENT_LENGTH`, `FORCE_HTTP_1.0` | the body is read whole and sent with its length; the version stays HTTP/1.1 |
+| `DISABLE_CHUNKING`, `FORCE_HTTP_CONTENT_LENGTH` | the body is read whole and sent with its length |
+| `FORCE_HTTP_1.0` | as `DISABLE_CHUNKING` and `NO_KEEPALIVE`; the request line says HTTP/1.1 all the same |
+| `NO_KEEPALIVE` | `Connection: close`, and the connection is not used again |
+| `POST_TO_URI`, `FULL_URI` | the request line names the whole address |
 | `OUT_ONLY` (default) | sent without waiting for an answer; a group goes on to its next child all the same, and a shutdown waits for it |
 | `FORCE_ERROR_ON_SOAP_FAULT` (default) | a SOAP fault in the answer is fault 500000 |
 | `PRESERVE_WS_ADDRESSING` (default) | with `enableAddressing`: headers that are there stay |
 | `uri.var.*`, `query.param.*` (default) | the variables of `http` endpoints |
-| `NO_KEEPALIVE`, `POST_TO_URI`, `FULL_URI`, `COPY_CONTENT_LENGTH_FROM_INCOMING` | none: connections are kept, requests name their path, a known length is always told |
+| `COPY_CONTENT_LENGTH_FROM_INCOMING` | none: a known length is always told |
 | `FORCE_POST_PUT_NOBODY`, `RETRY_ON_SOAPFAULT` | none, here as in Synapse |
 
 After a failure `PROTOCOL_STATE_ON_FAILURE` (default scope) tells how far the request came, from 0 (not sent) to 4 (an answer had begun).

@@ -69,6 +69,7 @@ pub async fn send(
         response_timeout: request.response_timeout,
         body_gap: request.body_gap,
         gate: request.gate.clone(),
+        manner: request.manner,
         ..ClientRequest::new(request.method.clone(), request.url.clone())
     });
     sign(worker, signer, &mut request, end).await?;

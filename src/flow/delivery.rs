@@ -13,7 +13,9 @@ use crate::message::media_type::{Charset, Form, MediaType};
 use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::message::soap::{Envelope, SoapVersion};
-use crate::wire::client::{ClientRequest, ClientResponse, Gate, Reached, SendError, SendErrorKind, Watch};
+use crate::wire::client::{
+    ClientRequest, ClientResponse, Gate, Manner, Reached, SendError, SendErrorKind, Watch,
+};
 use crate::wire::url::Url;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, SERVER};
 use http::uri::PathAndQuery;
@@ -275,6 +277,7 @@ pub async fn deliver_watched(
         response_timeout: within(response),
         watch,
         gate,
+        manner: manner(exchange),
         ..ClientRequest::new(method, url.clone())
     };
     if out_only {
@@ -647,6 +650,19 @@ fn wants_length(exchange: &Exchange) -> bool {
         .any(|name| exchange.properties.axis2_is_true(name))
 }
 
+/// How a backend that wants it otherwise is spoken to (`TargetRequest`).
+fn manner(exchange: &Exchange) -> Manner {
+    let set = |name: &str| {
+        let value = exchange.properties.axis2_values().get(name);
+        value.is_some_and(Value::is_true)
+    };
+    Manner {
+        // HTTP/1.0 keeps no connections.
+        close: set("NO_KEEPALIVE") || set("FORCE_HTTP_1.0"),
+        absolute: set("POST_TO_URI") || set("FULL_URI"),
+    }
+}
+
 /// The media type to announce for a body that is written anew.
 fn announced(exchange: &Exchange, delivery: &Delivery, message_type: Option<&str>) -> Option<String> {
     match delivery.format {
@@ -958,6 +974,8 @@ pub fn failed(
         fault.unhandled = true;
         fault = fault.status(504);
     }
+    // It was about this request; the answer that a fault sequence makes goes over another connection.
+    exchange.properties.remove_axis2("NO_KEEPALIVE");
     exchange.properties.set(
         "PROTOCOL_STATE_ON_FAILURE",
         Value::Integer(protocol_state(&error)),
@@ -1434,6 +1452,24 @@ mod tests {
             body.contains("<wsa:Action>urn:do</wsa:Action>") && body.contains("<wsa:MessageID>urn:uuid:"),
             "{body}"
         );
+    }
+
+    #[test]
+    fn some_backends_are_spoken_to_otherwise() {
+        let manner = |axis2: &[(&str, &str)]| sent(JSON, axis2, Delivery::default()).manner;
+        let close = Manner {
+            close: true,
+            ..Manner::default()
+        };
+        let absolute = Manner {
+            absolute: true,
+            ..Manner::default()
+        };
+        assert_eq!(manner(&[("NO_KEEPALIVE", "false")]), Manner::default());
+        assert_eq!(manner(&[("NO_KEEPALIVE", "true")]), close);
+        assert_eq!(manner(&[("FORCE_HTTP_1.0", "true")]), close);
+        assert_eq!(manner(&[("POST_TO_URI", "true")]), absolute);
+        assert_eq!(manner(&[("FULL_URI", "true")]), absolute);
     }
 
     #[test]

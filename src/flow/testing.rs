@@ -11,7 +11,7 @@ use crate::message::payload::Payload;
 use crate::message::properties::{Properties, Value};
 use crate::message::{body::StreamError, body::StreamErrorKind, body::StreamOrigin};
 use crate::script::js::Pool;
-use crate::wire::client::{ClientRequest, ClientResponse, Reached, SendError, SendErrorKind};
+use crate::wire::client::{ClientRequest, ClientResponse, Manner, Reached, SendError, SendErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
@@ -56,6 +56,7 @@ pub struct Seen {
     pub sized: bool,
     pub http2: bool,
     pub response_timeout: Option<Duration>,
+    pub manner: Manner,
 }
 
 impl Scripted {
@@ -142,6 +143,7 @@ impl Backends for ScriptedBackend {
             sized,
             http2: request.http2,
             response_timeout: timeout,
+            manner: request.manner,
         });
         match self.next() {
             Some(Scripted::Answer {

@@ -59,6 +59,17 @@ pub struct ClientRequest {
     pub watch: Option<Box<dyn Watch>>,
     /// Which addresses the host may have; all where absent.
     pub gate: Option<Arc<dyn Gate>>,
+    /// HTTP/1: what the request line and the connection are like, where it is not as usual.
+    pub manner: Manner,
+}
+
+/// How HTTP/1 is spoken with backends that want it otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// The connection ends with the answer.
+    pub close: bool,
+    /// The request line names the whole address, as for a proxy.
+    pub absolute: bool,
 }
 
 /// Says which addresses a request may go to. Asked when the host is resolved: the connection goes to an address that was asked about, and
@@ -96,6 +107,7 @@ impl ClientRequest {
             body_gap: None,
             watch: None,
             gate: None,
+            manner: Manner::default(),
         }
     }
 }
@@ -258,10 +270,16 @@ impl Client {
         let url = request.url.clone();
         let gate = request.gate.clone();
         let gate = gate.as_deref();
+        let manner = request.manner;
         let (request, mut upload) = prepare(request);
-        let mut request = for_http1(request);
-        if let Some(proxy) = inner.defaults.forwarding(&url.origin) {
-            request = forwarded(request, &url, proxy)?;
+        let mut request = for_http1(request, manner);
+        let proxy = inner.defaults.forwarding(&url.origin);
+        if manner.absolute || proxy.is_some() {
+            request = with_whole_address(request, &url)?;
+        }
+        if let Some(credentials) = proxy.and_then(|proxy| proxy.credentials()) {
+            let headers = request.headers_mut();
+            headers.insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         if let Some(mut backend) = inner.pool.take(&url.origin, gate) {
             let whole = request.body().again();
@@ -549,7 +567,11 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
 }
 
 /// What HTTP/1 needs to be told in headers.
-fn for_http1(mut request: WireRequest) -> WireRequest {
+fn for_http1(mut request: WireRequest, manner: Manner) -> WireRequest {
+    if manner.close {
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let bare = matches!(*request.method(), Method::GET | Method::HEAD);
     if request.body().is_end_stream() {
         if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
@@ -572,8 +594,8 @@ fn for_http1(mut request: WireRequest) -> WireRequest {
     request
 }
 
-/// For a proxy that is asked to pass it on: with its whole address.
-fn forwarded(mut request: WireRequest, url: &Url, proxy: &Proxy) -> Result<WireRequest, SendError> {
+/// For a proxy that is asked to pass it on, and for backends that want it: with its whole address.
+fn with_whole_address(mut request: WireRequest, url: &Url) -> Result<WireRequest, SendError> {
     let uri = Uri::builder()
         .scheme(url.origin.scheme.as_str())
         .authority(url.origin.authority.as_bytes())
@@ -584,11 +606,6 @@ fn forwarded(mut request: WireRequest, url: &Url, proxy: &Proxy) -> Result<WireR
         message: format!("the address is not valid: {error}"),
         reached: Reached::NothingSent,
     })?;
-    if let Some(credentials) = proxy.credentials() {
-        request
-            .headers_mut()
-            .insert(PROXY_AUTHORIZATION, credentials.clone());
-    }
     Ok(request)
 }
 

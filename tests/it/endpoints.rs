@@ -83,6 +83,36 @@ fn a_request_reaches_the_backend_with_its_own_path_and_host() {
 }
 
 #[test]
+fn a_backend_that_wants_it_is_told_the_whole_address_and_asked_once_a_connection() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (port, heads) = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let set = |name: &str| format!(r#"<property name="{name}" value="true" scope="axis2"/>"#);
+    let api = format!(
+        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="A" context="/a"><resource methods="GET POST" url-mapping="/*"><inSequence>
+  {}{}<call>{}</call><respond/></inSequence></resource></api>"#,
+        set("NO_KEEPALIVE"),
+        set("POST_TO_URI"),
+        address(port, "")
+    );
+    std::fs::write(folder.path().join("a.xml"), api).expect("it can be written");
+    let gateway = Running::of(folder, free_port());
+    for _ in 0..2 {
+        assert_eq!(told(&gateway.ask("GET /a/x?q=1")), "200 hi");
+        let head = heads.recv().expect("it was asked, over a connection of its own");
+        assert!(
+            head.starts_with(&format!("GET http://127.0.0.1:{port}/b/x?q=1 HTTP/1.1\r\n")),
+            "{head}"
+        );
+        let head = head.to_lowercase();
+        assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+        assert!(
+            head.contains(&format!("\r\nhost: 127.0.0.1:{port}\r\n")),
+            "{head}"
+        );
+    }
+}
+
+#[test]
 fn a_refused_connection_is_101503_in_the_fault_sequence() {
     // Row 1.
     let gateway = gateway(&address(free_port(), ""));
