@@ -3,6 +3,7 @@
 //! Neither way recurses. What the real conversion (Synapse's copy of StAXON) answered is in
 //! `tests/oracle/json_xml_pairs.txt`, with the places where we differ on purpose.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -346,14 +347,14 @@ impl<'j> Writer<'_, 'j> {
             }
             _ => {
                 let name = self.name(name);
-                self.tree.set_attribute(element, "", "", &name, &value);
+                self.tree.set_attribute(element, "", "", &name, &in_xml(&value));
             }
         }
     }
 
     fn text(&mut self, parent: NodeId, content: &str) {
         if !content.is_empty() {
-            let text = self.tree.create_text(content);
+            let text = self.tree.create_text(&in_xml(content));
             self.tree.append(parent, text);
         }
     }
@@ -361,6 +362,28 @@ impl<'j> Writer<'_, 'j> {
     fn name(&self, key: &str) -> String {
         element_name(key, self.settings.valid_names)
     }
+}
+
+/// What XML cannot hold is written as JSON writes it, so that nothing of a text is lost.
+fn in_xml(text: &str) -> Cow<'_, str> {
+    let fits = |character: char| match character {
+        '\t' | '\n' | '\r' => true,
+        '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => false,
+        _ => true,
+    };
+    // The two above U+FFFD begin with this byte.
+    let doubtful = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0xEF;
+    if !text.bytes().any(doubtful) {
+        return Cow::Borrowed(text);
+    }
+    let mut written = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match fits(character) {
+            true => written.push(character),
+            false => written.push_str(&format!("\\u{:04x}", u32::from(character))),
+        }
+    }
+    Cow::Owned(written)
 }
 
 fn scalar(value: &Json) -> String {
@@ -744,6 +767,19 @@ mod tests {
             as_json("<jsonValue>plain words</jsonValue>", &settings),
             "\"plain words\""
         );
+    }
+
+    #[test]
+    fn a_character_that_xml_cannot_hold_is_written_as_in_json() {
+        let xml = as_xml(
+            r#"{"@a":"\u0001","b":"\u0011\u0012x\ty\ufffe\uff01"}"#,
+            &ConversionSettings::default(),
+        );
+        assert_eq!(
+            xml,
+            "<jsonObject a=\"\\u0001\"><b>\\u0011\\u0012x\ty\\ufffe\u{ff01}</b></jsonObject>"
+        );
+        XmlTree::parse_str(&xml, &XmlLimits::default()).unwrap();
     }
 
     #[test]
