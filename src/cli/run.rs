@@ -286,11 +286,10 @@ impl Target for Reporter {
                     .as_ref()
                     .map_or(0, |deployment| deployment.generation);
                 // `./` in the middle is left out.
-                let paths = change
-                    .paths
-                    .iter()
-                    .map(|path| path.components().collect::<PathBuf>());
-                let changed = paths.map(|path| path.display().to_string()).collect::<Vec<_>>();
+                let paths = change.paths.iter();
+                let paths = paths.map(|path| path.components().collect::<PathBuf>());
+                let paths = paths.map(|path| path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path));
+                let changed: Vec<String> = paths.map(|path| path.display().to_string()).collect();
                 let changed = changed.join(", ");
                 tracing::info!(
                     generation,
