@@ -9,6 +9,7 @@ mod mock;
 mod run;
 mod script;
 mod script_worker;
+mod signals;
 mod store;
 
 use crate::text::{Mistakes, Severity, Sources, render};

@@ -1,11 +1,11 @@
 //! `myelin run`: serves a folder until it is told to stop.
 
+use super::signals::Signals;
 use super::{Exit, Streams, log, summary};
 use crate::admin;
 use crate::deployment::api::{Mapping, Version};
 use crate::deployment::folder::ReadOptions;
 use crate::deployment::uri_template::UrlMapping;
-use crate::deployment::watch::{Trigger, Watcher};
 use crate::deployment::{self, Counts, Deployment, LoadOptions, Loaded};
 use crate::gateway::Gateway;
 use crate::gateway::reload::{Outcome, Reload, Status, Target};
@@ -186,6 +186,11 @@ pub(super) fn serve(
     };
     let status = Arc::new(Status::default());
     status.succeeded(deployment.generation);
+    // Whoever sees it serve may send it a signal at once.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refused(&format!("signals cannot be received: {error}"), streams),
+    };
     let started = match start(&settings, deployment, &status) {
         Ok(started) => started,
         Err(reason) => return refused(&reason, streams),
@@ -202,7 +207,10 @@ pub(super) fn serve(
         Ok(watcher) => watcher,
         Err(error) => return refused(&format!("changes cannot be watched: {error}"), streams),
     };
-    wait(&watcher, started.drain, streams)
+    match signals.wait(watcher.trigger(), started.drain) {
+        Ok(exit) => exit,
+        Err(error) => refused(&format!("it cannot end as it should: {error}"), streams),
+    }
 }
 
 pub(super) fn refused(reason: &str, streams: &mut Streams) -> Exit {
@@ -345,49 +353,6 @@ impl Reporter {
         let text = render::human(&loaded.mistakes, &loaded.sources, self.colour);
         std::io::stderr().lock().write_all(text.as_bytes()).ok();
     }
-}
-
-/// Serves until SIGTERM or SIGINT, then until the requests that are there have ended; a second signal ends at once. SIGHUP reloads.
-fn wait(watcher: &Watcher, drain: Box<dyn FnOnce() -> usize + Send>, streams: &mut Streams) -> Exit {
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(signals(watcher.trigger(), drain)));
-    match ended {
-        Ok(exit) => exit,
-        Err(error) => refused(&format!("signals cannot be received: {error}"), streams),
-    }
-}
-
-async fn signals(trigger: Trigger, drain: Box<dyn FnOnce() -> usize + Send>) -> std::io::Result<Exit> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let (exit, name) = loop {
-        tokio::select! {
-            _ = terminate.recv() => break (Exit::Success, "SIGTERM"),
-            _ = interrupt.recv() => break (Exit::Interrupted, "SIGINT"),
-            _ = hang_up.recv() => trigger.now(),
-        }
-    };
-    tracing::info!("{name}: finishing the requests that are there; once more ends at once");
-    let (sender, drained) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
-        .name("drain".to_owned())
-        .spawn(move || sender.send(drain()).ok())?;
-    let cut = tokio::select! {
-        cut = drained => cut.unwrap_or(0),
-        _ = terminate.recv() => return Ok(Exit::Interrupted),
-        _ = interrupt.recv() => return Ok(Exit::Interrupted),
-    };
-    if cut > 0 && exit == Exit::Success {
-        tracing::warn!(cut, "stopped; connections were cut");
-        return Ok(Exit::Findings);
-    }
-    tracing::info!("stopped");
-    Ok(exit)
 }
 
 fn start(settings: &Settings, deployment: Arc<Deployment>, status: &Arc<Status>) -> Result<Started, String> {
