@@ -3,6 +3,7 @@
 use super::cors::{self, Cors};
 use super::guard::{self, Guard};
 use super::lifecycle::{self, State};
+use super::publish::{self, Given};
 use super::resource;
 pub use super::resource::{Mapping, Methods, Resource};
 use crate::plan::kind::ArtifactKind;
@@ -22,7 +23,8 @@ pub static KIND: ArtifactKind = ArtifactKind {
         may have `<prototype>`s: mocks, and endpoints that are only tried out. A `PROTOTYPED` API asks nobody for a token because the settings \
         demand one of all (one whose own `<handlers>` demand one does). `PUBLISHED` and `DEPRECATED` are for APIs whose callers rely on them: a \
         `<prototype>` is refused. `BLOCKED` answers every request with 503 and the code 700700. `RETIRED` is as if it were not there. On the way from \
-        prototype to published, each `<prototype>` becomes an `<inSequence>` that sends to the backend.",
+        prototype to published, each `<prototype>` becomes an `<inSequence>` that sends to the backend.\n\n\
+        The OpenAPI definition of an API is at `/NAME?swagger.json` and `/NAME?swagger.yaml`, where the name of one with a version is `NAME:vVERSION`.",
     differences: "Where a versioned API has a shorter context than an unversioned one and both fit, Synapse takes the versioned one; \
         here the longer context wins, and `check` tells. 405 carries `Allow`.",
     attributes: &[
@@ -62,9 +64,10 @@ pub static KIND: ArtifactKind = ArtifactKind {
         )
         .default("default"),
         lifecycle::STATE,
-        Attr::not_yet(
+        Attr::optional(
             "publishSwagger",
-            "publishing a given OpenAPI file comes in a later release",
+            Shape::Text,
+            "a registry resource that holds its OpenAPI definition, in JSON or YAML; without it, one is made of the resources",
         ),
         Attr::not_yet(
             "validateSchema",
@@ -90,7 +93,7 @@ pub static KIND: ArtifactKind = ArtifactKind {
     <faultSequence/>
   </resource>
 </api>"#,
-        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Prices" context="/prices/{version}" version="2" version-type="context">
+        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Prices" context="/prices/{version}" version="2" version-type="context" publishSwagger="">
   <resource methods="GET POST" url-mapping="/all/*"><inSequence/><outSequence/></resource>
 </api>"#,
         r#"<api xmlns="http://ws.apache.org/ns/synapse" name="Guarded" context="/guarded">
@@ -126,6 +129,8 @@ pub struct Api {
     /// Which pages of other origins may call it.
     pub cors: Option<Arc<Cors>>,
     pub state: Option<State>,
+    /// The definition it publishes, if it is not made of the resources.
+    pub published: Option<Given>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,6 +242,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
     }
     let guard = guard::of_handlers(element, planner);
     let cors = cors::of_handlers(element, planner).map(Arc::new);
+    let published = publish::build(element, planner);
     if planner.mistakes.errors() > before {
         resources.clear();
     }
@@ -254,6 +260,7 @@ pub fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Api> {
         guard,
         cors,
         state,
+        published,
     })
 }
 
@@ -548,6 +555,11 @@ mod tests {
             r#"<resource uri-template="/a" url-mapping="/b"><inSequence/></resource>"#,
             &["W0210 a.xml:2:25 this `uri-template` has no effect"],
         );
+        check_resources(
+            r#"<resource url-pattern="/a"><inSequence/></resource>"#,
+            &["W0225 a.xml:2:11 `url-pattern` says nothing of the path"],
+        );
+        check_resources(r#"<resource uri-template="*"><inSequence/></resource>"#, &[]);
     }
 
     #[test]

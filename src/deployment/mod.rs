@@ -18,6 +18,7 @@ pub mod load;
 pub mod local_entry;
 pub mod openapi;
 pub mod proxy;
+pub mod publish;
 pub mod resource;
 pub mod resources;
 pub mod routes;

@@ -25,6 +25,7 @@ pub(super) const RESOURCE: &[Attr] = &[
         Shape::Text,
         "`/exact`, `/prefix/*` or `*.extension`; wins over `uri-template`",
     ),
+    Attr::ignored("url-pattern", "Synapse reads `url-mapping`, and passes over this"),
     Attr::optional(
         "protocol",
         Shape::Choice(&["http", "https", ""]),
@@ -366,6 +367,17 @@ fn mapping(element: &Element, planner: &mut Planner<'_>) -> Option<Mapping> {
             .map(|text| Mapping::Url(UrlMapping::parse(&text)));
     }
     let Some(placed) = template else {
+        if let Some(pattern) = element.attribute("url-pattern") {
+            planner.tell(
+                Diagnostic::warning(
+                    "W0225",
+                    pattern.name_span,
+                    "`url-pattern` says nothing of the path",
+                )
+                .label("so this resource takes whatever no other one takes, as in Synapse")
+                .help("write `url-mapping` if you mean the path"),
+            );
+        }
         return Some(Mapping::Default);
     };
     let mut text = planner.resolved(&placed)?;

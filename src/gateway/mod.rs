@@ -10,6 +10,7 @@ pub mod endpoint_settings;
 pub mod environments;
 pub mod mark;
 pub mod mock_settings;
+mod published;
 pub mod reload;
 mod route;
 pub mod script_settings;

@@ -3,7 +3,7 @@
 use super::admission;
 use super::answer;
 use super::route::{ApiFacts, Client, Facts, Place, Speech, has_bad_escape};
-use super::{target, wsdl};
+use super::{published, target, wsdl};
 use crate::deployment::cors::Visit;
 use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
@@ -207,6 +207,9 @@ async fn exchange(
         return answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS");
     }
     if let Some(reply) = admission::jwks(&request, &worker.runtime) {
+        return reply;
+    }
+    if let Some(reply) = published::answer(&deployment, &request, worker.runtime.public_url.as_deref()) {
         return reply;
     }
     if let Some(signer) = &worker.runtime.signer {

@@ -88,6 +88,7 @@ pub const ALL: &[Code] = &[
     code("W0222", "A resource that answers 202 and does nothing.", "Give it an `inSequence`."),
     code("W0223", "A part of an API definition (OpenAPI) is not read.", "Write it into the file itself, if it matters to the answers."),
     code("W0224", "A proxy that no request can reach.", "Rename it, or serve it over HTTP."),
+    code("W0225", "A `url-pattern`, which Synapse passes over: its resource takes every path.", "Write `url-mapping`."),
     code("W0303", "An expression that is right and probably not meant so.", "The message tells what it does."),
     code("W0305", "A name in a URI template that never has a value.", "Set it before the call, or remove it."),
     code("W0308", "A script that may give no address, as nothing says where it may go.", "Say with `allow` where it may go, unless it gives names of endpoints alone."),

@@ -15,6 +15,7 @@ mod schema;
 use super::SequenceRef;
 use super::api::{self, Api, Version};
 use super::lifecycle::State;
+use super::publish::Given;
 use crate::flow::{Sequence, Step};
 use crate::mediators::mock as mock_steps;
 use crate::plan::{Content, Element, Planner};
@@ -113,6 +114,7 @@ pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Pl
         .into_iter()
         .for_each(|mistake| planner.tell(mistake));
     let mut api = api::build(&planned.api?, planner)?;
+    api.published = Some(Given::new(Arc::from(text), found));
     let mut mocks = planned.mocks;
     let data = data_of(&found.root);
     for resource in &mut api.resources {
@@ -175,7 +177,10 @@ fn plan_of(found: &DefinitionFile, sources: &Sources, apis: &[Api], rules: Rules
     };
     let version = root.get("openapi").or(root.get("swagger"));
     let place = version.map_or(root.span, |node| node.span);
-    if let Some(api) = apis.iter().find(|api| documents(root, &context.text, api)) {
+    if let Some(api) = apis
+        .iter()
+        .find(|api| publishes(api, text) || documents(root, &context.text, api))
+    {
         let message = format!(
             "this definition is taken for the documentation of the API `{}`",
             api.name
@@ -323,6 +328,11 @@ fn in_order<'d, 'a>(definition: &'d Definition<'a>) -> Vec<&'d Operation<'a>> {
     let mut operations: Vec<_> = definition.operations.iter().collect();
     operations.sort_by_key(vagueness);
     operations
+}
+
+/// Whether an API in XML names this definition as its own (`publishSwagger`).
+fn publishes(api: &Api, text: &str) -> bool {
+    api.published.as_ref().is_some_and(|given| given.is(text))
 }
 
 /// Whether a definition only describes an API that stands in XML: they have one place, or one name.
