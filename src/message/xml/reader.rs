@@ -848,27 +848,43 @@ mod tests {
         breaks("<abcdef/>", "longer than 5");
     }
 
+    /// RB-05 asks for a refusal in under a second. What takes time is counted: how many parts of a document are read before it is refused, and
+    /// how many of its bytes, whatever stands behind them.
     #[test]
-    fn bombs_are_refused_quickly() {
+    fn a_bomb_is_refused_where_its_limit_is_and_nothing_behind_it_is_read() {
         let limits = XmlLimits::default();
-        let refused = |text: String| assert!(read(&text, &limits).is_err());
-        refused("<a>".repeat(100_000));
-        refused(format!(
-            "<a{}/>",
-            (0..20_000)
-                .map(|number| format!(" a{number}=''"))
-                .collect::<String>()
-        ));
-        refused(format!(
-            "<a{}/>",
-            (0..20_000)
-                .map(|number| format!(" xmlns:a{number}='u'"))
-                .collect::<String>()
-        ));
-        refused(format!("<a>{}</a>", "<b/>".repeat(500_000)));
-        refused(format!("<a b='{}'/>", "x".repeat(11 << 20)));
-        refused(format!("<a><![CDATA[{}]]></a>", "x".repeat(11 << 20)));
-        refused(format!("<a>{}</a>", "&".repeat(1 << 20)));
+        let refused = |text: String| -> (usize, usize) {
+            let mut reader = Reader::new(&text, &limits);
+            let mut parts = 0;
+            loop {
+                match reader.next() {
+                    Ok(Event::Eof) => panic!("it was read to its end"),
+                    Ok(_) => parts += 1,
+                    Err(error) => return (parts, error.offset),
+                }
+            }
+        };
+        let many = |make: fn(usize) -> String| (0..20_000).map(make).collect::<String>();
+        assert_eq!(refused("<a>".repeat(100_000)), (limits.depth, 3 * limits.depth));
+        let nodes = limits.nodes;
+        let siblings = refused(format!("<a>{}", "<b/>".repeat(2 * nodes)));
+        // Each has an end of its own.
+        assert_eq!(siblings, (2 * nodes - 1, 3 + 4 * (nodes - 1)));
+        // These are refused in the part in which they stand.
+        for (parts, text) in [
+            (0, format!("<a{}/>", many(|number| format!(" a{number}=''")))),
+            (0, format!("<a{}/>", many(|number| format!(" xmlns:a{number}='u'")))),
+            (0, format!("<a b='{}'/>", "x".repeat(11 << 20))),
+            (0, format!("<{}/>", "x".repeat(100_000))),
+            (1, format!("<a><![CDATA[{}]]></a>", "x".repeat(11 << 20))),
+            (1, format!("<a><!--{}--></a>", "x".repeat(11 << 20))),
+            (1, format!("<a><?x {}?></a>", "x".repeat(11 << 20))),
+            (1, format!("<a>{}</a>", "&".repeat(1 << 20))),
+        ] {
+            let (read, offset) = refused(text);
+            assert!(read == parts && offset <= 300 * 20, "{read} parts, {offset} bytes");
+        }
+        assert_eq!(refused(format!("<!DOCTYPE a [{}]><a/>", "<!ENTITY x 'y'>".repeat(100_000))).0, 0);
     }
 
     #[test]
