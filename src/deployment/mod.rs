@@ -1,6 +1,7 @@
 //! Everything that runs, as one immutable value: built whole from a set of files, swapped whole.
 
 pub mod api;
+mod artifacts;
 mod broken;
 pub mod car;
 pub mod classify;
