@@ -26,11 +26,11 @@ impl Service for PassThrough {
         request.body = incoming.body;
         match self.client.send(request).await {
             Ok(response) => Reply {
-                status: response.status,
                 reason: response.reason,
                 headers: response.headers,
                 body: response.body,
                 tunnel: response.tunnel,
+                ..Reply::new(response.status)
             },
             Err(error) => Reply::text(error.status(), format!("{} {error}\n", error.code())),
         }

@@ -10,6 +10,7 @@ use crate::message::format::{Body, EnvelopeRule, Target, Written};
 use crate::message::json::Json;
 use crate::message::media_type::{Charset, Form, MediaType};
 use crate::message::payload::Payload;
+use crate::message::properties::Value;
 use crate::message::soap::{Envelope, FaultCode, SoapFault, SoapVersion};
 use crate::wire::Reply;
 use bytes::Bytes;
@@ -50,6 +51,7 @@ fn with_allow(status: StatusCode, allow: &str) -> Reply {
 /// The status and headers of the message without its body (`NIO-ACK-Requested`).
 pub fn acknowledge(exchange: &mut Exchange) -> Reply {
     let mut reply = Reply::new(status(exchange));
+    reply.close = closes(exchange);
     reply.reason = reason(exchange, reply.status);
     reply.headers = headers(exchange);
     drop_body_headers(&mut reply.headers);
@@ -135,6 +137,7 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         headers,
         body,
         tunnel: None,
+        close: closes(exchange),
     };
     if client.grpc {
         end_call(&mut reply, exchange);
@@ -147,6 +150,13 @@ pub async fn respond(exchange: &mut Exchange, client: Client) -> Result<Reply, F
         reply.body = ByteStream::empty();
     }
     Ok(reply)
+}
+
+/// Whether a step wants the client's connection to end with this answer; HTTP/1.0 keeps none.
+fn closes(exchange: &Exchange) -> bool {
+    let set = exchange.properties.axis2_values();
+    let is_true = |name: &str| set.get(name).is_some_and(Value::is_true);
+    is_true("NO_KEEPALIVE") || is_true("FORCE_HTTP_1.0")
 }
 
 /// Whether the status is still the one of a backend that agreed to a WebSocket.

@@ -788,6 +788,7 @@ mod tests {
     }
 
     struct Answered {
+        close: bool,
         status: u16,
         reason: Option<String>,
         headers: HeaderMap,
@@ -798,9 +799,11 @@ mod tests {
         let server = Server::new(worker(backend), Arc::default());
         wait(async {
             let reply = server.serve(deployment, incoming).await;
+            let close = reply.close;
             let (body, _) = reply.body.collect(1 << 20).await.expect("a body");
             server.finish().await;
             Answered {
+                close,
                 status: reply.status.as_u16(),
                 reason: reply.reason,
                 headers: reply.headers,
@@ -988,6 +991,32 @@ mod tests {
             );
             assert_eq!(backend.only().body, "said", "{set}");
         }
+    }
+
+    #[test]
+    fn an_answer_may_end_its_connection_but_not_because_a_request_to_a_backend_did() {
+        let closes = |steps: &str, more: &str, backend: Scripted| {
+            let artifacts = api(steps, more);
+            ask_with(
+                deploy(&artifacts),
+                incoming("POST /a\n\nx"),
+                ScriptedBackend::new([backend]),
+            )
+            .close
+        };
+        let answer = || Scripted::parse("200\n\nanswer");
+        let set = r#"<property name="NO_KEEPALIVE" value="true" scope="axis2"/>"#;
+        assert!(closes(&format!("{set}{SAY}"), "", answer()));
+        assert!(!closes(SAY, "", answer()));
+        assert!(!closes(&format!("{set}{CALL}<respond/>"), "", answer()));
+        assert!(closes(&format!("{CALL}{set}<respond/>"), "", answer()));
+        let failed = Scripted::Fails(crate::wire::client::SendError {
+            kind: SendErrorKind::Closed,
+            message: "gone".to_owned(),
+            reached: Reached::Unknown,
+        });
+        let fault = format!("<faultSequence>{SAY}</faultSequence>");
+        assert!(!closes(&format!("{set}{CALL}<respond/>"), &fault, failed));
     }
 
     #[test]

@@ -142,6 +142,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     let tunnel = reply.tunnel.take();
     let (uninvited, unsaid) = requests.borrow_mut().uninvite();
     let keeps = head.keeps
+        && !reply.close
         && !doubtful
         && !uninvited
         && peer.requests.get() < limits.requests_per_connection

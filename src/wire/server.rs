@@ -97,6 +97,8 @@ pub struct Reply {
     pub body: ByteStream,
     /// With a status of 101: the backend that the client is to be connected with.
     pub tunnel: Option<Tunnel>,
+    /// HTTP/1: the connection ends with this answer.
+    pub close: bool,
 }
 
 impl Reply {
@@ -107,6 +109,7 @@ impl Reply {
             headers: HeaderMap::new(),
             body: ByteStream::empty(),
             tunnel: None,
+            close: false,
         }
     }
 

@@ -113,6 +113,30 @@ fn a_backend_that_wants_it_is_told_the_whole_address_and_asked_once_a_connection
 }
 
 #[test]
+fn a_step_may_end_the_connection_of_the_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = r#"<api xmlns="http://ws.apache.org/ns/synapse" name="A" context="/a"><resource methods="GET"><inSequence>
+  <property name="NO_KEEPALIVE" value="true" scope="axis2"/><respond/></inSequence></resource></api>"#;
+    std::fs::write(folder.path().join("a.xml"), api).expect("it can be written");
+    let gateway = Running::of(folder, free_port());
+    let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("it can be set");
+    stream
+        .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("it is sent");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("the gateway ends the connection");
+    assert!(
+        answer.to_lowercase().contains("\r\nconnection: close\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn a_refused_connection_is_101503_in_the_fault_sequence() {
     // Row 1.
     let gateway = gateway(&address(free_port(), ""));

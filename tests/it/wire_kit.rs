@@ -71,11 +71,11 @@ impl Service for PassThrough {
         dropped.1 = false;
         match outcome {
             Ok(response) => Reply {
-                status: response.status,
                 reason: response.reason,
                 headers: response.headers,
                 body: response.body,
                 tunnel: response.tunnel,
+                ..Reply::new(response.status)
             },
             Err(error) => {
                 let reply = Reply::text(error.status(), format!("{} {error}\n", error.code()));
