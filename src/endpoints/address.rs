@@ -37,7 +37,8 @@ Which properties have an effect on what is sent (axis2 scope unless said):
 | `POST_TO_URI`, `FULL_URI` | the request line names the whole address |
 | `OUT_ONLY` (default) | sent without waiting for an answer; a group goes on to its next child all the same, and a shutdown waits for it |
 | `FORCE_ERROR_ON_SOAP_FAULT` (default) | a SOAP fault in the answer is fault 500000 |
-| `PRESERVE_WS_ADDRESSING` (default) | with `enableAddressing`: headers that are there stay |
+| `PRESERVE_WS_ADDRESSING` (default) | WS-Addressing headers of the message go on. Without it they stay behind once a step has looked into the message; with `enableAddressing` new ones take their place |
+| `preserveProcessedHeaders` (default) | the same, without `enableAddressing` |
 | `uri.var.*`, `query.param.*` (default) | the variables of `http` endpoints |
 | `COPY_CONTENT_LENGTH_FROM_INCOMING` | none: a known length is always told |
 | `FORCE_POST_PUT_NOBODY`, `RETRY_ON_SOAPFAULT` | none, here as in Synapse |

@@ -579,6 +579,9 @@ pub async fn outgoing(
     if exchange.message.payload.must_load_for(&target) {
         Box::pin(exchange.load()).await?;
     }
+    if delivery.addressing.is_none() && exchange.message.addressing.has_read() {
+        leave_addressing_behind(exchange)?;
+    }
     if out_only || wants_length(exchange) {
         // One-way, the client may be gone before the backend has all of it.
         let limits = &exchange.catalog.limits;
@@ -806,6 +809,29 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), 
 }
 
 // WS-Addressing
+
+/// The headers by which the message found its way to here are not for the next one (`MessageHelper.removeProcessedHeaders`). A message that nobody
+/// has looked into keeps them.
+fn leave_addressing_behind(exchange: &mut Exchange) -> Result<(), Fault> {
+    let is_kept = |name: &str| exchange.properties.is_true(name);
+    if is_kept("PRESERVE_WS_ADDRESSING") || is_kept("preserveProcessedHeaders") {
+        return Ok(());
+    }
+    let catalog = Arc::clone(&exchange.catalog);
+    let message = &mut exchange.message;
+    if message
+        .payload
+        .built_envelope()
+        .is_none_or(|envelope| envelope.header().is_none())
+    {
+        return Ok(());
+    }
+    match message.payload.envelope_mut(&catalog.build_context()) {
+        Ok(envelope) => message.addressing.take_out(envelope),
+        Err(error) => return Err(exchange.not_parsed(error)),
+    }
+    Ok(())
+}
 
 /// Writes the addressing headers of this hop; those of the last one go.
 async fn add_addressing(exchange: &mut Exchange, version: AddressingVersion, url: &Url) -> Result<(), Fault> {
@@ -1455,6 +1481,36 @@ mod tests {
     }
 
     #[test]
+    fn addressing_headers_that_were_read_stay_behind_unless_they_are_preserved() {
+        const WSA: &str = "POST /\ncontent-type: text/xml\nsoapaction: \"urn:do\"\n\n<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+            xmlns:w=\"http://www.w3.org/2005/08/addressing\"><e:Header><w:To>http://here/</w:To><o xmlns=\"urn:o\">1</o></e:Header><e:Body><m>1</m></e:Body></e:Envelope>";
+        let sent = |look: bool, preserve: &[&str]| {
+            let backend = ScriptedBackend::answering("200");
+            let mut exchange = exchange(WSA, Catalog::default(), backend.clone());
+            if look {
+                wait(exchange.envelope()).expect("it can be read");
+            }
+            for name in preserve {
+                exchange.properties.set(*name, Value::text("true"));
+            }
+            let url = Url::parse("http://backend/a").unwrap();
+            let delivery = Delivery::default();
+            wait(deliver(&mut exchange, url, &delivery, Patience::default())).expect("an answer");
+            String::from_utf8_lossy(&backend.only().body).into_owned()
+        };
+        let passed = sent(false, &[]);
+        assert!(passed.contains("<w:To>http://here/</w:To>"), "{passed}");
+        let looked_into = sent(true, &[]);
+        assert!(
+            !looked_into.contains("w:To") && looked_into.contains("<o xmlns=\"urn:o\">1</o>"),
+            "{looked_into}"
+        );
+        for name in ["PRESERVE_WS_ADDRESSING", "preserveProcessedHeaders"] {
+            assert_eq!(sent(true, &[name]), passed);
+        }
+    }
+
+    #[test]
     fn some_backends_are_spoken_to_otherwise() {
         let manner = |axis2: &[(&str, &str)]| sent(JSON, axis2, Delivery::default()).manner;
         let close = Manner {
@@ -1525,11 +1581,8 @@ mod tests {
         match wait(through(&mut exchange, None)) {
             Ok(_) => {
                 let seen = backend.only();
-                assert_eq!(
-                    seen.body,
-                    request.split_once("\n\n").expect("a body").1,
-                    "it goes as it came"
-                );
+                let body = String::from_utf8_lossy(&seen.body).into_owned();
+                assert!(body.contains("<e:Body><m>1</m></e:Body>"), "{body}");
                 Ok(seen.url)
             }
             Err(fault) => Err(format!("{:?} {}", fault.status, fault.reason)),

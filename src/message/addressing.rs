@@ -23,6 +23,8 @@ pub struct Addressing {
     pub to_by: By,
     /// The message's own headers were looked at.
     pub looked_at: bool,
+    /// The header blocks of which something was read, by name and text.
+    read: Vec<(&'static str, Arc<str>)>,
     /// What a step has set, a bit each: what the headers say comes too late for these.
     set: u8,
 }
@@ -118,6 +120,11 @@ impl Addressing {
             return;
         };
         let tree = envelope.tree();
+        let present = NAMES.iter().filter_map(|name| {
+            let block = block(tree, header, name)?;
+            Some((*name, Arc::from(tree.string_value(block))))
+        });
+        self.read = present.collect();
         let text = |local: &str| block(tree, header, local).and_then(|block| said(tree, block));
         let address = |local: &str| {
             let block = block(tree, header, local)?;
@@ -151,6 +158,40 @@ impl Addressing {
         }
         if let Some(id) = text("MessageID") {
             self.message_id.get_or_insert(id);
+        }
+    }
+}
+
+/// What WS-Addressing says in headers.
+const NAMES: [&str; 7] = [
+    "To",
+    "From",
+    "ReplyTo",
+    "FaultTo",
+    "RelatesTo",
+    "Action",
+    "MessageID",
+];
+
+impl Addressing {
+    /// Whether headers of the message were read, which were about its way to here.
+    pub fn has_read(&self) -> bool {
+        !self.read.is_empty()
+    }
+
+    /// Takes those headers out of the envelope; what a step has put there since stays.
+    pub fn take_out(&self, envelope: &mut Envelope) {
+        let Some(header) = envelope.header() else {
+            return;
+        };
+        let tree = &mut envelope.tree;
+        let was_read = |(name, text): &(&'static str, Arc<str>)| {
+            let block = block(tree, header, name)?;
+            (tree.string_value(block) == **text).then_some(block)
+        };
+        let blocks: Vec<NodeId> = self.read.iter().filter_map(was_read).collect();
+        for block in blocks {
+            tree.detach(block);
         }
     }
 }

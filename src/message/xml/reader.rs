@@ -873,7 +873,10 @@ mod tests {
         // These are refused in the part in which they stand.
         for (parts, text) in [
             (0, format!("<a{}/>", many(|number| format!(" a{number}=''")))),
-            (0, format!("<a{}/>", many(|number| format!(" xmlns:a{number}='u'")))),
+            (
+                0,
+                format!("<a{}/>", many(|number| format!(" xmlns:a{number}='u'"))),
+            ),
             (0, format!("<a b='{}'/>", "x".repeat(11 << 20))),
             (0, format!("<{}/>", "x".repeat(100_000))),
             (1, format!("<a><![CDATA[{}]]></a>", "x".repeat(11 << 20))),
@@ -882,9 +885,19 @@ mod tests {
             (1, format!("<a>{}</a>", "&".repeat(1 << 20))),
         ] {
             let (read, offset) = refused(text);
-            assert!(read == parts && offset <= 300 * 20, "{read} parts, {offset} bytes");
+            assert!(
+                read == parts && offset <= 300 * 20,
+                "{read} parts, {offset} bytes"
+            );
         }
-        assert_eq!(refused(format!("<!DOCTYPE a [{}]><a/>", "<!ENTITY x 'y'>".repeat(100_000))).0, 0);
+        assert_eq!(
+            refused(format!(
+                "<!DOCTYPE a [{}]><a/>",
+                "<!ENTITY x 'y'>".repeat(100_000)
+            ))
+            .0,
+            0
+        );
     }
 
     #[test]
