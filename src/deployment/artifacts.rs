@@ -251,6 +251,7 @@ impl Artifacts {
         for (name, element) in &self.endpoints {
             let before = first_error(planner);
             planner.planning = Some(EndpointId(plans.endpoints.len() as u32));
+            planner.owner = Arc::from(format!("endpoint {name}"));
             let planned = planner.endpoint(element);
             planner.planning = None;
             plans
@@ -336,6 +337,7 @@ fn plan_pending(plans: &mut Plans, planner: &mut Planner<'_>) {
                 Pending::Endpoint(id, element) => {
                     let name = name_of_endpoint(planner, id);
                     planner.planning = Some(id);
+                    planner.owner = Arc::from(format!("endpoint {name}"));
                     let planned = planner.endpoint(&element);
                     planner.planning = None;
                     plans

@@ -331,6 +331,30 @@ mod tests {
         assert!(told.is_empty(), "{told:?}");
     }
 
+    /// Their states outlive a reload by their names, so these depend on nothing that stands elsewhere.
+    #[test]
+    fn children_without_names_are_called_after_their_endpoint() {
+        let child = r#"<endpoint><address uri="http://h/"/></endpoint>"#;
+        let group = format!(r#"<endpoint name="orders"><failover>{child}{child}</failover></endpoint>"#);
+        for beside in ["", r#"<sequence name="z"><drop/></sequence>"#] {
+            let home = tempfile::tempdir().unwrap();
+            let text = format!(
+                r#"<definitions xmlns="http://ws.apache.org/ns/synapse">{beside}{group}</definitions>"#
+            );
+            std::fs::write(home.path().join("synapse.xml"), text).unwrap();
+            let loaded = load(&[home.path().to_path_buf()], &LoadOptions::default());
+            let deployment = loaded.deployment.expect("it is sound");
+            let names: Vec<&str> = deployment
+                .catalog
+                .watched
+                .iter()
+                .map(|watched| &*watched.name)
+                .collect();
+            let own = "address endpoint in endpoint orders";
+            assert_eq!(names, [own, &format!("{own} (2)"), "orders"]);
+        }
+    }
+
     #[test]
     fn endpoints_that_refer_to_each_other_are_told() {
         let home = tempfile::tempdir().unwrap();
