@@ -32,13 +32,15 @@ pub(super) struct Http2Connection {
     state: Rc<State>,
     /// Whom it goes to.
     pub peer: Peer,
-    pub since: Instant,
+    since: Instant,
 }
 
 /// What requests and the connection's task tell each other.
 #[derive(Default)]
 struct State {
     open: Cell<usize>,
+    /// It has taken a request.
+    used: Cell<bool>,
     ended: Cell<bool>,
     driver: RefCell<Option<Waker>>,
 }
@@ -49,6 +51,7 @@ pub(super) struct Slot(Rc<State>);
 impl Slot {
     fn new(state: &Rc<State>) -> Self {
         state.open.set(state.open.get() + 1);
+        state.used.set(true);
         state.wake();
         Self(Rc::clone(state))
     }
@@ -141,6 +144,11 @@ impl Http2Connection {
         let mut nobody = Context::from_waker(Waker::noop());
         !self.state.ended.get()
             && !matches!(self.requests.clone().poll_ready(&mut nobody), Poll::Ready(Err(_)))
+    }
+
+    /// Whether it has served for so long. One that has just been made serves whatever the age.
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        self.state.used.get() && self.since.elapsed() > age
     }
 
     /// How many requests more the backend takes at once.

@@ -155,7 +155,7 @@ impl Pool {
         // The requests on those that are let go for their age go on.
         lanes
             .connections
-            .retain(|connection| connection.is_alive() && connection.since.elapsed() <= self.age);
+            .retain(|connection| connection.is_alive() && !connection.is_older_than(self.age));
         let open = || {
             lanes
                 .connections

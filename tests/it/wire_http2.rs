@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use myelin::wire::ServerLimits;
 use myelin::wire::tls::{ClientTls, ServerTls};
+use myelin::wire::{ClientLimits, ServerLimits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -214,6 +214,53 @@ fn an_http_2_backend_that_goes_away_is_replaced() {
         }
         assert_eq!(connections.get(), 5);
         assert!(gateway.service.failures.borrow().is_empty());
+    });
+}
+
+/// So that a backend that moves is followed. Here a connection is old as soon as it is used, and what is on it goes on all the same.
+#[test]
+fn an_old_http_2_connection_takes_no_more_requests_and_ends_those_it_has() {
+    run(async {
+        let release = Rc::new(tokio::sync::Notify::new());
+        let asked = Rc::<std::cell::Cell<usize>>::default();
+        let (released, counted) = (Rc::clone(&release), Rc::clone(&asked));
+        let (backend, connections) = scripted(move |number, stream| {
+            let (release, asked) = (Rc::clone(&released), Rc::clone(&counted));
+            async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    asked.set(asked.get() + 1);
+                    let release = Rc::clone(&release);
+                    tokio::task::spawn_local(async move {
+                        if number == 0 {
+                            release.notified().await;
+                        }
+                        respond.send_response(Response::new(()), true).unwrap();
+                    });
+                }
+            }
+        });
+        let setup = Setup {
+            http2: true,
+            client: ClientLimits {
+                pool_age: Duration::ZERO,
+                ..ClientLimits::default()
+            },
+            ..Default::default()
+        };
+        let gateway = Gateway::with(backend, setup);
+        let get = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let mut waits = Reader::new(gateway.connect().await);
+        waits.stream.write_all(get).await.unwrap();
+        until(|| asked.get() == 1).await;
+        let mut client = Reader::new(gateway.connect().await);
+        for _ in 0..3 {
+            client.stream.write_all(get).await.unwrap();
+            assert_eq!(client.message(false).await.unwrap().status(), 200);
+        }
+        assert_eq!(connections.get(), 4);
+        release.notify_one();
+        assert_eq!(waits.message(false).await.unwrap().status(), 200);
     });
 }
 
