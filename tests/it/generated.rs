@@ -443,8 +443,7 @@ fn what_is_saved_of_ten_definitions_answers_as_they_do() {
             let path = operation
                 .path
                 .replace("größe", "gr%C3%B6%C3%9Fe")
-                .replace('{', "")
-                .replace('}', "");
+                .replace(['{', '}'], "");
             let target = format!("{} {context}{path}", operation.method);
             requests.push(target.clone());
             for response in &operation.responses {
