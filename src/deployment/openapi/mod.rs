@@ -114,7 +114,7 @@ pub fn plan(found: &DefinitionFile, apis: &[Api], rules: Rules, planner: &mut Pl
         .into_iter()
         .for_each(|mistake| planner.tell(mistake));
     let mut api = api::build(&planned.api?, planner)?;
-    let text = Arc::from(planner.sources.text(found.file));
+    let text = Arc::from(planner.sources.file(found.file).text.as_str());
     api.published = Some(Given::new(text, found));
     let mut mocks = planned.mocks;
     let data = data_of(&found.root);
@@ -180,7 +180,7 @@ fn plan_of(found: &DefinitionFile, sources: &Sources, apis: &[Api], rules: Rules
     let place = version.map_or(root.span, |node| node.span);
     if let Some(api) = apis
         .iter()
-        .find(|api| publishes(api, sources.text(found.file)) || documents(root, &context.text, api))
+        .find(|api| publishes(api, &sources.file(found.file).text) || documents(root, &context.text, api))
     {
         let message = format!(
             "this definition is taken for the documentation of the API `{}`",
