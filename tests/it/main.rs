@@ -26,6 +26,7 @@ mod management;
 mod mistakes;
 mod mock;
 mod no_client_trouble;
+mod pace;
 mod payload_attacks;
 mod prototypes;
 mod readme;

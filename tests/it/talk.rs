@@ -147,7 +147,8 @@ impl Running {
         panic!("it never said `{last}`, only:\n{}", &self.told()[from..]);
     }
 
-    fn told(&self) -> String {
+    /// Everything it has said on its standard error.
+    pub fn told(&self) -> String {
         std::fs::read_to_string(self.folder.path().join(TALK)).expect("it can be read")
     }
 

@@ -581,7 +581,7 @@ impl Script {
                 NoAnswer::TimedOut => format!("it took longer than {} ms", settings.time.as_millis()),
                 NoAnswer::Busy => format!(
                     "all workers for scripts were busy for {} ms",
-                    settings.time.as_millis()
+                    settings.queue().as_millis()
                 ),
                 NoAnswer::Died(reason) => reason,
                 NoAnswer::NotStarted(reason) => format!("no worker for scripts can be started: {reason}"),

@@ -2,12 +2,12 @@
 
 use super::engine::{Engine, THREAD_STACK};
 use super::lane::Lane;
-use super::process::micros_since;
+use super::processor::{self, Processor};
 use super::protocol::{Call, Reply, Source};
 use super::store::Stores;
-use rustix::time::{ClockId, clock_gettime};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ const LOOPS: u64 = 2_000_000;
 
 pub struct Thread {
     shared: Arc<Shared>,
+    processor: Processor,
     /// What it will be given together, so that it has to be woken once.
     outbox: RefCell<Vec<Task>>,
     outgoing: Notify,
@@ -49,8 +50,8 @@ enum Task {
 #[derive(Default)]
 struct Replies {
     list: Vec<Reply>,
-    /// The engine is there.
-    ready: bool,
+    /// The engine is there, in the thread of this name.
+    ready: Option<PathBuf>,
     ended: bool,
 }
 
@@ -73,25 +74,29 @@ impl Thread {
             .stack_size(THREAD_STACK)
             .spawn(move || work(&leaving.shared, stores))
             .map_err(|error| error.to_string())?;
-        let thread = Thread {
+        let name = loop {
+            // What a script may take does not count what the engine needs.
+            shared.told.notified().await;
+            let mut replies = locked(&shared.replies);
+            if replies.ended {
+                return Err("there is no engine for scripts".to_owned());
+            }
+            if let Some(name) = replies.ready.take() {
+                break name;
+            }
+        };
+        Ok(Thread {
             shared,
+            processor: Processor::of_thread(&name),
             outbox: RefCell::default(),
             outgoing: Notify::new(),
             given_up,
             stuck: Arc::clone(stuck),
-        };
-        loop {
-            // What a script may take does not count what the engine needs.
-            thread.shared.told.notified().await;
-            let replies = locked(&thread.shared.replies);
-            if replies.ended {
-                return Err("there is no engine for scripts".to_owned());
-            }
-            if replies.ready {
-                break;
-            }
-        }
-        Ok(thread)
+        })
+    }
+
+    pub fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     pub fn learn(&self, id: u64, source: Source) {
@@ -177,16 +182,18 @@ fn work(shared: &Shared, stores: Arc<Stores>) {
         Ok(engine) => engine,
         Err(reason) => return tracing::error!(reason, "There is no engine for scripts."),
     };
-    locked(&shared.replies).ready = true;
+    let name = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    let mut now = processor::micros();
+    locked(&shared.replies).ready = Some(name);
     shared.told.notify_one();
     while let Some(task) = next(shared) {
         match task {
             Task::Learn(id, source) => engine.learn(id, source),
             Task::Run(call, store) => {
                 *whose.borrow_mut() = store;
-                let begun = clock_gettime(ClockId::ThreadCPUTime);
                 let mut reply = engine.run(call);
-                reply.took = micros_since(begun);
+                let begun = std::mem::replace(&mut now, processor::micros());
+                reply.took = now - begun;
                 let mut replies = locked(&shared.replies);
                 let first = replies.list.is_empty();
                 replies.list.push(reply);

@@ -2,6 +2,7 @@
 
 use super::lane::{Lane, State};
 use super::meter::{Listed, Meters};
+use super::processor::Processor;
 use super::protocol::{Inbox, ROOM, Said, Told, frame};
 use super::store::Stores;
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 const START: Duration = Duration::from_secs(10);
+/// How often it is looked whether a worker is gone, 5 ms apart.
+const LOOKS: usize = 400;
 /// The command by which this program becomes a worker.
 pub const COMMAND: &str = "script-worker";
 
@@ -29,6 +32,7 @@ pub struct Process {
     /// While it lives.
     _listed: Listed,
     memory: u64,
+    processor: Processor,
     /// What it will be told.
     outbox: RefCell<Vec<u8>>,
     filled: Notify,
@@ -55,10 +59,12 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(told)?;
+        let number = child.id();
         let stderr = child.stderr.take();
         let (mut reads, writes) = UnixStream::from_std(ours).map_err(told)?.into_split();
-        let process = Process {
-            _listed: meters.started(child.id()),
+        let mut process = Process {
+            processor: Processor::of_process(number),
+            _listed: meters.started(number),
             child: RefCell::new(Some(child)),
             stderr: RefCell::new(stderr),
             memory,
@@ -77,6 +83,8 @@ impl Process {
         };
         match timeout(START, first).await {
             Ok(Ok(Said::Ready)) => {
+                // From here on: what it needed to begin is no script's.
+                process.processor = Processor::of_process(number);
                 process.ends.set(Some((reads, writes)));
                 Ok(process)
             }
@@ -84,6 +92,10 @@ impl Process {
             Ok(Err(reason)) => Err(process.last_words(reason).await),
             Err(_) => Err("a worker is not ready in time".to_owned()),
         }
+    }
+
+    pub fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     /// Goes out with what else is told meanwhile.
@@ -101,10 +113,8 @@ impl Process {
         };
         let mut inbox = Inbox::default();
         loop {
-            let waits = match self.send(&writes) {
-                Ok(waits) => waits,
-                Err(error) => return self.last_words(error.to_string()).await,
-            };
+            // What cannot be sent any more is given back when it has been read to its end: it may have answered others before it died.
+            let waits = self.send(&writes).unwrap_or(false);
             tokio::select! {
                 biased;
                 received = receive(&mut reads, &mut inbox) => {
@@ -116,6 +126,7 @@ impl Process {
                         return "it is not needed any more".to_owned();
                     }
                     if let Err(reason) = heard {
+                        lane.clear_behind();
                         return self.last_words(reason).await;
                     }
                 }
@@ -144,6 +155,7 @@ impl Process {
         while let Some(said) = inbox.next::<Said>()? {
             match said {
                 Said::Reply(reply) => lane.answer(reply),
+                Said::Last(reply) => lane.answer_last(reply),
                 Said::Store(call) => {
                     let whose = lane.store_of_first();
                     let stored = whose.map_or_else(
@@ -163,8 +175,8 @@ impl Process {
         let (child, stderr) = (self.child.take(), self.stderr.take());
         let Some(mut child) = child else { return reason };
         let ended = tokio::task::spawn_blocking(move || {
-            // It may live on: then it is not what it should be.
-            let lives = (0..20).all(|_| still_lives(&mut child));
+            // Its socket closes before it is gone, and that takes longer where others use the processor. What lives on is not what it should be.
+            let lives = (0..LOOKS).all(|_| still_lives(&mut child));
             if lives {
                 child.kill().ok();
             }
@@ -237,5 +249,100 @@ impl Drop for Process {
             Ok(handle) => drop(handle.spawn_blocking(move || child.wait().ok())),
             Err(_) => drop(child.wait()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::{Answer, Way};
+    use super::super::protocol::{Call, Given, Outcome, Reply, Source};
+    use super::*;
+    use std::io::Write;
+    use tokio::sync::oneshot::Receiver;
+
+    /// A worker that the test itself plays, at the other end.
+    fn played() -> (Lane, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("it can be set");
+        let ends = UnixStream::from_std(ours).expect("it is a socket").into_split();
+        let process = Process {
+            child: RefCell::default(),
+            stderr: RefCell::default(),
+            _listed: Arc::<Meters>::default().started(0),
+            memory: 0,
+            processor: Processor::of_process(0),
+            outbox: RefCell::default(),
+            filled: Notify::new(),
+            ends: Cell::new(Some(ends)),
+        };
+        (Lane::new(Way::Process(process)), theirs)
+    }
+
+    fn send(lane: &Lane, script: u64) -> Receiver<Answer> {
+        let call = Call {
+            script,
+            given: Given::default(),
+            time: 1000,
+        };
+        let source = Source {
+            text: String::new(),
+            assigned: Vec::new(),
+            xml: false,
+        };
+        lane.send(call, Arc::from(""), &source)
+    }
+
+    fn reply() -> Reply {
+        Reply {
+            outcome: Outcome::Done(None),
+            changes: Vec::new(),
+            took: 1,
+        }
+    }
+
+    /// What becomes of calls when the worker says this to the first of them and is gone, while another call is on its way.
+    fn outcomes(said: &Said) -> Vec<String> {
+        crate::flow::testing::wait(async {
+            let (lane, mut worker) = played();
+            let mut calls = vec![send(&lane, 1), send(&lane, 2)];
+            let stores = Stores::default();
+            let mut serving = std::pin::pin!(lane.serve(&stores));
+            // They go out.
+            tokio::select! {
+                biased;
+                () = &mut serving => panic!("it serves"),
+                () = std::future::ready(()) => {}
+            }
+            worker.write_all(&frame(said, Vec::new())).expect("it is read");
+            drop(worker);
+            // Nobody has told this thread yet that there is something to read: it finds out when it writes.
+            calls.push(send(&lane, 3));
+            serving.await;
+            let shown = |answer: Answer| match answer {
+                Answer::Reply(_) => "a reply".to_owned(),
+                Answer::Back(call) => format!("{} comes back", call.script),
+                Answer::Died(_) => "died".to_owned(),
+                Answer::TimedOut => "timed out".to_owned(),
+            };
+            let mut told = Vec::new();
+            for call in calls {
+                told.push(call.await.map_or_else(|_| "nothing".to_owned(), shown));
+            }
+            told
+        })
+    }
+
+    #[test]
+    fn what_a_worker_answered_before_it_died_is_an_answer() {
+        assert_eq!(
+            outcomes(&Said::Reply(reply())),
+            ["a reply", "died", "3 comes back"]
+        );
+    }
+
+    #[test]
+    fn what_stands_behind_a_last_answer_was_not_begun() {
+        let expected = ["a reply", "2 comes back", "3 comes back"];
+        assert_eq!(outcomes(&Said::Last(reply())), expected);
     }
 }

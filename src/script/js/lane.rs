@@ -30,6 +30,8 @@ pub struct Lane {
     /// In the order in which they were sent; the first is being run.
     queue: RefCell<VecDeque<Waiting>>,
     first_since: Cell<Instant>,
+    /// Microseconds of processor time of all that it has answered.
+    spent: Cell<u64>,
     /// Microseconds of a run, smoothed.
     usual: Cell<u64>,
     state: Cell<State>,
@@ -45,7 +47,7 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Serving,
-    /// Its script takes long, or is known to: no other stands behind it.
+    /// Its last script takes long, or is known to: no other stands behind it.
     Alone,
     /// When its script has ended, it will not be used again.
     Last,
@@ -60,6 +62,12 @@ struct Waiting {
     /// For another worker, if this one does not come to it. A thread has it itself.
     call: Option<Call>,
     answer: oneshot::Sender<Answer>,
+}
+
+impl Waiting {
+    fn once(&self) -> Duration {
+        if self.prepares { ONCE } else { Duration::ZERO }
+    }
 }
 
 /// What became of a call.
@@ -78,6 +86,7 @@ impl Lane {
             known: RefCell::default(),
             queue: RefCell::default(),
             first_since: Cell::new(Instant::now()),
+            spent: Cell::new(0),
             usual: Cell::new(PACKED),
             state: Cell::new(State::Serving),
             filled: Notify::new(),
@@ -101,11 +110,11 @@ impl Lane {
     }
 
     /// Microseconds that a further call would wait, if it may be sent at all.
-    pub fn wait(&self, alone: bool) -> Option<u64> {
+    pub fn wait(&self) -> Option<u64> {
         let ahead = self.queue.borrow().len();
         let wait = ahead as u64 * self.usual.get();
-        let room = self.state.get() == State::Serving && ahead < DEPTH && wait < AHEAD;
-        (ahead == 0 && self.state.get() == State::Serving || room && !alone).then_some(wait)
+        let room = ahead == 0 || ahead < DEPTH && wait < AHEAD;
+        (room && self.state.get() == State::Serving).then_some(wait)
     }
 
     pub fn is_short(wait: u64) -> bool {
@@ -162,21 +171,31 @@ impl Lane {
 
     /// The first call is answered.
     pub fn answer(&self, reply: Reply) {
-        let Some(first) = self.queue.borrow_mut().pop_front() else {
-            return;
+        let (first, is_empty) = {
+            let mut queue = self.queue.borrow_mut();
+            let Some(first) = queue.pop_front() else { return };
+            (first, queue.is_empty())
         };
         let now = Instant::now();
         self.first_since.set(now);
+        self.spent.set(self.spent.get() + reply.took);
         if !matches!(reply.outcome, Outcome::NeedsAll) {
             self.usual.set((self.usual.get() * 7 + reply.took) / 8);
         }
         match self.state.get() {
-            State::Alone => self.state.set(State::Serving),
+            State::Alone if is_empty => self.state.set(State::Serving),
             State::Last => self.retire(),
-            State::Serving | State::Gone => {}
+            State::Serving | State::Alone | State::Gone => {}
         }
         // Whoever asked may have gone.
         drop(first.answer.send(Answer::Reply(reply)));
+    }
+
+    /// The first call is answered, and the worker comes to no other.
+    pub fn answer_last(&self, reply: Reply) {
+        self.answer(reply);
+        self.give_back(0);
+        self.retire();
     }
 
     /// Nothing more will come.
@@ -202,32 +221,30 @@ impl Lane {
     pub fn first(&self) -> Option<(u64, Duration)> {
         let queue = self.queue.borrow();
         let first = queue.front()?;
-        let once = if first.prepares { ONCE } else { Duration::ZERO };
         Some((
             first.script,
-            self.first_since.get().elapsed().saturating_sub(once),
+            self.first_since.get().elapsed().saturating_sub(first.once()),
         ))
+    }
+
+    /// The processor time that the first has had, exact to some 10 ms. `None`: nobody can say.
+    pub fn used(&self) -> Option<Duration> {
+        let processor = match &self.way {
+            Way::Process(process) => process.processor(),
+            Way::Thread(thread) => thread.processor(),
+        };
+        let used = processor.used()?;
+        let once = self.queue.borrow().front()?.once();
+        Some(used.saturating_sub(Duration::from_micros(self.spent.get()) + once))
     }
 
     /// What stands behind the first goes back to those who asked.
     pub fn clear_behind(&self) {
         match &self.way {
-            // They are in the socket already: this worker must not come to them.
             Way::Process(_) => {
-                let mut queue = self.queue.borrow_mut();
-                let first = queue.len().min(1);
-                let behind = queue.split_off(first);
-                drop(queue);
-                self.set_state(if behind.is_empty() {
-                    State::Alone
-                } else {
-                    State::Last
-                });
-                for waiting in behind {
-                    if let Some(call) = waiting.call {
-                        drop(waiting.answer.send(Answer::Back(call)));
-                    }
-                }
+                // They are in the socket already: this worker must not come to them.
+                let is_last = self.give_back(1) > 0;
+                self.set_state(if is_last { State::Last } else { State::Alone });
             }
             Way::Thread(thread) => {
                 let calls = thread.take_back();
@@ -240,6 +257,27 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// What stands behind so many of a process goes elsewhere. How many these are.
+    fn give_back(&self, kept: usize) -> usize {
+        let behind = {
+            let mut queue = self.queue.borrow_mut();
+            let kept = kept.min(queue.len());
+            queue.split_off(kept)
+        };
+        let count = behind.len();
+        for waiting in behind {
+            if let Some(call) = waiting.call {
+                drop(waiting.answer.send(Answer::Back(call)));
+            }
+        }
+        count
+    }
+
+    /// Another stands behind the first.
+    pub fn holds_up(&self) -> bool {
+        self.queue.borrow().len() > 1
     }
 
     /// The first has had its time.
@@ -260,14 +298,10 @@ impl Lane {
                 drop(waiting.answer.send(Answer::Back(call)));
             }
         }
-        let mut queue = std::mem::take(&mut *self.queue.borrow_mut());
-        if let Some(waiting) = queue.pop_front() {
+        let begun = self.queue.borrow_mut().pop_front();
+        if let Some(waiting) = begun {
             drop(waiting.answer.send(first));
         }
-        for waiting in queue {
-            if let Some(call) = waiting.call {
-                drop(waiting.answer.send(Answer::Back(call)));
-            }
-        }
+        self.give_back(0);
     }
 }

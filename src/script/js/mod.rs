@@ -8,6 +8,7 @@ pub mod members;
 mod meter;
 mod pool;
 mod process;
+mod processor;
 mod program;
 mod protocol;
 pub(super) mod scan;
@@ -17,6 +18,7 @@ mod store;
 pub use self::meter::{Ended, Meters};
 pub use self::pool::{Isolation, NoAnswer, Pool, Settings};
 pub use self::process::serve;
+pub(super) use self::processor::micros;
 pub use self::program::{Asked, Entry, Program, Which};
 pub use self::protocol::{
     Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request,

@@ -4,6 +4,7 @@ use super::beside::Thread;
 use super::child::Process;
 use super::lane::{Answer, Lane, State, Way};
 use super::meter::Meters;
+use super::processor::is_starved;
 use super::protocol::{Call, Given, Reply, Source};
 use super::store::Stores;
 use std::cell::{Cell, RefCell};
@@ -18,14 +19,23 @@ use tokio::time::sleep;
 
 /// A run that takes longer than this does not count against the others: another worker may start meanwhile.
 const SLOW: Duration = Duration::from_millis(100);
+/// One that stands so long, though it has hardly run, does not hold up others either.
+const STANDS: Duration = Duration::from_millis(300);
 /// Workers that may be added so.
 const EXTRA: usize = 4;
 /// A worker that knows more scripts than this is replaced: files that change often would else fill it.
 const SCRIPTS: usize = 256;
 /// The engine's own word, with the line, comes before the kill where it has one.
 const AFTERWARDS: Duration = Duration::from_millis(50);
+/// Nothing lasts longer than so many times what it may take, whatever the machine does.
+const PATIENCE: u32 = 5;
+/// So long at least a call may wait for a worker. It may also wait as long as one of those before it may run.
+const QUEUE: Duration = Duration::from_secs(5);
 /// The first worker of all may take so long to start.
 const START: Duration = Duration::from_secs(10);
+/// One that could not be started may have met a moment without memory: it is tried again after a while.
+const STARTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
 /// Threads that were given up and still run.
 const STUCK: usize = 4;
 /// Scripts that are remembered to be slow.
@@ -48,6 +58,20 @@ pub enum Isolation {
     Process(PathBuf),
     /// A thread of the gateway, for those who trust their scripts.
     Thread,
+}
+
+impl Settings {
+    /// How long a call may wait for a worker.
+    pub fn queue(&self) -> Duration {
+        self.time.max(QUEUE)
+    }
+
+    /// Whether a run has had its time: so long ago it began, and so much of a processor it has had. A script that the machine
+    /// did not let run is no slow one; and scripts cannot sleep.
+    fn is_over(&self, age: Duration, used: Option<Duration>) -> bool {
+        let starved = used.is_some_and(|used| is_starved(used, self.time));
+        age >= self.time + AFTERWARDS && (!starved || age >= self.time * PATIENCE + AFTERWARDS)
+    }
 }
 
 impl Default for Settings {
@@ -83,7 +107,7 @@ pub struct Pool {
     freed: Notify,
     /// Threads that are of use.
     threads: Cell<usize>,
-    /// These are not sent ahead, nor others behind them.
+    /// No others are sent behind these.
     slow: RefCell<HashSet<u64>>,
     stuck: Arc<AtomicUsize>,
 }
@@ -163,7 +187,7 @@ impl Pool {
             }
             let longest = match self.starting.get() && self.lanes.borrow().is_empty() {
                 true => START,
-                false => self.settings.time,
+                false => self.settings.queue(),
             };
             let left = longest.saturating_sub(began.elapsed());
             if left.is_zero() || within(left, freed).await.is_none() {
@@ -179,11 +203,11 @@ impl Pool {
         let usable = lanes.iter().filter(|lane| lane.scripts() <= SCRIPTS);
         let mut best: Option<(u64, &Rc<Lane>)> = None;
         for lane in usable {
-            let Some(wait) = lane.wait(alone) else { continue };
+            let Some(wait) = lane.wait() else { continue };
             if best.is_none_or(|(least, _)| wait < least) {
                 best = Some((wait, lane));
             }
-            if Lane::is_short(wait) {
+            if wait == 0 || Lane::is_short(wait) && !alone {
                 break;
             }
         }
@@ -204,14 +228,20 @@ impl Pool {
             return;
         }
         self.failed.take();
+        let mut tries = 0;
         while self.lacks() {
             match self.start().await {
                 Ok(way) => {
+                    tries = 0;
                     let lane = Rc::new(Lane::new(way));
                     self.lanes.borrow_mut().push(Rc::clone(&lane));
                     let stores = Arc::clone(&self.stores);
                     tokio::task::spawn_local(tend(Rc::downgrade(self), lane, stores));
                     self.freed.notify_waiters();
+                }
+                Err(_) if tries + 1 < STARTS => {
+                    tries += 1;
+                    sleep(PAUSE * tries).await;
                 }
                 Err(reason) => {
                     tracing::error!(reason, "A worker for scripts cannot be started.");
@@ -315,14 +345,18 @@ async fn watch(pool: &Weak<Pool>, lane: &Lane) {
         };
         let age = lane.first().map_or(Duration::ZERO, |(_, age)| age);
         let limit = pool.settings.time + AFTERWARDS;
-        if age >= limit {
-            return lane.time_out();
-        }
         if age >= SLOW {
-            if lane.state() == State::Serving {
-                if let Some((script, _)) = lane.first() {
-                    pool.note_slow(script);
-                }
+            let used = lane.used();
+            if pool.settings.is_over(age, used) {
+                return lane.time_out();
+            }
+            let is_slow = used.is_none_or(|used| used >= SLOW / 2);
+            if is_slow && let Some((script, _)) = lane.first() {
+                pool.note_slow(script);
+            }
+            // Where nobody is given a processor, another worker would not be either.
+            let holds_up = lane.state() == State::Serving || lane.holds_up();
+            if holds_up && (is_slow || age >= STANDS) {
                 lane.clear_behind();
             }
             pool.refill();
@@ -331,8 +365,12 @@ async fn watch(pool: &Weak<Pool>, lane: &Lane) {
             return lane.retire();
         }
         drop(pool);
-        let next = if age < SLOW { SLOW } else { limit };
-        sleep(next - age).await;
+        let next = match age {
+            age if age < SLOW => SLOW - age,
+            age if age < limit => SLOW.min(limit - age),
+            _ => AFTERWARDS,
+        };
+        sleep(next).await;
     }
 }
 

@@ -1,18 +1,26 @@
 //! A worker process: limits itself, then runs one script after the other for the gateway at the other end of its standard input.
 
 use super::engine::{Engine, StorePort, THREAD_STACK};
+use super::processor;
 use super::protocol::{Inbox, Said, StoreCall, Stored, Told, frame};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 /// What a script may keep open: its socket, and the streams it was started with.
 const FILES: u64 = 8;
+
+/// After a run of so many microseconds, and after so many runs, it is looked how much memory scripts have left behind.
+const LONG: u64 = 1_000;
+const OFTEN: u64 = 64;
+/// More than this part of their memory they may not leave to the next.
+const PART: u64 = 4;
 
 /// Serves until the gateway hangs up. `memory`: bytes that scripts may use beyond what the process needs for itself.
 pub fn serve(memory: u64) -> Result<(), String> {
@@ -39,23 +47,30 @@ fn work(socket: UnixStream, memory: u64) -> Result<(), String> {
         Rc::new(move |call: &StoreCall| gateway.store(call.clone()))
     };
     let mut engine = Engine::new(None, port)?;
-    limit_self(memory).map_err(|error| format!("limits cannot be set: {error}"))?;
+    let memory = limit_self(memory).map_err(|error| format!("limits cannot be set: {error}"))?;
     gateway.say(&Said::Ready)?;
-    let mut allowed = 0;
-    let mut now = clock_gettime(ClockId::ThreadCPUTime);
+    let (mut allowed, mut runs) = (0, 0_u64);
+    let mut now = processor::micros();
     while let Some(told) = gateway.next()? {
         match told {
             Told::Script(id, source) => engine.learn(id, source),
             Told::Call(call) => {
-                let until = now.tv_sec as u64 + 2 + call.time.div_ceil(1000);
+                let until = now / 1_000_000 + 2 + call.time.div_ceil(1000);
                 if until != allowed {
                     limit_processor(until).map_err(|error| error.to_string())?;
                     allowed = until;
                 }
                 let mut reply = engine.run(call);
-                let begun = std::mem::replace(&mut now, clock_gettime(ClockId::ThreadCPUTime));
-                reply.took = micros_between(begun, now);
+                runs += 1;
+                let is_worn =
+                    (runs % OFTEN == 0 || processor::micros() - now >= LONG) && memory.is_left(&mut engine);
+                // From answer to answer, so that the sum of all is what the worker has used.
+                let begun = std::mem::replace(&mut now, processor::micros());
+                reply.took = now - begun;
                 // At once: whoever is answered is not to wait for the next, nor to be lost with it.
+                if is_worn {
+                    return gateway.say(&Said::Last(reply));
+                }
                 gateway.say(&Said::Reply(reply))?;
             }
             Told::Stored(_) => return Err("nobody has asked for that".to_owned()),
@@ -113,32 +128,54 @@ impl Gateway {
     }
 }
 
-/// Processor time of this thread.
-pub fn micros_since(begun: Timespec) -> u64 {
-    micros_between(begun, clock_gettime(ClockId::ThreadCPUTime))
+/// What scripts may use, and what they do.
+struct Memory {
+    /// The system's account.
+    statm: File,
+    /// Bytes before the first script, and those that scripts may use beside.
+    before: u64,
+    allowed: u64,
 }
 
-fn micros_between(begun: Timespec, ended: Timespec) -> u64 {
-    let nanos = (ended.tv_sec - begun.tv_sec) * 1_000_000_000 + (ended.tv_nsec - begun.tv_nsec);
-    u64::try_from(nanos / 1000).unwrap_or(0)
+impl Memory {
+    fn measure(allowed: u64) -> io::Result<Memory> {
+        let mut memory = Memory {
+            statm: File::open("/proc/self/statm")?,
+            before: 0,
+            allowed,
+        };
+        memory.before = memory.held();
+        Ok(memory)
+    }
+
+    fn held(&self) -> u64 {
+        let mut text = [0; 128];
+        let read = self.statm.read_at(&mut text, 0).unwrap_or(0);
+        let text = str::from_utf8(&text[..read]).unwrap_or_default();
+        let pages = text.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or(0) * rustix::param::page_size() as u64
+    }
+
+    /// Whether the next script would find its memory taken, though what is needed no more has been freed.
+    fn is_left(&self, engine: &mut Engine) -> bool {
+        let too_much = || self.held().saturating_sub(self.before) > self.allowed / PART;
+        too_much() && {
+            engine.tidy();
+            too_much()
+        }
+    }
 }
 
 /// Nothing is opened, written or started from here on, and memory is bounded.
-fn limit_self(memory: u64) -> io::Result<()> {
+fn limit_self(memory: u64) -> io::Result<Memory> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let used = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = used
-        .split(' ')
-        .next()
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0);
-    let page = rustix::param::page_size() as u64;
+    let memory = Memory::measure(memory)?;
     for (resource, limit) in [
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
         (Resource::Nofile, FILES),
-        (Resource::As, pages * page + memory),
+        (Resource::As, memory.before + memory.allowed),
     ] {
         let limit = Some(limit);
         setrlimit(
@@ -149,14 +186,15 @@ fn limit_self(memory: u64) -> io::Result<()> {
             },
         )?;
     }
-    Ok(())
+    Ok(memory)
 }
 
 /// Seconds of processor time, from the start. The gateway's own clock is what counts as a rule.
 fn limit_processor(until: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::Cpu).maximum;
     let limits = Rlimit {
-        current: Some(until),
-        maximum: getrlimit(Resource::Cpu).maximum,
+        current: Some(maximum.map_or(until, |maximum| until.min(maximum))),
+        maximum,
     };
     Ok(setrlimit(Resource::Cpu, limits)?)
 }

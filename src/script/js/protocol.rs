@@ -183,6 +183,8 @@ pub enum Told {
 pub enum Said {
     Ready,
     Reply(Reply),
+    /// The same, and it comes to no other call: scripts have left too much behind.
+    Last(Reply),
     /// It waits for the answer: a JSON text, or nothing.
     Store(StoreCall),
 }
