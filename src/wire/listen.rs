@@ -28,9 +28,24 @@ use super::serve::{Ends, serve_connection};
 use super::server::{Scheme, Service};
 use super::tls::ServerTls;
 
+/// How many ports are picked until one is free.
+const PICKS: usize = 20;
+
 /// One listening socket a worker, all on the same port. Port 0 picks one. An address that somebody else listens on is
 /// an error, even though the sockets of a process may share theirs.
 pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let mut tries = if address.port() == 0 { PICKS } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_once(address, workers) {
+            // Another process has picked the same at the same time: there are more.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            bound => return bound,
+        }
+    }
+}
+
+fn bind_once(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
     let probe = socket(address, false)?;
     let address = probe.local_addr()?;
     drop(probe);
