@@ -1,5 +1,6 @@
 //! Security towards backends on real sockets: certificates that must not pass, proxies, one token for all, and logs without secrets.
 
+use super::pace::Pace;
 use super::talk::{Running, free_port};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -7,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An API in front of each endpoint; a fault is told with its code and its detail.
 fn gateway(endpoints: &[(&str, String)], files: &[(&str, String)], more: &[&str]) -> Running {
@@ -184,7 +185,7 @@ fn certificates_that_prove_nothing_are_refused_at_once_and_the_log_says_why() {
     let gateway = gateway(&endpoints, &files, &["--log", "warn"]);
     expected.push(("machine", "is signed by nobody who is trusted"));
     for (name, reason) in expected {
-        let start = Instant::now();
+        let start = Pace::start();
         let told = gateway.ask(&format!("GET /{name}/"));
         let elapsed = start.elapsed();
         assert!(elapsed < Duration::from_secs(1), "{name} took {elapsed:?}");

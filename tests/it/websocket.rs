@@ -1,6 +1,7 @@
 //! WebSockets through the gateway: both handshakes, frames both ways, whoever breaks the rules or goes away, limits, reloads and shutdown.
 
 use super::gateway::{deploy, drain, start};
+use super::pace::Pace;
 use super::wire_kit::{Gateway, Reader, Recorder, Setup, answer_with, run, scripted};
 use futures_util::{SinkExt, StreamExt};
 use myelin::gateway::Gateway as Whole;
@@ -311,7 +312,7 @@ fn row_33_who_is_left_gets_a_close_frame_at_once() {
         let gateway = usual(address);
         let mut client = opened(gateway.address, "/").await;
         client.send(Message::text("die")).await.unwrap();
-        let since = Instant::now();
+        let since = Pace::start();
         assert_eq!(
             closed(&mut client).await,
             (1011, "the backend is gone".to_owned())
@@ -321,7 +322,7 @@ fn row_33_who_is_left_gets_a_close_frame_at_once() {
         let mut backend = Echo::start();
         let gateway = usual(backend.address);
         drop(opened(gateway.address, "/").await);
-        let since = Instant::now();
+        let since = Pace::start();
         assert_eq!(
             backend.hears_close().await,
             (1001, "the client is gone".to_owned())

@@ -12,6 +12,7 @@ use myelin::wire::{ClientLimits, ServerLimits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::pace::Pace;
 use crate::wire_kit::{Gateway, Reader, Recorder, Setup, answer_with, read_to_end, run, scripted, until};
 
 type Sender = h2::client::SendRequest<Bytes>;
@@ -629,7 +630,7 @@ fn a_backend_must_prove_who_it_is_and_is_refused_at_once() {
                     ..Default::default()
                 },
             );
-            let started = std::time::Instant::now();
+            let started = Pace::start();
             let mut client = Reader::new(gateway.connect().await);
             client
                 .stream
