@@ -30,6 +30,7 @@ pub static KIND: MediatorKind = MediatorKind {
         detail names the line in your file.\n\n\
         Scripts run in processes of their own, started by the gateway, without files, network or environment. A script that takes longer than \
         `script.deadline` (1s) or more than `script.memory` (256 MiB) is killed, and its request gets a fault; no other request notices. \
+        Where a busy machine lets it run for less than a quarter of that time, it is waited for, ten times as long at the most. \
         Nothing that a script changes in its surroundings is there at the next request: `mc.store` is the place for what should be. With \
         `--script-isolation thread` scripts run inside the gateway: quicker, and a script that harms its process harms the gateway.\n\n\
         `language=\"rhai\"` runs a rhai script in place; it sees what `<dynamic>` gives to its scripts, and its value, an object or a list, \

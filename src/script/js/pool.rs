@@ -404,3 +404,25 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_over_when_it_had_its_time_and_the_machine_let_it_run() {
+        let settings = Settings::default();
+        let is_over = |age: u64, used: Option<u64>| {
+            settings.is_over(Duration::from_millis(age), used.map(Duration::from_millis))
+        };
+        // It runs, and its engine has 50 ms to speak first.
+        assert!(!is_over(1_049, Some(1_049)) && is_over(1_050, Some(1_050)));
+        // Others run as well.
+        assert!(is_over(1_050, Some(250)));
+        // It hardly runs, or stands.
+        assert!(!is_over(1_050, Some(249)) && !is_over(10_049, Some(0)));
+        assert!(is_over(10_050, Some(0)));
+        // Nobody can say.
+        assert!(is_over(1_050, None));
+    }
+}
