@@ -459,7 +459,11 @@ fn what_is_saved_of_ten_definitions_answers_as_they_do() {
             }
         }
     }
-    let run = Running::with(scripts, free_port(), &["--workers", "1", "--log", "warn"]);
+    // However busy the machine is.
+    let settings = scripts.path().join("myelin.toml");
+    std::fs::write(&settings, "[script]\ndeadline = \"20s\"\n").unwrap();
+    let settings = settings.display().to_string();
+    let run = Running::with(scripts, free_port(), &["--workers", "1", "--config", &settings]);
     let mut wrong = Vec::new();
     for request in &requests {
         let (one, other) = (mock.ask(request), run.ask(request));

@@ -13,7 +13,8 @@ fn what_people_write_by_hand_answers_as_they_mean_it() {
     }
     std::fs::write(
         folder.path().join("myelin.toml"),
-        "[script]\nclock = \"2026-01-31T12:00:00Z\"\n",
+        // However busy the machine is.
+        "[script]\nclock = \"2026-01-31T12:00:00Z\"\ndeadline = \"20s\"\n",
     )
     .unwrap();
     let settings = folder.path().join("myelin.toml").display().to_string();
