@@ -46,6 +46,7 @@ fn api(number: usize) -> Api {
         guard: None,
         cors: None,
         state: None,
+        published: None,
     }
 }
 

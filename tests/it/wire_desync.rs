@@ -1,7 +1,6 @@
 //! Requests that two servers could read differently: AWS's `http_desync_guardian` set with its verdicts (RB-01).
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use myelin::wire::ServerLimits;
