@@ -280,12 +280,14 @@ impl MessageHost<'_> {
             "SYSTEM_TIME" => Some(self.world.now_millis().to_string()),
             "SERVER_HOST" => Some(self.world.server_host().to_owned()),
             "SERVER_IP" => Some(self.world.server_address().to_string()),
+            // Synapse's only operation is `mediate`; those of a published WSDL are found by the SOAPAction.
             "OperationName" => Some(
                 addressing
                     .soap_action
                     .as_deref()
                     .and_then(|action| action.rsplit([':', '/', '#']).next())
-                    .unwrap_or("")
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or("mediate")
                     .to_owned(),
             ),
             "OperationNamespace" => Some(String::new()),
