@@ -1,6 +1,7 @@
 //! How a message moves: exchanges, steps, faults.
 
 pub mod allow;
+pub mod answered;
 pub mod backend_jwt;
 pub mod catalog;
 pub mod credentials;
@@ -14,6 +15,7 @@ pub mod grpc;
 pub mod health;
 pub mod mediator;
 pub mod mishap;
+pub mod outgoing;
 pub mod runtime;
 pub mod sequence;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! WebSocket addresses: the client's handshake becomes one with the backend. On 101 the answer carries the tunnel between them.
 
+use super::answered::{answer, failed};
 use super::credentials::{self, NotSent};
-use super::delivery::{
-    Delivery, Patience, all_over, answer, failed, headers, is_all_over, time_left, with_suffix,
-};
+use super::delivery::{Delivery, Patience, all_over, is_all_over, time_left, with_suffix};
+use super::outgoing::headers;
 use super::{Answer, Exchange, Fault, fault};
 use crate::wire::client::{ClientRequest, Gate, Watch};
 use crate::wire::url::Url;

@@ -1,6 +1,7 @@
 //! The event: what a function is given of a message, in one of four shapes.
 
 use crate::flow::delivery::{self, Delivery};
+use crate::flow::outgoing;
 use crate::flow::{Exchange, Fault};
 use crate::message::json::{self, Json, Object};
 use crate::message::media_type::{Charset, Form, MediaType};
@@ -62,7 +63,7 @@ pub async fn event(
             idempotent,
         });
     }
-    let outgoing = delivery::outgoing(exchange, &method, delivery, false).await?;
+    let outgoing = outgoing::outgoing(exchange, &method, delivery, false).await?;
     let collected = outgoing.body.collect(catalog.limits.body).await;
     let (bytes, _) = collected.map_err(|error| exchange.not_parsed(error.into()))?;
     let mut headers = outgoing.headers;

@@ -12,7 +12,8 @@ mod tests;
 use super::leaf::{Leaf, LeafKind};
 use super::{common, states};
 use crate::expression::Dynamic;
-use crate::flow::delivery::{self, Patience, all_over, is_all_over, time_left};
+use crate::flow::answered;
+use crate::flow::delivery::{Patience, all_over, is_all_over, time_left};
 use crate::flow::{Answer, Endpoint, Exchange, Fault};
 use crate::message::payload::Payload;
 use crate::plan::{Attr, Children, Element, EndpointKind, Example, Planner, Shape};
@@ -295,7 +296,7 @@ impl LambdaEndpoint {
                     }
                     Failure::Transport(error) => {
                         let again = event.kept.is_some().then_some(event.idempotent);
-                        delivery::failed(exchange, error, "AWS Lambda", patience, again)
+                        answered::failed(exchange, error, "AWS Lambda", patience, again)
                     }
                     Failure::Refused(refusal) => failure::of_refusal(&refusal),
                     Failure::Credentials(_) => failure::of_credentials(),
