@@ -11,7 +11,7 @@ use crate::message::addressing::By;
 use crate::message::media_type::{Charset, Form};
 use crate::message::payload::Payload;
 use crate::message::soap::{Envelope, SoapVersion};
-use crate::wire::client::{ClientRequest, Gate, Watch};
+use crate::wire::client::{ClientRequest, Gate, SendErrorKind, Watch};
 use crate::wire::url::Url;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
@@ -557,7 +557,7 @@ mod tests {
     use crate::message::encoding::Encoding;
     use crate::message::media_type::MediaType;
     use crate::message::properties::Value;
-    use crate::wire::client::{Manner, Reached, SendErrorKind};
+    use crate::wire::client::{Manner, Reached};
 
     struct Sent {
         exchange: Exchange,
