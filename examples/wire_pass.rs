@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listeners: Arc<Vec<_>> = Arc::new(listeners.into_iter().map(|one| Mutex::new(Some(one))).collect());
     let door = Door::new(ServerLimits::default(), workers);
     let backend = Url::parse(backend)?;
-    let handles = listen::spawn_workers(workers, move |index| {
+    let handles = listen::spawn_workers(workers, None, move |index| {
         let listener = listeners[index].lock().ok().and_then(|mut one| one.take());
         let worker = Worker::new(&door);
         let backend = backend.clone();

@@ -57,7 +57,7 @@ pub fn start(settings: &Settings, gateway: Arc<Shared>) -> Result<Open, String> 
     };
     let door = Door::new(limits, 1);
     let socket = Mutex::new(Some(socket));
-    listen::spawn_workers(1, move |_| {
+    listen::spawn_workers(1, None, move |_| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         serve(
             socket,

@@ -153,7 +153,7 @@ impl Gateway {
         let (client_limits, grace) = (settings.client.clone(), settings.server.shutdown_grace);
         let scripts = settings.script.pool();
         let (for_workers, server_tls) = (Arc::clone(&shared), tls.clone());
-        let threads = listen::spawn_workers(workers, move |index| {
+        let threads = listen::spawn_workers(workers, scripts.stack(), move |index| {
             let sockets = sockets
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -87,6 +87,7 @@ impl ScriptSettings {
             time: self.deadline,
             memory: self.memory,
             workers: self.workers,
+            here: true,
         }
     }
 }

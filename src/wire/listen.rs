@@ -481,8 +481,9 @@ impl Shortage {
     }
 }
 
-/// Starts `count` threads, each with a runtime of its own, and in each what `run` makes of the worker's number.
-pub fn spawn_workers<F, W, T>(count: usize, run: F) -> io::Result<Vec<JoinHandle<T>>>
+/// Starts `count` threads, each with a runtime of its own, and in each what `run` makes of the worker's number. `stack`: the bytes of each one's
+/// stack, where the usual ones are not enough.
+pub fn spawn_workers<F, W, T>(count: usize, stack: Option<usize>, run: F) -> io::Result<Vec<JoinHandle<T>>>
 where
     F: Fn(usize) -> W + Send + Sync + 'static,
     W: Future<Output = T> + 'static,
@@ -495,9 +496,12 @@ where
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || LocalSet::new().block_on(&runtime, async move { run(index).await }))
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let thread = match stack {
+                Some(stack) => thread.stack_size(stack),
+                None => thread,
+            };
+            thread.spawn(move || LocalSet::new().block_on(&runtime, async move { run(index).await }))
         })
         .collect()
 }

@@ -316,13 +316,40 @@ fn a_changed_script_answers_anew_and_its_store_is_kept() {
 #[test]
 fn scripts_on_threads_answer_too() {
     let running = serve(
-        &[("good", "js", GOOD), ("loop", "js", "while (true) {}")],
+        &[
+            ("good", "js", GOOD),
+            ("loop", "js", "while (true) {}"),
+            (
+                "leak",
+                "js",
+                "leak = 1; mc.setPayloadJSON({n: mc.store.counter('n')})",
+            ),
+            ("fault", "js", "throw new Error('no good')"),
+            (
+                "depends",
+                "js",
+                "var n = 0; while (mc.getProperty('query.param.loop')) { n++ } mc.setPayloadJSON({n: n})",
+            ),
+        ],
         &["--script-isolation", "thread"],
     );
     assert_eq!(get(running.port, "good").1, "{\"n\":45,\"left\":\"undefined\"}");
     let (status, _, took) = get(running.port, "loop");
     assert_eq!(status, 500);
     assert!(took < Duration::from_secs(10), "{took:?}");
+    // Once it is known to be quick it runs in the thread of its request, and sees nothing of the runs before.
+    for count in 1..60 {
+        assert_eq!(get(running.port, "good").1, "{\"n\":45,\"left\":\"undefined\"}");
+        assert_eq!(get(running.port, "leak").1, format!("{{\"n\":{count}}}"));
+        assert_eq!(get(running.port, "fault").0, 500);
+    }
+    // What it is given may make it slow all of a sudden: it ends, wherever it runs.
+    for _ in 0..2 {
+        for _ in 0..40 {
+            assert_eq!(get(running.port, "depends").1, "{\"n\":0}");
+        }
+        assert_eq!(get(running.port, "depends?loop=1").0, 500);
+    }
     assert_eq!(get(running.port, "good").0, 200);
 }
 

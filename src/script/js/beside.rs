@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Rounds of a loop on a thread, which cannot be killed.
-const LOOPS: u64 = 2_000_000;
+pub const LOOPS: u64 = 2_000_000;
 
 pub struct Thread {
     shared: Arc<Shared>,
@@ -191,7 +191,7 @@ fn work(shared: &Shared, stores: Arc<Stores>) {
             Task::Learn(id, source) => engine.learn(id, source),
             Task::Run(call, store) => {
                 *whose.borrow_mut() = store;
-                let mut reply = engine.run(call);
+                let mut reply = engine.run(call, Some(now));
                 let begun = std::mem::replace(&mut now, processor::micros());
                 reply.took = now - begun;
                 let mut replies = locked(&shared.replies);

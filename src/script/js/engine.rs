@@ -45,8 +45,8 @@ pub struct Run {
     /// It asked for what was not sent.
     pub needs_all: bool,
     deadline: Instant,
-    /// Microseconds of processor time of the thread, and how long it may take.
-    begun: (u64, Duration),
+    /// Microseconds of processor time of the thread when it began, where that was looked at, and how long it may take.
+    begun: (Option<u64>, Duration),
     pub random: fastrand::Rng,
     /// The body that the script itself has set.
     pub written: Option<(Form, String)>,
@@ -126,7 +126,8 @@ impl Engine {
         boa_engine::gc::force_collect();
     }
 
-    pub fn run(&mut self, call: Call) -> Reply {
+    /// `processor`: the microseconds of processor time that the thread has had.
+    pub fn run(&mut self, call: Call, processor: Option<u64>) -> Reply {
         let begun = Instant::now();
         let script = match self.script(call.script) {
             Ok(script) => script,
@@ -145,7 +146,7 @@ impl Engine {
             changes: Vec::new(),
             needs_all: false,
             deadline: Instant::now() + time,
-            begun: (processor::micros(), time),
+            begun: (processor, time),
             written: None,
             json_text: None,
             json_object: None,
@@ -303,8 +304,13 @@ impl Run {
     /// Late, and not only because others were let run.
     fn is_over(&self) -> bool {
         let (begun, time) = self.begun;
-        let used = || Duration::from_micros(processor::micros() - begun);
-        Instant::now() > self.deadline && !processor::is_starved(used(), time)
+        let starved = |begun| {
+            processor::is_starved(
+                Duration::from_micros(processor::micros().saturating_sub(begun)),
+                time,
+            )
+        };
+        Instant::now() > self.deadline && !begun.is_some_and(starved)
     }
 
     pub fn log(&mut self, level: super::protocol::Level, text: &str, line: u32) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 /// Calls that a worker holds at most.
-const DEPTH: usize = 16;
+const DEPTH: usize = 64;
 /// What they may be expected to take together. Scripts that take longer are called one by one.
 const AHEAD: u64 = 10_000;
 /// Less than this is not worth waking another worker for.

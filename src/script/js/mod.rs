@@ -1,8 +1,9 @@
-//! JavaScript: boa, in worker processes or on a thread beside.
+//! JavaScript: boa, in worker processes, or on a thread beside and, once a script is known to be quick, in the one that serves requests.
 
 mod beside;
 mod child;
 mod engine;
+mod here;
 mod lane;
 pub mod members;
 mod meter;

@@ -2,6 +2,8 @@
 
 use super::beside::Thread;
 use super::child::Process;
+use super::engine::THREAD_STACK;
+use super::here::Here;
 use super::lane::{Answer, Lane, State, Way};
 use super::meter::Meters;
 use super::processor::is_starved;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub memory: u64,
     /// Of each core.
     pub workers: usize,
+    /// Scripts that are quick may run in the thread that serves requests, which has `THREAD_STACK` for them.
+    pub here: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,11 @@ pub enum Isolation {
 }
 
 impl Settings {
+    /// The stack that the threads need which serve requests, if scripts run there.
+    pub fn stack(&self) -> Option<usize> {
+        (self.here && self.isolation == Isolation::Thread).then_some(THREAD_STACK)
+    }
+
     /// How long a call may wait for a worker.
     pub fn queue(&self) -> Duration {
         self.time.max(QUEUE)
@@ -83,6 +92,7 @@ impl Default for Settings {
             time: Duration::from_secs(1),
             memory: 256 << 20,
             workers: 2,
+            here: false,
         }
     }
 }
@@ -112,12 +122,15 @@ pub struct Pool {
     /// No others are sent behind these.
     slow: RefCell<HashSet<u64>>,
     stuck: Arc<AtomicUsize>,
+    here: Option<Here>,
 }
 
 impl Pool {
     pub fn new(settings: Settings, stores: Arc<Stores>, meters: Arc<Meters>) -> Rc<Pool> {
         meters.set_settings(&settings);
+        let here = settings.stack().map(|_| Here::new(Arc::clone(&stores)));
         Rc::new(Pool {
+            here,
             settings,
             stores,
             meters,
@@ -149,6 +162,12 @@ impl Pool {
             given,
             time: self.settings.time.as_millis() as u64,
         };
+        if let Some(here) = self.here.as_ref().filter(|here| here.takes(id)) {
+            let _runs = self.meters.runs();
+            return here
+                .run(call, store, source, SCRIPTS)
+                .map_err(NoAnswer::NotStarted);
+        }
         loop {
             let waits = self.meters.waits();
             let lane = self.lane(id).await?;
@@ -158,6 +177,9 @@ impl Pool {
             self.freed.notify_one();
             match answered {
                 Ok(Answer::Reply(reply)) => {
+                    if let Some(here) = &self.here {
+                        here.note(id, reply.took, REMEMBERED);
+                    }
                     if Duration::from_micros(reply.took) < SLOW / 2 {
                         self.slow.borrow_mut().remove(&id);
                     }

@@ -60,13 +60,12 @@ fn work(socket: UnixStream, memory: u64) -> Result<(), String> {
                     limit_processor(until).map_err(|error| error.to_string())?;
                     allowed = until;
                 }
-                let mut reply = engine.run(call);
+                let mut reply = engine.run(call, Some(now));
                 runs += 1;
-                let is_worn =
-                    (runs % OFTEN == 0 || processor::micros() - now >= LONG) && memory.is_left(&mut engine);
                 // From answer to answer, so that the sum of all is what the worker has used.
                 let begun = std::mem::replace(&mut now, processor::micros());
                 reply.took = now - begun;
+                let is_worn = (runs % OFTEN == 0 || reply.took >= LONG) && memory.is_left(&mut engine);
                 // At once: whoever is answered is not to wait for the next, nor to be lost with it.
                 if is_worn {
                     return gateway.say(&Said::Last(reply));
