@@ -2,7 +2,8 @@
 
 use super::backend_jwt::{BackendJwtSettings, encoding, signing};
 use super::environments;
-use super::settings::{Place, Reading};
+use super::settings_place::Place;
+use super::settings_reading::Reading;
 use super::tokens::{IssuerSettings, keys_from};
 use crate::flow::backend_jwt::{Encoding, Rules};
 use crate::flow::token::{Algorithm, Kind};

@@ -1,6 +1,6 @@
 //! `[backend-jwt]` of the settings: the token that backends get, and the keys that sign it.
 
-use super::settings::Place;
+use super::settings_place::Place;
 use super::tokens::algorithm;
 use crate::flow::backend_jwt::{BackendJwt, Encoding, Rules, SigningKeys};
 use crate::flow::token::Algorithm;

@@ -2,7 +2,9 @@
 
 use super::apim;
 use super::backend_settings::{ProxySettings, pem};
-use super::settings::{Layer, Reading, text_value};
+use super::settings::Layer;
+use super::settings_place::text_value;
+use super::settings_reading::Reading;
 use super::settings_table::SettingsTable;
 use crate::text::suggest::did_you_mean;
 use crate::text::{Diagnostic, FileId, Span};

@@ -16,6 +16,8 @@ mod route;
 pub mod script_settings;
 pub mod serve;
 pub mod settings;
+mod settings_place;
+mod settings_reading;
 mod settings_table;
 mod target;
 pub mod tokens;

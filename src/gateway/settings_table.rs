@@ -1,6 +1,6 @@
 //! A table of the settings whose values are texts: one reader for all of them, from `myelin.toml` and from the environment.
 
-use super::settings::Place;
+use super::settings_place::Place;
 use crate::deployment::cors::Cors;
 use crate::text::{Diagnostic, FileId, Mistakes, Span, suggest};
 use toml::Spanned;

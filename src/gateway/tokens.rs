@@ -1,6 +1,6 @@
 //! Whose tokens are taken: the tables of the settings, and the keys they lead to, fetched in the background.
 
-use super::settings::Place;
+use super::settings_place::Place;
 use crate::flow::token::keys::{KeySet, Keys};
 use crate::flow::token::{Algorithm, Issuer, Kind, Tokens};
 use crate::text::{Diagnostic, FileId, Mistakes, Span, suggest};
