@@ -32,7 +32,7 @@ Which properties have an effect on what is sent (axis2 scope unless said):
 | `NO_ENTITY_BODY` | no body, unless a step made one |
 | `REQUEST_HOST_HEADER` | the Host header; without it the address says it |
 | `DISABLE_CHUNKING`, `FORCE_HTTP_CONTENT_LENGTH` | the body is read whole and sent with its length |
-| `FORCE_HTTP_1.0` | as `DISABLE_CHUNKING` and `NO_KEEPALIVE`; the request line says HTTP/1.1 all the same |
+| `FORCE_HTTP_1.0` | as `DISABLE_CHUNKING` and `NO_KEEPALIVE`, and the request line says HTTP/1.0 |
 | `NO_KEEPALIVE` | `Connection: close`, and the connection is not used again |
 | `POST_TO_URI`, `FULL_URI` | the request line names the whole address |
 | `OUT_ONLY` (default) | sent without waiting for an answer; a group goes on to its next child all the same, and a shutdown waits for it |

@@ -1024,7 +1024,11 @@ mod tests {
         };
         assert_eq!(manner(&[("NO_KEEPALIVE", "false")]), Manner::default());
         assert_eq!(manner(&[("NO_KEEPALIVE", "true")]), close);
-        assert_eq!(manner(&[("FORCE_HTTP_1.0", "true")]), close);
+        let http10 = Manner {
+            http10: true,
+            ..Manner::default()
+        };
+        assert_eq!(manner(&[("FORCE_HTTP_1.0", "true")]), http10);
         assert_eq!(manner(&[("POST_TO_URI", "true")]), absolute);
         assert_eq!(manner(&[("FULL_URI", "true")]), absolute);
     }

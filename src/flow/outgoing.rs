@@ -161,9 +161,9 @@ pub(super) fn manner(exchange: &Exchange) -> Manner {
         value.is_some_and(Value::is_true)
     };
     Manner {
-        // HTTP/1.0 keeps no connections.
-        close: set("NO_KEEPALIVE") || set("FORCE_HTTP_1.0"),
+        close: set("NO_KEEPALIVE"),
         absolute: set("POST_TO_URI") || set("FULL_URI"),
+        http10: set("FORCE_HTTP_1.0"),
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Manner {
     pub close: bool,
     /// The request line names the whole address, as for a proxy.
     pub absolute: bool,
+    /// The request line says HTTP/1.0, which knows neither chunks nor a second request.
+    pub http10: bool,
 }
 
 /// Says which addresses a request may go to. Asked when the host is resolved: the connection goes to an address that was asked about, and
@@ -568,7 +570,10 @@ fn prepare(request: ClientRequest) -> (WireRequest, Option<Rc<Upload>>) {
 
 /// What HTTP/1 needs to be told in headers.
 fn for_http1(mut request: WireRequest, manner: Manner) -> WireRequest {
-    if manner.close {
+    if manner.http10 {
+        *request.version_mut() = Version::HTTP_10;
+    }
+    if manner.close || manner.http10 {
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

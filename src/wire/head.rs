@@ -239,7 +239,8 @@ impl HeadScanner {
                 (target, Some(authority))
             }
         };
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + 1);
+        let room = HeaderMap::try_with_capacity(self.fields.len() + 1);
+        let mut headers = room.map_err(|_| TOO_MANY_HEADERS)?;
         for (name, value) in &self.fields {
             let name =
                 HeaderName::from_bytes(&head[name.range()]).map_err(|_| bad("a header name is not valid"))?;

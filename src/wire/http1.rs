@@ -135,7 +135,10 @@ impl Http1 {
             (None, Some(path)) => front.extend_from_slice(path.as_str().as_bytes()),
             _ => front.extend_from_slice(request.uri().to_string().as_bytes()),
         }
-        front.extend_from_slice(b" HTTP/1.1\r\n");
+        front.extend_from_slice(match request.version() {
+            Version::HTTP_10 => b" HTTP/1.0\r\n",
+            _ => b" HTTP/1.1\r\n",
+        });
         for (name, value) in headers {
             field(&mut front, name.as_str(), value.as_bytes());
         }

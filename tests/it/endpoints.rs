@@ -114,6 +114,32 @@ fn a_backend_that_wants_it_is_told_the_whole_address_and_asked_once_a_connection
 }
 
 #[test]
+fn a_backend_that_speaks_http_1_0_alone_is_spoken_to_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (port, heads) = answering("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let api = format!(
+        r#"<api xmlns="http://ws.apache.org/ns/synapse" name="A" context="/a"><resource methods="POST" url-mapping="/*"><inSequence>
+  <property name="FORCE_HTTP_1.0" value="true" scope="axis2"/><call>{}</call>
+  <property name="FORCE_HTTP_1.0" action="remove" scope="axis2"/><respond/></inSequence></resource></api>"#,
+        address(port, "")
+    );
+    std::fs::write(folder.path().join("a.xml"), api).expect("it can be written");
+    let gateway = Running::of(folder, free_port());
+    for _ in 0..2 {
+        let request = "POST /a/x\nContent-Type: text/plain\n\nb1";
+        assert_eq!(told(&gateway.ask(request)), "200 hi");
+        let head = heads.recv().expect("it was asked, over a connection of its own");
+        assert!(head.starts_with("POST /b/x HTTP/1.0\r\n"), "{head}");
+        let head = head.to_lowercase();
+        assert!(
+            head.contains("\r\nconnection: close\r\n") && head.contains("\r\ncontent-length: 2\r\n"),
+            "{head}"
+        );
+        assert!(!head.contains("transfer-encoding"), "{head}");
+    }
+}
+
+#[test]
 fn a_step_may_end_the_connection_of_the_client() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = r#"<api xmlns="http://ws.apache.org/ns/synapse" name="A" context="/a"><resource methods="GET"><inSequence>

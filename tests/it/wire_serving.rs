@@ -217,10 +217,11 @@ fn a_client_is_told_to_continue_only_when_its_body_is_wanted() {
         assert_eq!(client.message(false).await.unwrap().text(), "abc");
         assert_eq!(backend.requests.borrow()[0].header("expect"), None);
         client.stream.write_all(head("/unread").as_bytes()).await.unwrap();
-        assert_eq!(
-            client.message(false).await.unwrap().first_line(),
-            "HTTP/1.1 200 OK"
-        );
+        let answer = client.message(false).await.unwrap();
+        assert_eq!(answer.first_line(), "HTTP/1.1 200 OK");
+        // Nobody could tell that body from another request, if it came after all (RFC 9110 10.1.1).
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(client.ended().await);
     });
 }
 
