@@ -6,7 +6,9 @@ use http_body::Frame;
 use memchr::{memchr, memmem};
 
 use super::head::TOKEN;
+use super::hop;
 use super::sending::Broken;
+use crate::message::body::StreamErrorKind;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunk {
@@ -254,6 +256,73 @@ impl Chunks {
             Err("the chunk extensions or trailers are too long")
         } else {
             Ok(())
+        }
+    }
+}
+
+/// A body of a client's: followed as it comes, and read no further than it was found sound.
+pub(super) struct Checked {
+    checks: Chunks,
+    /// The most bytes that it may have; 0 is no limit.
+    most: u64,
+    sound: BytesMut,
+    chunk: Chunk,
+    extra: usize,
+    /// What is wrong behind what is sound.
+    problem: Option<(StreamErrorKind, &'static str)>,
+}
+
+impl Checked {
+    pub fn new(most: u64) -> Self {
+        Self {
+            checks: Chunks::new(),
+            most,
+            sound: BytesMut::new(),
+            chunk: Chunk::Size,
+            extra: 0,
+            problem: None,
+        }
+    }
+
+    /// The whole body is here, and sound.
+    pub fn is_checked(&self) -> bool {
+        self.checks.is_done()
+    }
+
+    pub fn is_read(&self) -> bool {
+        matches!(self.chunk, Chunk::Last)
+    }
+
+    /// Takes what belongs to the body off what was read. Nothing behind a mistake is let through.
+    pub fn check(&mut self, read: &mut BytesMut) {
+        if read.is_empty() || self.problem.is_some() || self.checks.is_done() {
+            return;
+        }
+        let (taken, problem) = self.checks.advance(read);
+        if self.most > 0 && self.checks.data > self.most {
+            // None of these bytes: the end of the body may be among them, and it would look whole.
+            self.problem = Some((StreamErrorKind::TooLarge, "the body is too long"));
+            return;
+        }
+        self.problem = problem.map(|problem| (StreamErrorKind::Malformed, problem));
+        self.sound.unsplit(read.split_to(taken));
+    }
+
+    /// The next of it, if that is here.
+    pub fn frame(&mut self) -> Result<Option<Frame<Bytes>>, (StreamErrorKind, String)> {
+        match self.chunk.read(&mut self.extra, &mut self.sound) {
+            Ok(Some(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    hop::strip_trailers(trailers);
+                }
+                Ok(Some(frame))
+            }
+            Ok(None) => match self.problem {
+                Some((kind, reason)) => Err((kind, reason.to_owned())),
+                None => Ok(None),
+            },
+            Err(Broken::Invalid(reason)) => Err((StreamErrorKind::Malformed, reason)),
+            Err(_) => Err((StreamErrorKind::Malformed, "a chunk is not valid".to_owned())),
         }
     }
 }

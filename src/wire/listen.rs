@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::StatusCode;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::connection::{Connection, linger, refusal_text};
 use super::head::Refusal;
 use super::limits::ServerLimits;
-use super::sending::field;
+use super::rooms::Rooms;
 use super::serve::{Ends, serve_connection};
 use super::server::{Scheme, Service};
 use super::tls::ServerTls;
@@ -148,9 +148,6 @@ impl Drop for Admission {
     }
 }
 
-/// So many rooms for heads are kept; each has a few kilobytes.
-const FRONTS: usize = 64;
-
 /// What the listeners of one thread share.
 pub struct Worker {
     door: Arc<Door>,
@@ -160,17 +157,7 @@ pub struct Worker {
     next: Cell<u64>,
     refusing: Cell<usize>,
     draining: Cell<bool>,
-    /// What comes from a client is read here first.
-    room: RefCell<Box<[u8]>>,
-    date: RefCell<Date>,
-    /// Where heads of answers were written, for the next ones.
-    fronts: RefCell<Vec<Vec<u8>>>,
-}
-
-/// The time as answers tell it, made once a second.
-struct Date {
-    second: u64,
-    text: String,
+    rooms: Rooms,
 }
 
 impl Worker {
@@ -183,42 +170,12 @@ impl Worker {
             next: Cell::new(0),
             refusing: Cell::new(0),
             draining: Cell::new(false),
-            room: RefCell::new(vec![0; 64 * 1024].into_boxed_slice()),
-            date: RefCell::new(Date {
-                second: 0,
-                text: String::new(),
-            }),
-            fronts: RefCell::default(),
+            rooms: Rooms::new(),
         })
     }
 
-    pub(super) fn room(&self) -> &RefCell<Box<[u8]>> {
-        &self.room
-    }
-
-    /// Room for the head of an answer.
-    pub(super) fn front(&self) -> Vec<u8> {
-        self.fronts.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(super) fn take_back(&self, mut front: Vec<u8>) {
-        let mut fronts = self.fronts.borrow_mut();
-        if fronts.len() < FRONTS {
-            front.clear();
-            fronts.push(front);
-        }
-    }
-
-    /// Writes the header that says what time it is (RFC 9110 6.6.1).
-    pub(super) fn write_date(&self, out: &mut Vec<u8>) {
-        let now = SystemTime::now();
-        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut date = self.date.borrow_mut();
-        if date.second != second {
-            date.second = second;
-            date.text = httpdate::fmt_http_date(now);
-        }
-        field(out, "date", date.text.as_bytes());
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     pub fn limits(&self) -> &Arc<ServerLimits> {

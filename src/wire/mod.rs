@@ -21,6 +21,7 @@ mod patient;
 mod pool;
 pub mod profile;
 mod requests;
+mod rooms;
 mod sending;
 mod serve;
 mod serve_http1;

@@ -18,14 +18,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::chunked::{Chunk, Chunks, split};
+use super::chunked::{Checked, split};
 use super::connection::Connection;
 use super::head::{Head, HeadScanner, Refusal, Request};
-use super::hop;
 use super::limits::ServerLimits;
 use super::listen::Worker;
 use super::patient::Patient;
-use super::sending::{Broken, Framing};
+use super::sending::Framing;
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 
 pub(super) struct Requests<T> {
@@ -63,19 +62,9 @@ pub(super) struct Requests<T> {
 enum Coming {
     Nothing,
     Length(u64),
-    Chunked(Box<Chunked>),
+    Chunked(Box<Checked>),
     /// It broke off, or nobody is to have it any more.
     Broken,
-}
-
-struct Chunked {
-    checks: Chunks,
-    /// Bytes that were found sound.
-    sound: BytesMut,
-    chunk: Chunk,
-    extra: usize,
-    /// What is wrong behind them.
-    problem: Option<(StreamErrorKind, &'static str)>,
 }
 
 /// What comes next of a client.
@@ -193,13 +182,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
         self.coming = match head.framing {
             Framing::Length(0) => Coming::Nothing,
             Framing::Length(length) => Coming::Length(length),
-            Framing::Chunked | Framing::UntilClosed => Coming::Chunked(Box::new(Chunked {
-                checks: Chunks::new(),
-                sound: BytesMut::new(),
-                chunk: Chunk::Size,
-                extra: 0,
-                problem: None,
-            })),
+            Framing::Chunked | Framing::UntilClosed => {
+                Coming::Chunked(Box::new(Checked::new(self.limits.streamed_body)))
+            }
         };
         self.invitation = match head.expects && self.read.is_empty() && !self.is_whole() {
             true => INVITATION,
@@ -226,7 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
 
     /// Reads what comes, into no more room than it takes: most connections are idle for most of their time. Zero is the end.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut room = self.worker.room().borrow_mut();
+        let mut room = self.worker.rooms().read().borrow_mut();
         let mut buffer = ReadBuf::new(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         let came = buffer.filled();
@@ -268,8 +253,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
             Coming::Nothing => 0,
             Coming::Length(left) => left.saturating_sub(self.read.len() as u64),
             Coming::Chunked(chunked) => {
-                chunked.check(&mut self.read, &self.limits);
-                match chunked.checks.is_done() {
+                chunked.check(&mut self.read);
+                match chunked.is_checked() {
                     true => 0,
                     false => u64::MAX,
                 }
@@ -361,9 +346,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
                 Ok((!data.is_empty()).then(|| Frame::data(data)))
             }
             Coming::Chunked(chunked) => {
-                chunked.check(&mut self.read, &self.limits);
+                chunked.check(&mut self.read);
                 let frame = chunked.frame()?;
-                if matches!(chunked.chunk, Chunk::Last) {
+                if chunked.is_read() {
                     self.coming = Coming::Nothing;
                 }
                 Ok(frame)
@@ -440,40 +425,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Requests<T> {
         }
         if let Some(reader) = self.reader.take() {
             reader.wake();
-        }
-    }
-}
-
-impl Chunked {
-    /// Looks at what was read. Nothing behind a mistake is let through.
-    fn check(&mut self, read: &mut BytesMut, limits: &ServerLimits) {
-        if read.is_empty() || self.problem.is_some() || self.checks.is_done() {
-            return;
-        }
-        let (taken, problem) = self.checks.advance(read);
-        if limits.streamed_body > 0 && self.checks.data > limits.streamed_body {
-            // None of these bytes: the end of the body may be among them, and it would look whole.
-            self.problem = Some((StreamErrorKind::TooLarge, "the body is too long"));
-            return;
-        }
-        self.problem = problem.map(|problem| (StreamErrorKind::Malformed, problem));
-        self.sound.unsplit(read.split_to(taken));
-    }
-
-    fn frame(&mut self) -> Result<Option<Frame<Bytes>>, (StreamErrorKind, String)> {
-        match self.chunk.read(&mut self.extra, &mut self.sound) {
-            Ok(Some(mut frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    hop::strip_trailers(trailers);
-                }
-                Ok(Some(frame))
-            }
-            Ok(None) => match self.problem {
-                Some((kind, reason)) => Err((kind, reason.to_owned())),
-                None => Ok(None),
-            },
-            Err(Broken::Invalid(reason)) => Err((StreamErrorKind::Malformed, reason)),
-            Err(_) => Err((StreamErrorKind::Malformed, "a chunk is not valid".to_owned())),
         }
     }
 }

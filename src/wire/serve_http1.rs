@@ -148,7 +148,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         && peer.requests.get() < limits.requests_per_connection
         && !peer.connection.is_draining()
         && requests.borrow_mut().left() <= SMALL_BODY;
-    let mut front = peer.worker.front();
+    let mut front = peer.worker.rooms().front();
     front.extend_from_slice(unsaid);
     let framing = match (&tunnel, proof) {
         (Some(_), Some(proof)) => {
@@ -190,7 +190,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         }
     };
     if !reply.headers.contains_key(DATE) {
-        peer.worker.write_date(&mut front);
+        peer.worker.rooms().write_date(&mut front);
     }
     front.extend_from_slice(b"\r\n");
     let announced: Vec<HeaderName> = match framing == Framing::Chunked && wishes_trailers {
@@ -209,7 +209,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     });
     let sent = sent.await;
     drop(in_flight);
-    peer.worker.take_back(sending.into_front());
+    peer.worker.rooms().take_back(sending.into_front());
     if !sent {
         tracing::debug!(remote = %peer.ends.remote, "an answer ended early");
         return After::Nothing;
