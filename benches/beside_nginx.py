@@ -4,15 +4,16 @@
     cargo build --release && benches/beside_nginx.py [seconds]
 
 Needs Debian's nginx and wrk. The gateway under test (or nginx) has core 0 to itself; the backend (nginx) and the load (wrk) share core 1.
-Each row is a run of wrk with 64 connections; processor time is what /proc says the process used, divided by the requests answered.
+Nginx and the gateway take turns, as a machine is not the same from minute to minute. Each row is a run of wrk with 64 connections; processor time is what /proc says the process used, divided by the requests answered.
 """
 import shutil
 import signal
 import tempfile
 from pathlib import Path
 
-from kit import children, free_port, measure, myelin, nginx, post, wait
+from kit import beside, children, free_port, measure, myelin, nginx, post, wait
 
+ROUNDS = 5
 NS = 'xmlns="http://ws.apache.org/ns/synapse"'
 
 
@@ -83,12 +84,12 @@ def main():
             f'<m:quote xmlns:m="urn:q">{lines}<m:symbol>ACME</m:symbol></m:quote></s:Body></s:Envelope>', "text/xml")
 
         g, p = f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{proxy}"
-        nginx_get, _ = measure("nginx, GET 1 KiB", theirs, f"{p}/x")
+        for what, script in [("GET 1 KiB", None), ("POST 10 KiB", ten_kib)]:
+            theirs_took, took = beside(
+                ROUNDS, (f"nginx, {what}", theirs, f"{p}/x", script),
+                (f"myelin, {what} passed through", ours, f"{g}/pass/x", script))
+            print(f"{'  medians, and myelin / nginx':56} {theirs_took:9.1f} us {took:9.1f} us {took / theirs_took:9.2f}")
         get, _ = measure("myelin, GET 1 KiB passed through", ours, f"{g}/pass/x")
-        print(f"{'  myelin / nginx':56} {get / nginx_get:9.2f}")
-        nginx_post, _ = measure("nginx, POST 10 KiB", theirs, f"{p}/x", ten_kib)
-        sent, _ = measure("myelin, POST 10 KiB passed through", ours, f"{g}/pass/x", ten_kib)
-        print(f"{'  myelin / nginx':56} {sent / nginx_post:9.2f}")
         for what, path in [
             ("filter + property + header", "three/x"), ("failover of two", "failover/x"), ("turns of two", "turns/x"),
             ("a dynamic endpoint", "dynamic/x?to=x"), ("a lambda endpoint", "lambda/x"),

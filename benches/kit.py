@@ -2,6 +2,7 @@
 import os
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -74,6 +75,17 @@ def wrk(url, seconds, script):
     if script:
         command += ["-s", str(script)]
     return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def beside(rounds, *servers):
+    """Each server in turn, round after round, as the machine is not the same from minute to minute. The medians of their processor time per request.
+
+    A server: what it is called, its processes, the address, and wrk's script."""
+    found = [[] for _ in servers]
+    for _ in range(rounds):
+        for costs, server in zip(found, servers):
+            costs.append(measure(*server)[0])
+    return [statistics.median(costs) for costs in found]
 
 
 def measure(name, pids, url, script=None):
