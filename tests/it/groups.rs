@@ -253,6 +253,107 @@ fn row_12_one_request_tries_and_the_others_do_not() {
     });
 }
 
+/// Row 12: an endpoint whose backend goes up and down fails as many requests as come while it is down, and none more. While it is down it is asked
+/// once for each time that a suspension ends, and its suspensions do not grow from one fall to the next.
+#[test]
+fn row_12_errors_last_as_long_as_the_failure() {
+    run(async {
+        const FLAPS: usize = 10;
+        const CROWD: usize = 20;
+        let (backend, up, asked) = flapping();
+        let sound = Recorder::echo();
+        let pause = "<suspendOnFailure><initialDuration>60000</initialDuration><progressionFactor>2</progressionFactor></suspendOnFailure>";
+        let children = [leaf("flaps", backend, pause), leaf("sound", sound.address, "")];
+        let gateway = start(&apis(&[
+            ("alone", leaf("alone", backend, pause)),
+            ("group", failover(&children)),
+        ]));
+        let find = |name: &str| gateway.shared().runtime.health.find(name).expect("it is there");
+        let (alone, flaps) = (find("alone"), find("flaps"));
+        let (mut while_up, mut while_down) = (Vec::new(), Vec::new());
+        let mut client = connect(&gateway).await;
+        for flap in 0..FLAPS {
+            up.set(true);
+            let before = asked.get();
+            for _ in 0..=CROWD {
+                while_up.push(get(&mut client, "/alone").await);
+            }
+            assert_eq!(asked.get() - before, CROWD + 1, "all are served");
+            assert_eq!(get(&mut client, "/group").await, 200);
+            let states = (alone.state(), flaps.state());
+            assert_eq!(states, (State::Active, State::Active), "fall {flap}");
+
+            up.set(false);
+            // The first request finds out, and again the first one after a suspension.
+            for longest in [60, 120] {
+                let before = asked.get();
+                let statuses = crowd(&gateway, "/alone", CROWD + 1, longest == 60).await;
+                while_down.extend(statuses);
+                assert_eq!(asked.get() - before, 1, "one request tries");
+                let statuses = crowd(&gateway, "/group", CROWD + 1, longest == 60).await;
+                assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+                assert_eq!(asked.get() - before, 2, "one request of the group tries");
+                for health in [&alone, &flaps] {
+                    assert_eq!(health.state(), State::Suspended);
+                    let left = health.ready().expect_err("it is suspended").retry_after;
+                    let left = left.expect("it says until when").as_secs_f32();
+                    assert!(
+                        left <= longest as f32 && left > longest as f32 / 2.0,
+                        "fall {flap}: {left} s"
+                    );
+                    health.retry_now();
+                }
+            }
+        }
+        assert!(while_up.iter().all(|status| *status == 200), "{while_up:?}");
+        assert!(while_down.iter().all(|status| *status >= 500), "{while_down:?}");
+        let finders = while_down.iter().filter(|status| **status != 503).count();
+        assert_eq!((while_down.len(), finders), (FLAPS * 2 * (CROWD + 1), FLAPS * 2));
+        // The group went to the other one whenever the first was down.
+        assert_eq!(sound.requests.borrow().len(), FLAPS * 2 * (CROWD + 1));
+        drain(gateway).await;
+    });
+}
+
+/// A backend that resets whoever comes while it is down, and how many have come. Each request comes over a connection of its own.
+fn flapping() -> (SocketAddr, Rc<Cell<bool>>, Rc<Cell<usize>>) {
+    let up = Rc::new(Cell::new(true));
+    let seen = Rc::clone(&up);
+    let (address, asked) = scripted(move |_, stream: TcpStream| {
+        let up = seen.get();
+        async move {
+            if !up {
+                stream.set_zero_linger().ok();
+                return;
+            }
+            let mut reader = Reader::new(stream);
+            drop(reader.message(false).await);
+            let answer = answer_with(200, "OK", "Connection: close\r\n", b"");
+            drop(reader.stream.write_all(&answer).await);
+        }
+    });
+    (address, up, asked)
+}
+
+/// What so many clients at once are answered; with `ahead` one of them is done before the others come.
+async fn crowd(gateway: &Gateway, path: &'static str, size: usize, ahead: bool) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    if ahead {
+        statuses.push(get(&mut connect(gateway).await, path).await);
+    }
+    let mut asking = Vec::new();
+    while statuses.len() + asking.len() < size {
+        let mut client = connect(gateway).await;
+        asking.push(tokio::task::spawn_local(
+            async move { get(&mut client, path).await },
+        ));
+    }
+    for asked in asking {
+        statuses.push(asked.await.unwrap());
+    }
+    statuses
+}
+
 /// RB-13, row 9: what hangs on one backend is bounded, and the other backend does not notice.
 #[test]
 fn a_backend_that_hangs_leaves_the_others_alone() {

@@ -10,6 +10,7 @@ mod bleed;
 mod body_integrity;
 mod bombs;
 mod cli;
+mod descriptions;
 mod e4x;
 mod endpoints;
 mod floors;

@@ -2,12 +2,14 @@
 
 use super::gateway::{deploy, drain, start};
 use super::pace::Pace;
+use super::talk::free_port;
 use super::wire_kit::{Gateway, Reader, Recorder, Setup, answer_with, run, scripted};
 use futures_util::{SinkExt, StreamExt};
+use myelin::flow::health::State;
 use myelin::gateway::Gateway as Whole;
 use myelin::wire::tls::{ClientTls, ServerTls};
 use myelin::wire::{ClientLimits, WebSocketLimits};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -284,10 +286,7 @@ fn a_refusal_of_the_backend_is_the_answer() {
 #[test]
 fn no_backend_is_told_before_anybody_is_let_in() {
     run(async {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (status, body) = refused(usual(nobody).address, "/", &[]).await;
         assert!(status == 502 && body.starts_with("101503"), "{status} {body}");
         // Half a handshake: the wrong proof.
@@ -684,6 +683,83 @@ fn a_refusal_does_not_suspend_the_endpoint() {
         for _ in 0..3 {
             assert_eq!(refused(gateway.http, "/chat/none/x", &[]).await.0, 404);
         }
+        assert_eq!(drain(gateway).await, 0);
+    });
+}
+
+/// An API in front of a group of two.
+fn group(first: SocketAddr, second: SocketAddr) -> String {
+    let child = |name: &str, at: SocketAddr| {
+        format!(r#"<endpoint name="{name}"><address uri="ws://{at}/"/></endpoint>"#)
+    };
+    format!(
+        r#"<api name="Chat" context="/chat"><resource methods="GET" url-mapping="/*">
+          <inSequence><send><endpoint name="group"><failover retryOn="503">{}{}</failover></endpoint></send></inSequence>
+          <outSequence><send/></outSequence>
+        </resource></api>"#,
+        child("first", first),
+        child("second", second)
+    )
+}
+
+/// A socket through the gateway is with this backend, in both directions.
+async fn is_with(backend: &mut Echo, gateway: &Whole) {
+    let (mut client, answer) = open(gateway.http, "/chat/room?a=b", &[("x-own", "1")])
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["x-backend"], "yes");
+    let asked = backend.asked.borrow_mut().remove(0);
+    assert_eq!(asked.uri(), "/room?a=b");
+    assert_eq!(asked.headers()["x-own"], "1");
+    client.send(Message::text("hello")).await.unwrap();
+    assert_eq!(backend.hears().await, Message::text("hello"));
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::text("hello"));
+    client.close(None).await.unwrap();
+    assert_eq!(closed(&mut client).await.0, 1005);
+    assert_eq!(backend.hears_close().await.0, 1005);
+}
+
+#[test]
+fn the_next_child_of_a_group_gets_the_socket_of_one_that_is_not_there() {
+    run(async {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let mut second = Echo::start();
+        let gateway = start(&group(nobody, second.address));
+        let first = gateway
+            .shared()
+            .runtime
+            .health
+            .find("first")
+            .expect("it is there");
+        is_with(&mut second, &gateway).await;
+        let shown = first.snapshot();
+        assert_eq!(
+            (first.state(), shown.cause.map(|cause| cause.code)),
+            (State::Suspended, Some(101_503))
+        );
+        // And while it is suspended the socket goes to the other one right away.
+        is_with(&mut second, &gateway).await;
+        assert_eq!(drain(gateway).await, 0);
+    });
+}
+
+#[test]
+fn the_next_child_of_a_group_gets_the_socket_that_one_refuses() {
+    run(async {
+        let status = Rc::new(Cell::new(503));
+        let says = Rc::clone(&status);
+        let first = Recorder::start(move |_| answer_with(says.get(), "Said", "", b"not here"));
+        let mut second = Echo::start();
+        let gateway = start(&group(first.address, second.address));
+        for round in 1..=3 {
+            is_with(&mut second, &gateway).await;
+            assert_eq!(first.requests.borrow().len(), round, "the first is asked first");
+        }
+        // A refusal that is none of the statuses in `retryOn` is the answer.
+        status.set(403);
+        let refusal = refused(gateway.http, "/chat/room", &[]).await;
+        assert_eq!(refusal, (403, "not here".to_owned()));
+        assert!(second.asked.borrow().is_empty());
         assert_eq!(drain(gateway).await, 0);
     });
 }

@@ -379,10 +379,14 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn start(answer: impl Fn(&Raw) -> Vec<u8> + 'static) -> Self {
+        Self::start_at(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    pub fn start_at(listener: std::net::TcpListener, answer: impl Fn(&Raw) -> Vec<u8> + 'static) -> Self {
         let requests = Rc::<RefCell<Vec<Raw>>>::default();
         let record = Rc::clone(&requests);
         let answer = Rc::new(answer);
-        let scripted = scripted(move |_, stream| {
+        let scripted = scripted_at(listener, move |_, stream| {
             let (record, answer) = (Rc::clone(&record), Rc::clone(&answer));
             async move {
                 let mut reader = Reader::new(stream);
