@@ -371,8 +371,10 @@ fn workers(gateway: u32) -> Vec<Pid> {
 fn ask_the_stopped(running: &Running, patience: Duration) -> Receiver<(u16, String, Duration)> {
     let began = Instant::now();
     loop {
+        // One that is stopped while it starts would be waited for as long as a start may take, which is another matter.
         workers(running.pid())
             .iter()
+            .filter(|worker| is_ready(**worker))
             .for_each(|worker| tell(*worker, Signal::STOP));
         let port = running.port;
         let (answer, answered) = channel();
@@ -384,6 +386,21 @@ fn ask_the_stopped(running: &Running, patience: Duration) -> Receiver<(u16, Stri
         }
         assert!(began.elapsed() < Duration::from_secs(20), "{}", running.told());
     }
+}
+
+/// A worker is ready when it has limited itself and waits to be told something.
+fn is_ready(worker: Pid) -> bool {
+    let folder = format!("/proc/{}", worker.as_raw_nonzero());
+    let limits = std::fs::read_to_string(format!("{folder}/limits")).unwrap_or_default();
+    let writes_nothing = limits
+        .lines()
+        .any(|line| line.starts_with("Max file size") && line.split_whitespace().nth(3) == Some("0"));
+    let threads = std::fs::read_dir(format!("{folder}/task")).into_iter().flatten();
+    let waits = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.contains("(script) S ")
+    };
+    writes_nothing && threads.flatten().any(waits)
 }
 
 fn tell(worker: Pid, signal: Signal) {
