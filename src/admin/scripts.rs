@@ -18,6 +18,7 @@ pub fn spent(meters: &Meters) -> Value {
             json!({
                 "name": &**name,
                 "calls": meter.calls,
+                "remembered": meter.remembered,
                 "faults": meter.faults,
                 "kills": meter.kills,
                 "refused": meter.refused,

@@ -20,7 +20,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Lists what ran scripts: calls, faults, kills, processor time; and their workers
+    /// Lists what ran scripts: calls, those answered from memory, faults, kills, processor time; and their workers
     #[command(visible_alias = "list")]
     Ls {
         /// As the management tells it
@@ -44,6 +44,7 @@ fn table(answer: &Value) -> String {
     let titles = [
         "WHERE",
         "CALLS",
+        "REMEMBERED",
         "FAULTS",
         "KILLS",
         "REFUSED",
@@ -55,7 +56,9 @@ fn table(answer: &Value) -> String {
     for script in list(answer, "list") {
         let time = |name: &str| format!("{:.1} ms", script[name].as_f64().unwrap_or(0.0));
         let mut row = vec![escaped(script["name"].as_str().unwrap_or(""))];
-        row.extend(["calls", "faults", "kills", "refused"].map(|name| script[name].to_string()));
+        row.extend(
+            ["calls", "remembered", "faults", "kills", "refused"].map(|name| script[name].to_string()),
+        );
         row.extend(["processorMs", "longestProcessorMs", "longestMs"].map(time));
         rows.push(row);
     }
@@ -90,13 +93,13 @@ mod tests {
     #[test]
     fn the_table_says_who_spent_what() {
         let answer = json!({
-            "list": [{"name": "api Shop GET /\u{1b}", "calls": 12, "faults": 1, "kills": 0, "refused": 0, "processorMs": 3.21, "longestProcessorMs": 1.0, "longestMs": 20.04}],
+            "list": [{"name": "api Shop GET /\u{1b}", "calls": 12, "remembered": 5, "faults": 1, "kills": 0, "refused": 0, "processorMs": 3.21, "longestProcessorMs": 1.0, "longestMs": 20.04}],
             "limits": {"isolation": "process", "deadlineMs": 1000, "memory": 268_435_456, "workersPerCore": 2},
             "running": 1, "waiting": 0, "workers": [{"process": 7, "memory": 16_777_216, "peak": 33_554_432}],
         });
         let expected = "\
-WHERE                 CALLS  FAULTS  KILLS  REFUSED  PROCESSOR  MOST    LONGEST
-api Shop GET /\\u{1b}  12     1       0      0        3.2 ms     1.0 ms  20.0 ms
+WHERE                 CALLS  REMEMBERED  FAULTS  KILLS  REFUSED  PROCESSOR  MOST    LONGEST
+api Shop GET /\\u{1b}  12     5           1       0      0        3.2 ms     1.0 ms  20.0 ms
 
 1 running, 0 waiting; a script may take 1000 ms and 256 MiB
 worker 7: 16 MiB, at most 32 MiB so far

@@ -14,6 +14,8 @@ pub struct ScriptSettings {
     pub memory: u64,
     /// Worker processes of each core.
     pub workers: usize,
+    /// What a script answers to what it has been given before is given again without a run, where it looked at nothing else.
+    pub remember: bool,
     /// Where chance begins; without it every start has another chance.
     pub seed: Option<u64>,
     /// Milliseconds since 1970: the clock stands still there, for everything that tells or looks at the time.
@@ -36,6 +38,7 @@ impl Default for ScriptSettings {
             deadline: built_in.time,
             memory: built_in.memory,
             workers: built_in.workers,
+            remember: built_in.remember,
             seed: None,
             clock: None,
             program: None,
@@ -45,7 +48,15 @@ impl Default for ScriptSettings {
 
 impl SettingsTable for ScriptSettings {
     const NAME: &'static str = "script";
-    const KEYS: &'static [&'static str] = &["isolation", "deadline", "memory", "workers", "seed", "clock"];
+    const KEYS: &'static [&'static str] = &[
+        "isolation",
+        "deadline",
+        "memory",
+        "workers",
+        "remember",
+        "seed",
+        "clock",
+    ];
 
     fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let text = text.trim();
@@ -69,6 +80,13 @@ impl SettingsTable for ScriptSettings {
                 let workers = text.parse().ok().filter(|workers| (1..=64).contains(workers));
                 self.workers = workers.ok_or("this is a number from 1 to 64")?;
             }
+            "remember" => {
+                self.remember = match text.to_ascii_lowercase().as_str() {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err("this is `true` or `false`".to_owned()),
+                };
+            }
             "seed" => self.seed = Some(parse_seed(text)?),
             "clock" => self.clock = Some(parse_clock(text)?),
             _ => return Err(format!("the settings here are {}", Self::KEYS.join(", "))),
@@ -88,6 +106,7 @@ impl ScriptSettings {
             memory: self.memory,
             workers: self.workers,
             here: true,
+            remember: self.remember,
         }
     }
 }
@@ -127,6 +146,7 @@ mod tests {
             ("deadline", "500ms", "0s"),
             ("memory", "64MiB", "1KiB"),
             ("workers", "3", "0"),
+            ("remember", "false", "maybe"),
             ("seed", "7", "-1"),
             ("clock", "2026-01-31T12:00:00Z", "noon"),
         ] {

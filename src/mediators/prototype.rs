@@ -29,6 +29,7 @@ pub static KIND: MediatorKind = MediatorKind {
         a fault sequence makes another one.\n\n\
         A mock can be late (`sleepFor(200)` in the script) or fail, by `latency` and `fault`; its clients may ask for it with the headers `x-mock-latency` and `x-mock-fault`, unless \
         `mishaps = false` stands in `[mock]` of `myelin.toml`.\n\n\
+        What a mock has answered is remembered as for any `<script>`: one that looks at neither the time, chance nor `mc.store` runs once for equal requests.\n\n\
         With an `<endpoint>` inside, requests are sent to it, and the out side is that of any `<send>`.\n\n\
         An API that has a `state` may have prototypes as long as it is CREATED or PROTOTYPED (`myelin explain api`). From the mock to the real backend \
         is one changed element: `<prototype>` becomes `<inSequence><send>…</send></inSequence>`.",

@@ -33,6 +33,7 @@ mod prototypes;
 mod readme;
 mod reference;
 mod reload_under_load;
+mod remembered;
 mod scripts;
 mod ssrf;
 mod stopping;

@@ -132,6 +132,8 @@ fn folder(scripts: &[(&str, &str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("api")).unwrap();
     std::fs::write(folder.path().join("api/b.xml"), api(scripts)).unwrap();
+    // These are about runs.
+    std::fs::write(folder.path().join("myelin.toml"), "[script]\nremember = false\n").unwrap();
     folder
 }
 

@@ -9,25 +9,28 @@ use crate::message::payload::{Payload, PayloadLimits};
 use crate::message::properties::{self, Value};
 use crate::message::soap::Envelope;
 use crate::message::xml::XmlTree;
-use crate::script::js::{Change, Datum, Field, Flag, Level, Program, Scope};
+use crate::script::js::{Change, Datum, Field, Flag, Kept, Level, Program, Scope};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// No script makes its client wait longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Program) -> Result<(), Fault> {
+pub async fn apply(exchange: &mut Exchange, kept: &Kept, program: &Program) -> Result<(), Fault> {
     let mut wait = Duration::ZERO;
-    for change in changes {
+    let limits = exchange.catalog.limits.json;
+    let is_checked = kept.checked.get() == Some(limits);
+    for change in &kept.reply.changes {
         match change {
-            Change::Set(scope, name, value) => set(exchange, scope, &name, value)?,
+            Change::Set(scope, name, value) => set(exchange, *scope, name, value.as_ref())?,
             Change::Json(text) => {
-                let limits = &exchange.catalog.limits.json;
-                json::parse(text.as_bytes(), limits).map_err(|error| wrong("JSON", &error))?;
-                put_body(exchange, Payload::bytes(Form::Json, text))?;
+                if !is_checked {
+                    json::parse(text.as_bytes(), &limits).map_err(|error| wrong("JSON", &error))?;
+                }
+                put_body(exchange, Payload::bytes(Form::Json, text.clone()))?;
             }
             Change::Xml(text) => {
-                let tree = parsed(exchange, &text)?;
+                let tree = parsed(exchange, text)?;
                 let envelope = if Envelope::is_soap(&tree) {
                     Envelope::from_soap(tree).map_err(|error| exchange.not_parsed(error))?
                 } else {
@@ -36,31 +39,32 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
                 put_body(exchange, Payload::xml(envelope))?;
             }
             Change::Envelope(text) => {
-                let tree = parsed(exchange, &text)?;
+                let tree = parsed(exchange, text)?;
                 let envelope = Envelope::from_soap(tree).map_err(|error| wrong("envelope", &error))?;
                 exchange.message.payload = Payload::xml(envelope);
                 exchange.properties.remove_axis2("NO_ENTITY_BODY");
             }
             Change::Text(text) if text.is_empty() => put_body(exchange, Payload::empty())?,
-            Change::Text(text) => put_body(exchange, Payload::text(text))?,
-            Change::Header { must_understand, xml } => add_header(exchange, must_understand, &xml).await?,
-            Change::Address(field, value) => address(exchange, field, value.map(Arc::from)),
-            Change::Flag(flag, yes) => set_flag(exchange, flag, yes),
+            Change::Text(text) => put_body(exchange, Payload::text(text.as_str()))?,
+            Change::Header { must_understand, xml } => add_header(exchange, *must_understand, xml).await?,
+            Change::Address(field, value) => address(exchange, *field, value.as_deref().map(Arc::from)),
+            Change::Flag(flag, yes) => set_flag(exchange, *flag, *yes),
             Change::Wait(millis) => {
                 wait = wait
-                    .saturating_add(Duration::from_millis(millis))
+                    .saturating_add(Duration::from_millis(*millis))
                     .min(LONGEST_WAIT)
             }
             Change::Log { level, text, line } => {
                 log(
                     exchange,
-                    level,
-                    &text,
-                    program.span_of(line, 1).map(|span| exchange.place(span)),
+                    *level,
+                    text,
+                    program.span_of(*line, 1).map(|span| exchange.place(span)),
                 );
             }
         }
     }
+    kept.checked.set(Some(limits));
     if wait > Duration::ZERO {
         // No worker is held meanwhile.
         tokio::time::sleep(wait).await;
@@ -68,7 +72,7 @@ pub async fn apply(exchange: &mut Exchange, changes: Vec<Change>, program: &Prog
     Ok(())
 }
 
-fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Datum>) -> Result<(), Fault> {
+fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<&Datum>) -> Result<(), Fault> {
     let value = value
         .map(|datum| self::value(datum, &exchange.catalog.limits))
         .transpose()?;
@@ -95,17 +99,17 @@ fn set(exchange: &mut Exchange, scope: Scope, name: &str, value: Option<Datum>) 
     }
 }
 
-pub fn value(datum: Datum, limits: &PayloadLimits) -> Result<Value, Fault> {
+pub fn value(datum: &Datum, limits: &PayloadLimits) -> Result<Value, Fault> {
     Ok(match datum {
         Datum::Text(text) => Value::text(text),
-        Datum::Boolean(value) => Value::Boolean(value),
-        Datum::Integer(value) => i32::try_from(value).map_or(Value::Long(value), Value::Integer),
-        Datum::Number(value) => Value::Double(value),
+        Datum::Boolean(value) => Value::Boolean(*value),
+        Datum::Integer(value) => i32::try_from(*value).map_or(Value::Long(*value), Value::Integer),
+        Datum::Number(value) => Value::Double(*value),
         Datum::Json(text) => {
             let json = json::parse(text.as_bytes(), &limits.json).map_err(|error| wrong("JSON", &error))?;
             Value::Json(Arc::new(json))
         }
-        Datum::Xml(text) => typed::read(&text, typed::Type::Xml, typed::Origin::Constant, limits)
+        Datum::Xml(text) => typed::read(text, typed::Type::Xml, typed::Origin::Constant, limits)
             .map_err(|reason| wrong("XML", &reason))?,
     })
 }

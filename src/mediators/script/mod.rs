@@ -12,9 +12,10 @@ use crate::message::payload::Payload;
 use crate::message::properties::Value;
 use crate::message::xml::{Event, Reader, XmlLimits};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape, Support};
-use crate::script::js::{self, Asked, Change, Datum, Ended, Entry, NoAnswer, Program, Reply};
+use crate::script::js::{self, Answered, Asked, Change, Datum, Ended, Entry, NoAnswer, Program};
 use crate::text::{Diagnostic, Placed, Span};
 use async_trait::async_trait;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub static KIND: MediatorKind = MediatorKind {
@@ -31,8 +32,10 @@ pub static KIND: MediatorKind = MediatorKind {
         Scripts run in processes of their own, started by the gateway, without files, network or environment. A script that takes longer than \
         `script.deadline` (1s) or more than `script.memory` (256 MiB) is killed, and its request gets a fault; no other request notices. \
         Where a busy machine lets it run for less than a quarter of that time, it is waited for, ten times as long at the most. \
-        Nothing that a script changes in its surroundings is there at the next request: `mc.store` is the place for what should be. With \
-        `--script-isolation thread` scripts run inside the gateway: quicker, and a script that harms its process harms the gateway. They run on a thread of their own, and in the one that serves the request once they were quick (half a millisecond) sixteen times in a row.\n\n\
+        Nothing that a script changes in its surroundings is there at the next request: `mc.store` is the place for what should be.\n\n\
+        What a script answers is remembered: where it is given the same again (all of the message that its text asks for), the same changes and log lines come without \
+        a run. A run that asked for the time, `Math.random`, `uuid` or `mc.store` is not remembered, nor one that failed. `script.remember = false` switches it off.\n\n\
+        With `--script-isolation thread` scripts run inside the gateway: quicker, and a script that harms its process harms the gateway. They run on a thread of their own, and in the one that serves the request once they were quick (half a millisecond) sixteen times in a row.\n\n\
         `language=\"rhai\"` runs a rhai script in place; it sees what `<dynamic>` gives to its scripts, and its value, an object or a list, \
         becomes the JSON body, or goes where `target` says.",
     differences: "Strings are strings of JavaScript, in every engine's name. `setPayloadJSON` takes a string for JSON text and checks it. `java.*` is not there. \
@@ -460,15 +463,16 @@ pub(super) enum Headers {
 }
 
 /// How a run has ended, and the processor time that it took; the whole time of one that was killed. Nothing for one that runs once more.
-fn spent(answer: &Result<Reply, NoAnswer>, took: Duration) -> Option<(Ended, Duration)> {
+fn spent(answer: &Result<Answered, NoAnswer>, took: Duration) -> Option<(Ended, Duration)> {
     Some(match answer {
-        Ok(reply) => {
-            let ended = match reply.outcome {
+        Ok(answered) => {
+            let ended = match answered.kept.reply.outcome {
                 js::Outcome::NeedsAll => return None,
                 js::Outcome::Failed(_) => Ended::Fault,
+                js::Outcome::Done(_) if answered.remembered => Ended::Remembered,
                 js::Outcome::Done(_) => Ended::Well,
             };
-            (ended, Duration::from_micros(reply.took))
+            (ended, answered.took())
         }
         Err(NoAnswer::TimedOut | NoAnswer::Died(_)) => (Ended::Killed, took),
         Err(NoAnswer::Busy | NoAnswer::NotStarted(_)) => (Ended::Refused, Duration::ZERO),
@@ -510,28 +514,34 @@ impl Script {
         headers: Headers,
     ) -> Result<Option<Datum>, Fault> {
         let arguments = self.arguments(exchange).await?;
-        let mut reply = self.run(exchange, &self.program.asks, arguments).await?;
-        if reply.outcome == js::Outcome::NeedsAll {
+        let mut answered = self.run(exchange, &self.program.asks, arguments).await?;
+        if answered.kept.reply.outcome == js::Outcome::NeedsAll {
             let arguments = self.arguments(exchange).await?;
-            reply = self.run(exchange, &Asked::everything(), arguments).await?;
+            answered = self.run(exchange, &Asked::everything(), arguments).await?;
         }
-        tracing::debug!(served_by = %exchange.served_by, micros = reply.took, "A script has run.");
-        match reply.outcome {
+        let kept = &*answered.kept;
+        match answered.remembered {
+            true => tracing::debug!(served_by = %exchange.served_by, "The answer of a script is remembered."),
+            false => {
+                tracing::debug!(served_by = %exchange.served_by, micros = kept.reply.took, "A script has run.")
+            }
+        }
+        match &kept.reply.outcome {
             js::Outcome::Done(value) => {
                 if headers == Headers::Go {
                     exchange.message.headers.clear();
                 }
-                changes::apply(exchange, reply.changes, &self.program).await?;
-                Ok(value)
+                changes::apply(exchange, kept, &self.program).await?;
+                Ok(value.clone())
             }
             js::Outcome::Failed(failure) => {
-                for change in reply.changes {
+                for change in &kept.reply.changes {
                     if let Change::Log { level, text, line } = change {
-                        let place = self.program.span_of(line, 1).map(|span| exchange.place(span));
-                        changes::log(exchange, level, &text, place);
+                        let place = self.program.span_of(*line, 1).map(|span| exchange.place(span));
+                        changes::log(exchange, *level, text, place);
                     }
                 }
-                Err(self.failed(exchange, &failure))
+                Err(self.failed(exchange, failure))
             }
             js::Outcome::NeedsAll => Err(self.fault("it asks for what no message has".to_owned())),
         }
@@ -563,13 +573,13 @@ impl Script {
         exchange: &mut Exchange,
         asks: &Asked,
         arguments: Vec<Datum>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Answered, Fault> {
         let given = snapshot::take(exchange, asks, arguments).await?;
-        let store = store_of(exchange);
         let pool = &exchange.worker.scripts;
         let program = &self.program;
         let begun = Instant::now();
-        let answer = pool.run(&store, program.id, &program.source, given).await;
+        let store = || store_of(exchange);
+        let answer = pool.run(store, program.id, &program.source, given).await;
         let took = begun.elapsed();
         if let Some((ended, processor)) = spent(&answer, took) {
             let meters = &exchange.worker.runtime.meters;
@@ -628,15 +638,15 @@ impl Script {
             (Target::Flow | Target::Nothing, _) => {}
             (Target::Variable(name), value) => match value {
                 Some(datum) => {
-                    let value = changes::value(datum, &exchange.catalog.limits)?;
+                    let value = changes::value(&datum, &exchange.catalog.limits)?;
                     exchange.properties.variables.set(name.as_str(), value);
                 }
                 None => exchange.properties.variables.remove(name),
             },
             (Target::Body, None) => {}
             (Target::Body, Some(datum)) => {
-                let body = match changes::value(datum, &exchange.catalog.limits)? {
-                    Value::Json(json) => Payload::of_json(std::sync::Arc::unwrap_or_clone(json)),
+                let body = match changes::value(&datum, &exchange.catalog.limits)? {
+                    Value::Json(json) => Payload::of_json(Arc::unwrap_or_clone(json)),
                     Value::Xml(fragment) => {
                         let mut tree = crate::message::xml::XmlTree::new();
                         if let Some(element) = fragment.element() {
@@ -657,10 +667,15 @@ impl Script {
 }
 
 /// Whose store a script uses: that of its API or service.
-pub(super) fn store_of(exchange: &Exchange) -> String {
-    let api = exchange.properties.text("SYNAPSE_REST_API");
-    api.unwrap_or_else(|| exchange.served_by.to_string())
+pub(super) fn store_of(exchange: &Exchange) -> Arc<str> {
+    match exchange.properties.get("SYNAPSE_REST_API").as_deref() {
+        Some(Value::Text(api)) => Arc::clone(api),
+        Some(other) => Arc::from(other.to_text()),
+        None => Arc::clone(&exchange.served_by),
+    }
 }
 
+#[cfg(test)]
+mod remembered_tests;
 #[cfg(test)]
 mod tests;

@@ -296,6 +296,7 @@ mod tests {
         Reply {
             outcome: Outcome::Done(None),
             changes: Vec::new(),
+            lasts: false,
             took: 1,
         }
     }

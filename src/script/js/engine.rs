@@ -47,13 +47,15 @@ pub struct Run {
     deadline: Instant,
     /// Microseconds of processor time of the thread when it began, where that was looked at, and how long it may take.
     begun: (Option<u64>, Duration),
-    pub random: fastrand::Rng,
+    random: fastrand::Rng,
     /// The body that the script itself has set.
     pub written: Option<(Form, String)>,
     /// What `setJsonText` and `setJsonObject` have put aside.
     pub json_text: Option<Option<String>>,
     pub json_object: Option<JsValue>,
     store: StorePort,
+    /// Everything that it has asked for was given to it.
+    lasts: bool,
     /// Promises that failed and that nobody has looked after yet.
     rejected: Vec<JsObject>,
     logged: usize,
@@ -151,11 +153,14 @@ impl Engine {
             json_text: None,
             json_object: None,
             store: Rc::clone(&self.store),
+            lasts: true,
             rejected: Vec::new(),
             logged: 0,
         }));
         let outcome = self.call(&script, &arguments);
         self.jobs.0.borrow_mut().clear();
+        // Not before: what a `WeakRef` of a run has led to stays there to its end, whenever memory is freed.
+        self.context.clear_kept_objects();
         let run = RUN.take().expect("it was set above");
         let outcome = match outcome {
             _ if run.needs_all => Outcome::NeedsAll,
@@ -163,6 +168,7 @@ impl Engine {
             Err(error) => Outcome::Failed(self.failure(error)),
         };
         Reply {
+            lasts: run.lasts && matches!(outcome, Outcome::Done(_)),
             outcome,
             changes: run.changes,
             took: begun.elapsed().as_micros() as u64,
@@ -282,6 +288,7 @@ impl Reply {
         Reply {
             outcome: Outcome::Failed(failure),
             changes: Vec::new(),
+            lasts: false,
             took: begun.elapsed().as_micros() as u64,
         }
     }
@@ -297,8 +304,14 @@ pub fn with_run<T>(use_it: impl FnOnce(&mut Run) -> T) -> JsResult<T> {
 
 impl Run {
     /// Not called while the run is lent: an answer may take a while.
-    pub fn store(&self) -> StorePort {
+    pub fn store(&mut self) -> StorePort {
+        self.lasts = false;
         Rc::clone(&self.store)
+    }
+
+    pub fn random(&mut self) -> &mut fastrand::Rng {
+        self.lasts = false;
+        &mut self.random
     }
 
     /// Late, and not only because others were let run.
@@ -398,7 +411,11 @@ impl Clock for RunClock {
     }
 
     fn system_time_millis(&self) -> i64 {
-        let given = RUN.with_borrow(|run| run.as_ref().and_then(|run| run.given.now));
+        let given = RUN.with_borrow_mut(|run| {
+            let run = run.as_mut()?;
+            run.lasts &= run.given.now.is_some();
+            run.given.now
+        });
         given.unwrap_or_else(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             since.map_or(0, |since| since.as_millis() as i64)

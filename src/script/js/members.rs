@@ -916,7 +916,7 @@ fn log(level: Level, arguments: &[JsValue], context: &mut Context) -> JsResult<J
 }
 
 fn uuid(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
-    let bits = with_run(|run| run.random.u128(..))?;
+    let bits = with_run(|run| run.random().u128(..))?;
     let bits = (bits & !(0xF000 << 64) & !(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48);
     let hex = format!("{bits:032x}");
     let text = format!(
@@ -931,7 +931,7 @@ fn uuid(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
 }
 
 fn random(_: &JsValue, _: &[JsValue], _: &mut Context) -> JsResult<JsValue> {
-    with_run(|run| JsValue::from(run.random.f64()))
+    with_run(|run| JsValue::from(run.random().f64()))
 }
 
 fn sleep_for(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {

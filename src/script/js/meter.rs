@@ -20,6 +20,8 @@ pub struct Meters {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meter {
     pub calls: u64,
+    /// It had answered the same before, and was not run.
+    pub remembered: u64,
     /// An error that nobody caught.
     pub faults: u64,
     /// It took too long or too much, or its worker died of it.
@@ -36,6 +38,7 @@ pub struct Meter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Well,
+    Remembered,
     Fault,
     Killed,
     Refused,
@@ -60,6 +63,7 @@ impl Meters {
         meter.calls += 1;
         match ended {
             Ended::Well => {}
+            Ended::Remembered => meter.remembered += 1,
             Ended::Fault => meter.faults += 1,
             Ended::Killed => meter.kills += 1,
             Ended::Refused => meter.refused += 1,
@@ -177,8 +181,10 @@ mod tests {
         meters.note(&name, Ended::Well, millis(2), millis(3));
         meters.note(&name, Ended::Killed, millis(9), millis(10));
         meters.note(&name, Ended::Fault, millis(1), millis(1));
+        meters.note(&name, Ended::Remembered, millis(0), millis(0));
         let expected = Meter {
-            calls: 3,
+            calls: 4,
+            remembered: 1,
             faults: 1,
             kills: 1,
             refused: 0,

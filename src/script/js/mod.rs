@@ -12,6 +12,7 @@ mod process;
 mod processor;
 mod program;
 mod protocol;
+mod remembered;
 pub(super) mod scan;
 mod soap;
 mod store;
@@ -25,4 +26,5 @@ pub use self::protocol::{
     Addressing, Bag, Change, Datum, Failure, Field, Flag, Flags, Form, Given, Level, Outcome, Reply, Request,
     Scope, StoreCall,
 };
+pub use self::remembered::{Answered, Kept};
 pub use self::store::Stores;

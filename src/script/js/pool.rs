@@ -8,6 +8,7 @@ use super::lane::{Answer, Lane, State, Way};
 use super::meter::Meters;
 use super::processor::is_starved;
 use super::protocol::{Call, Given, Reply, Source};
+use super::remembered::{Answered, Remembered};
 use super::store::Stores;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub workers: usize,
     /// Scripts that are quick may run in the thread that serves requests, which has `THREAD_STACK` for them.
     pub here: bool,
+    /// What looked at nothing but what it was given is not run again for the same.
+    pub remember: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +96,7 @@ impl Default for Settings {
             memory: 256 << 20,
             workers: 2,
             here: false,
+            remember: true,
         }
     }
 }
@@ -123,6 +127,7 @@ pub struct Pool {
     slow: RefCell<HashSet<u64>>,
     stuck: Arc<AtomicUsize>,
     here: Option<Here>,
+    remembered: Option<RefCell<Remembered>>,
 }
 
 impl Pool {
@@ -131,6 +136,7 @@ impl Pool {
         let here = settings.stack().map(|_| Here::new(Arc::clone(&stores)));
         Rc::new(Pool {
             here,
+            remembered: settings.remember.then(RefCell::default),
             settings,
             stores,
             meters,
@@ -148,15 +154,37 @@ impl Pool {
         &self.settings
     }
 
-    /// Runs a script. `store`: whose store it uses.
+    /// What a script answers, by a run unless it is remembered. `store`: whose store a run uses.
     pub async fn run(
         self: &Rc<Self>,
-        store: &str,
+        store: impl FnOnce() -> Arc<str>,
+        id: u64,
+        source: &Source,
+        given: Given,
+    ) -> Result<Answered, NoAnswer> {
+        let Some(remembered) = &self.remembered else {
+            let reply = self.run_anew(store(), id, source, given).await?;
+            return Ok(Answered::now(reply));
+        };
+        if let Some(answered) = remembered.borrow_mut().find(id, &given) {
+            return Ok(answered);
+        }
+        let copy = remembered.borrow_mut().copy(id, &given);
+        let reply = self.run_anew(store(), id, source, given).await?;
+        let answered = Answered::now(reply);
+        if let Some(given) = copy {
+            remembered.borrow_mut().keep(id, given, &answered);
+        }
+        Ok(answered)
+    }
+
+    async fn run_anew(
+        self: &Rc<Self>,
+        store: Arc<str>,
         id: u64,
         source: &Source,
         given: Given,
     ) -> Result<Reply, NoAnswer> {
-        let store: Arc<str> = Arc::from(store);
         let mut call = Call {
             script: id,
             given,

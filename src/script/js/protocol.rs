@@ -48,7 +48,7 @@ pub struct Given {
 }
 
 /// Values by name. Names that were asked for and are not there have no value; unless all are here, others may be there.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bag {
     pub all: bool,
     pub list: Vec<(String, Option<Datum>)>,
@@ -65,7 +65,7 @@ pub enum Form {
     Text,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Datum {
     Text(String),
     Boolean(bool),
@@ -75,14 +75,14 @@ pub enum Datum {
     Xml(String),
 }
 
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub method: String,
     pub path: String,
     pub query: Option<String>,
 }
 
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Addressing {
     pub to: Option<String>,
     pub from: Option<String>,
@@ -94,7 +94,7 @@ pub struct Addressing {
     pub message_id: Option<String>,
 }
 
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Flags {
     pub response: bool,
     pub fault: bool,
@@ -210,6 +210,8 @@ pub type Stored = Result<Option<String>, String>;
 pub struct Reply {
     pub outcome: Outcome,
     pub changes: Vec<Change>,
+    /// Whoever is given the same answers the same: it has asked for nothing else, such as the time, chance or the store.
+    pub lasts: bool,
     /// Microseconds of processor time.
     pub took: u64,
 }
@@ -276,6 +278,54 @@ impl Given {
     pub fn body(&self, form: Form) -> Option<Option<&str>> {
         let found = self.bodies.iter().find(|(known, _)| *known == form);
         found.map(|(_, text)| text.as_deref())
+    }
+
+    /// Whether a script that leaves nothing to chance sees no difference.
+    pub fn looks_like(&self, other: &Given) -> bool {
+        let Given {
+            default,
+            axis2,
+            axis2_client,
+            transport,
+            operation,
+            variables,
+            entries,
+            bodies,
+            request,
+            addressing,
+            flags,
+            arguments,
+            now,
+            seed: _,
+        } = self;
+        *request == other.request
+            && *transport == other.transport
+            && *default == other.default
+            && *bodies == other.bodies
+            && *axis2 == other.axis2
+            && *axis2_client == other.axis2_client
+            && *operation == other.operation
+            && *variables == other.variables
+            && *arguments == other.arguments
+            && *addressing == other.addressing
+            && *flags == other.flags
+            && *now == other.now
+            && *entries == other.entries
+    }
+}
+
+impl PartialEq for Datum {
+    /// As scripts can tell them apart: 0 and -0 are two numbers.
+    fn eq(&self, other: &Datum) -> bool {
+        match (self, other) {
+            (Datum::Text(one), Datum::Text(other))
+            | (Datum::Json(one), Datum::Json(other))
+            | (Datum::Xml(one), Datum::Xml(other)) => one == other,
+            (Datum::Boolean(one), Datum::Boolean(other)) => one == other,
+            (Datum::Integer(one), Datum::Integer(other)) => one == other,
+            (Datum::Number(one), Datum::Number(other)) => one.to_bits() == other.to_bits(),
+            _ => false,
+        }
     }
 }
 
