@@ -197,6 +197,13 @@ impl LeafKind for AddressEndpoint {
         &self.leaf
     }
 
+    fn address(&self) -> Option<&Url> {
+        match &self.address {
+            Address::Fixed(url) => Some(url),
+            Address::Made { .. } => None,
+        }
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let url = match &self.address {

@@ -49,6 +49,10 @@ impl Properties {
         Ok(())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn change_headers(&self) -> bool {
         let headers = |property: &Property| {
             property.scope == Scope::Transport

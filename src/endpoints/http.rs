@@ -214,6 +214,13 @@ impl LeafKind for HttpEndpoint {
         &self.leaf
     }
 
+    fn address(&self) -> Option<&Url> {
+        match &self.address {
+            Address::Fixed(url) => Some(url),
+            Address::Template { .. } => None,
+        }
+    }
+
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault> {
         self.leaf.prepare(exchange).await?;
         let url = match &self.address {

@@ -2,7 +2,9 @@
 
 use super::common;
 use crate::flow::health::{Health, NotReady};
-use crate::flow::{Answer, Endpoint, EndpointId, Exchange, Fault, RetryRule, delivery};
+use crate::flow::{
+    Answer, Catalog, Endpoint, EndpointId, Exchange, Fault, Fixed, RetryRule, Runtime, delivery,
+};
 use crate::plan::{Attr, Child, Children, Element, EndpointKind, Example, Planner, Shape, Support};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -83,6 +85,11 @@ impl Endpoint for IndirectEndpoint {
 
     fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
         exchange.catalog.endpoint(self.id).health(exchange)
+    }
+
+    fn fixed(&self, catalog: Option<&Catalog>, runtime: &Runtime) -> Option<Fixed> {
+        // A name for a name may lead in a circle, so no further one is looked up.
+        catalog?.endpoint(self.id).fixed(None, runtime)
     }
 
     /// What stands behind the name is not known yet when this is asked.

@@ -3,17 +3,19 @@
 use super::around::{self, Properties};
 use super::{authentication, common, states, tls};
 use crate::expression::Dynamic;
-use crate::flow::delivery::{
-    AddressingVersion, Chosen, Delivery, Format, Patience, deliver_watched, time_left,
-};
+use crate::flow::delivery::{AddressingVersion, Chosen, Delivery, Format, Patience, time_left};
 use crate::flow::health::{Health, Identity, NotReady, OwnBulkhead, Place, Rules};
-use crate::flow::{Answer, Endpoint, Exchange, Fault, Origin, Retry, RetryRule, SequenceId, fault};
+use crate::flow::{
+    Answer, Catalog, Endpoint, Exchange, Fault, Fixed, Origin, Retry, RetryRule, Runtime, SequenceId, fault,
+    straight,
+};
 use crate::message::media_type::Charset;
 use crate::plan::{Child, Element, Planner};
 use crate::text::Diagnostic;
 use crate::wire::Profile;
 use crate::wire::url::{self, Url};
 use async_trait::async_trait;
+use std::num::ParseFloatError;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -40,6 +42,11 @@ pub(super) trait LeafKind: Send + Sync {
     fn leaf(&self) -> &Leaf;
 
     async fn send(&self, exchange: &mut Exchange) -> Result<Answer, Fault>;
+
+    /// Its address, if that is the same for every message.
+    fn address(&self) -> Option<&Url> {
+        None
+    }
 
     fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
         self.leaf().ready(exchange)
@@ -91,6 +98,10 @@ impl<K: LeafKind> Endpoint for K {
 
     fn health(&self, exchange: &Exchange) -> Option<Arc<Health>> {
         Some(Arc::clone(self.leaf().health(exchange)))
+    }
+
+    fn fixed(&self, _: Option<&Catalog>, runtime: &Runtime) -> Option<Fixed> {
+        self.leaf().fixed(self.address()?, runtime)
     }
 }
 
@@ -190,8 +201,30 @@ impl Leaf {
     }
 
     pub fn health(&self, exchange: &Exchange) -> &Arc<Health> {
-        self.health
-            .get_or_init(|| exchange.worker.runtime.health.attach(&self.identity))
+        self.health_in(&exchange.worker.runtime)
+    }
+
+    fn health_in(&self, runtime: &Runtime) -> &Arc<Health> {
+        self.health.get_or_init(|| runtime.health.attach(&self.identity))
+    }
+
+    /// How messages are sent to that address, if none has a say in it.
+    fn fixed(&self, address: &Url, runtime: &Runtime) -> Option<Fixed> {
+        let response = match &self.timeout {
+            None => None,
+            Some(Dynamic::Literal(text)) => millis(text).ok()?,
+            Some(Dynamic::Expression(_)) => return None,
+        };
+        let fixed = self.properties.is_empty()
+            && self.profile.is_none()
+            && !self.identity.per_authority
+            && self.delivery.is_plain();
+        fixed.then(|| Fixed {
+            url: address.clone(),
+            suffixed: !self.delivery.bare,
+            health: Arc::clone(self.health_in(runtime)),
+            response,
+        })
     }
 
     pub fn ready(&self, exchange: &Exchange) -> Result<(), NotReady> {
@@ -233,7 +266,7 @@ impl Leaf {
         let patience = self.patience(exchange).await?;
         let origin = Arc::clone(&url.origin);
         self.guarded(exchange, Some(&origin), async |exchange, place| {
-            deliver_watched(exchange, url, delivery, patience, Some(Box::new(place))).await
+            straight::deliver(exchange, url, delivery, patience, place).await
         })
         .await
     }
@@ -334,10 +367,8 @@ impl Leaf {
             return Ok(None);
         };
         let text = exchange.dynamic(timeout).await?;
-        match text.trim().parse::<f64>() {
-            Ok(millis) if millis >= 1.0 => Ok(Some(Duration::from_millis(millis as u64))),
-            // Zero and less is how Synapse spells "none of its own".
-            Ok(_) => Ok(None),
+        match millis(&text) {
+            Ok(millis) => Ok(millis),
             Err(_) => {
                 let endpoint = &*self.name;
                 tracing::warn!(
@@ -349,6 +380,12 @@ impl Leaf {
             }
         }
     }
+}
+
+/// Zero and less is how Synapse spells "none of its own".
+fn millis(text: &str) -> Result<Option<Duration>, ParseFloatError> {
+    let millis: f64 = text.trim().parse()?;
+    Ok((millis >= 1.0).then(|| Duration::from_millis(millis as u64)))
 }
 
 // Planning

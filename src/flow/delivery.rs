@@ -38,6 +38,29 @@ pub struct Delivery {
     pub chosen: Chosen,
 }
 
+impl Delivery {
+    /// Whether it leaves method, media type and headers of a message as they are, and asks nothing of it.
+    pub fn is_plain(&self) -> bool {
+        let Delivery {
+            method,
+            format,
+            charset,
+            http2,
+            addressing,
+            bare: _,
+            credentials,
+            chosen,
+        } = self;
+        method.is_none()
+            && format.is_none()
+            && charset.is_none()
+            && !http2
+            && addressing.is_none()
+            && credentials.is_none()
+            && matches!(chosen, Chosen::ByAuthor)
+    }
+}
+
 /// Who chose the host that a message goes to.
 #[derive(Debug, Clone, Default)]
 pub enum Chosen {
@@ -97,6 +120,8 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&Arc<dyn Endpoint
         // Nobody sends it again from here on, and Synapse's fault sequences see an empty envelope after a timeout.
         exchange.message.payload = Payload::xml(Envelope::empty(SoapVersion::Soap11));
     }
+    // It was about this attempt, whether anybody has asked for it or not.
+    exchange.tried = None;
     answer
 }
 
@@ -280,7 +305,11 @@ pub async fn deliver_watched(
     }
     let worker = Rc::clone(&exchange.worker);
     let end = exchange.deadline.map(|deadline| deadline.end);
+    let tried = exchange.tried.take();
     let sending = async {
+        if let Some(error) = tried {
+            return Err(NotSent::Failed(*error));
+        }
         match &signer {
             None => worker.client.send(request).await.map_err(NotSent::Failed),
             Some(signer) => Box::pin(credentials::send(&worker, &**signer, request, end)).await,
@@ -318,7 +347,11 @@ pub async fn deliver_watched(
 }
 
 /// Which addresses the host may have. A host that the list does not allow is a fault before anything is asked of the network.
-fn gate(exchange: &Exchange, address: &Url, chosen: &Chosen) -> Result<Option<Arc<dyn Gate>>, Fault> {
+pub(super) fn gate(
+    exchange: &Exchange,
+    address: &Url,
+    chosen: &Chosen,
+) -> Result<Option<Arc<dyn Gate>>, Fault> {
     let Chosen::ByMessage(own) = chosen else {
         return Ok(None);
     };
@@ -399,7 +432,7 @@ pub fn method(exchange: &Exchange, delivery: &Delivery) -> Result<Method, Fault>
 }
 
 /// Is the message one that belongs to a resource, rather than to a SOAP service (`Axis2FlexibleMEPClient.isRequestRest`)?
-fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool {
+pub(super) fn is_rest(exchange: &Exchange, method: &Method, format: Option<Format>) -> bool {
     if matches!(format, Some(Format::Soap11 | Format::Soap12)) {
         return false;
     }
@@ -436,14 +469,18 @@ fn called(exchange: &Exchange, url: &Url, delivery: &Delivery) -> Option<String>
 
 /// The address with `REST_URL_POSTFIX`: one slash between them, none in front of a query.
 pub(super) fn with_suffix(exchange: &Exchange, url: Url) -> Result<Url, Fault> {
-    let Some(suffix) = exchange.properties.axis2("REST_URL_POSTFIX") else {
-        return Ok(url);
-    };
-    let suffix = suffix.to_text();
+    match exchange.properties.axis2("REST_URL_POSTFIX") {
+        Some(suffix) => suffixed(url, &suffix.to_text()),
+        None => Ok(url),
+    }
+}
+
+/// An address with what is to stand behind its path.
+pub fn suffixed(url: Url, suffix: &str) -> Result<Url, Fault> {
     if suffix.is_empty() {
         return Ok(url);
     }
-    let joined = join(url.path_and_query.as_str(), &suffix);
+    let joined = join(url.path_and_query.as_str(), suffix);
     replace_path(url, &joined)
 }
 

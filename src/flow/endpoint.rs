@@ -1,12 +1,13 @@
 //! An endpoint: something that takes a message and brings back an answer.
 
 use super::health::{Health, NotReady};
-use super::{Exchange, Fault};
+use super::{Catalog, Exchange, Fault, Runtime};
 use crate::message::payload::Payload;
-use crate::wire::Tunnel;
+use crate::wire::{Tunnel, Url};
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[async_trait(?Send)]
 pub trait Endpoint: Send + Sync {
@@ -46,6 +47,21 @@ pub trait Endpoint: Send + Sync {
     fn health(&self, _: &Exchange) -> Option<Arc<Health>> {
         None
     }
+
+    /// Where and how it sends, if no message has a say in that, and none is changed on the way. A name is looked up in the catalog, where there is one.
+    fn fixed(&self, _: Option<&Catalog>, _: &Runtime) -> Option<Fixed> {
+        None
+    }
+}
+
+/// Where and how an endpoint sends every message.
+pub struct Fixed {
+    pub url: Url,
+    /// What is behind the resource's own path is put behind the address (`REST_URL_POSTFIX`).
+    pub suffixed: bool,
+    pub health: Arc<Health>,
+    /// Where absent, the gateway's own holds.
+    pub response: Option<Duration>,
 }
 
 /// `retryConfig`: which failures of a child its group may send to another.

@@ -631,6 +631,11 @@ impl Health {
 }
 
 impl Pass {
+    /// Nothing came of it that is to be told, and somebody else will send the same once more.
+    pub fn passed_on(self) {
+        self.health.sent.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub fn succeeded(mut self) {
         self.health.succeeded();
         self.trial = false;

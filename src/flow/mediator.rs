@@ -1,11 +1,26 @@
 //! A mediator: a step that reads or changes the message, or decides where it goes.
 
-use super::{Exchange, Fault};
+use super::{Endpoint, Exchange, Fault};
 use async_trait::async_trait;
+use std::sync::Arc;
 
 #[async_trait(?Send)]
 pub trait Mediator: Send + Sync {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome;
+
+    /// What it does, if it does so to every message without a look at it.
+    fn plain(&self) -> Option<Plain<'_>> {
+        None
+    }
+}
+
+/// A step that looks at nothing of a message, and changes nothing of it.
+pub enum Plain<'a> {
+    /// The endpoint's answer takes the place of the message.
+    Calls(&'a Arc<dyn Endpoint>),
+    /// The same, and the answer turns to the out side; an answer that is sent nowhere goes to the client.
+    Sends(Option<&'a Arc<dyn Endpoint>>),
+    Responds,
 }
 
 pub type Outcome = Result<Flow, Fault>;

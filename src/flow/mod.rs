@@ -18,6 +18,7 @@ pub mod mishap;
 pub mod outgoing;
 pub mod runtime;
 pub mod sequence;
+pub mod straight;
 #[cfg(test)]
 pub mod testing;
 pub mod token;
@@ -25,9 +26,9 @@ mod websocket;
 
 pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
-pub use endpoint::{Answer, Endpoint, RetryRule};
+pub use endpoint::{Answer, Endpoint, Fixed, RetryRule};
 pub use exchange::{Deadline, Exchange};
 pub use fault::{Code, Fault, Origin, Retry};
-pub use mediator::{Flow, Mediator, Outcome};
+pub use mediator::{Flow, Mediator, Outcome, Plain};
 pub use runtime::{Runtime, Worker};
 pub use sequence::{Sequence, Step};

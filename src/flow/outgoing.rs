@@ -132,7 +132,7 @@ pub async fn outgoing(
 
 /// GET and HEAD carry none that was made here, but nothing is lost of what a client sent with them. A message that arrived without a body
 /// and got none since has none.
-fn has_no_body(exchange: &Exchange, method: &Method, delivery: &Delivery) -> bool {
+pub(super) fn has_no_body(exchange: &Exchange, method: &Method, delivery: &Delivery) -> bool {
     let payload = &exchange.message.payload;
     if (*method == Method::GET || *method == Method::HEAD)
         && (delivery.format == Some(Format::Get)

@@ -7,6 +7,7 @@ use super::group::Groups;
 use super::health::Registry;
 use super::token::Tokens;
 use crate::script::js::{Meters, Pool, Stores};
+use crate::wire::Url;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use async_trait::async_trait;
 use std::cell::RefCell;
@@ -157,12 +158,21 @@ impl Runtime {
 #[async_trait(?Send)]
 pub trait Backends {
     async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError>;
+
+    /// The client, where a request to this address goes out as it is.
+    fn straight(&self, _: &Url) -> Option<&Client> {
+        None
+    }
 }
 
 #[async_trait(?Send)]
 impl Backends for Client {
     async fn send(&self, request: ClientRequest) -> Result<ClientResponse, SendError> {
         Client::send(self, request).await
+    }
+
+    fn straight(&self, _: &Url) -> Option<&Client> {
+        Some(self)
     }
 }
 

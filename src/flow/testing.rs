@@ -250,6 +250,7 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         errand: false,
         caller: None,
         tunnel: None,
+        tried: None,
     }
 }
 

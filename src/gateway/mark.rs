@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::flow::runtime::Backends;
+use crate::wire::Url;
 use crate::wire::client::{Client, ClientRequest, ClientResponse, SendError};
 use http::HeaderMap;
 use http::header::{HeaderValue, VIA};
@@ -27,12 +28,22 @@ impl Backends for Marking {
         'here: 'sent,
         Self: 'sent,
     {
-        let admin = self.shared.admin.get();
-        // By its port: under how many names this machine is known, nobody knows. A stranger's server sees a harmless header.
-        if admin.is_some_and(|admin| admin.port() == request.url.origin.port) {
+        if self.marks(&request.url) {
             mark(&mut request.headers);
         }
         Box::pin(self.client.send(request))
+    }
+
+    fn straight(&self, url: &Url) -> Option<&Client> {
+        (!self.marks(url)).then_some(&self.client)
+    }
+}
+
+impl Marking {
+    /// By its port: under how many names this machine is known, nobody knows. A stranger's server sees a harmless header.
+    fn marks(&self, url: &Url) -> bool {
+        let admin = self.shared.admin.get();
+        admin.is_some_and(|admin| admin.port() == url.origin.port)
     }
 }
 

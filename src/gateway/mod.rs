@@ -19,6 +19,7 @@ pub mod settings;
 mod settings_place;
 mod settings_reading;
 mod settings_table;
+mod straight;
 mod target;
 pub mod tokens;
 mod wsdl;

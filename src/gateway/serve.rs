@@ -3,6 +3,7 @@
 use super::admission;
 use super::answer;
 use super::route::{ApiFacts, Client, Facts, Place, Speech, has_bad_escape};
+use super::straight::{self, Declined};
 use super::{published, target, wsdl};
 use crate::deployment::cors::Visit;
 use crate::deployment::guard::Guard;
@@ -60,9 +61,11 @@ impl Server {
     }
 
     /// Takes one deployment and keeps it to the answer.
-    ///
-    /// The request goes straight into the one future that lives as long as it does; each `async` around it would move it once more.
-    pub fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> impl Future<Output = Reply> {
+    pub async fn serve(&self, deployment: Arc<Deployment>, incoming: Incoming) -> Reply {
+        let declined = match straight::pass(&deployment, &self.worker, &incoming).await {
+            Ok(reply) => return reply,
+            Err(declined) => declined,
+        };
         let meanwhile = Rc::<Meanwhile>::default();
         let counters = Arc::clone(&self.counters);
         let grpc = grpc::is_grpc(&incoming.headers);
@@ -73,8 +76,9 @@ impl Server {
             Rc::clone(&meanwhile),
             counters,
             grpc,
+            declined,
         );
-        self.attend(Box::pin(exchange), meanwhile, grpc)
+        self.attend(Box::pin(exchange), meanwhile, grpc).await
     }
 
     /// Follows an exchange to its answer, or until its client may have a 202.
@@ -155,6 +159,7 @@ async fn exchange(
     meanwhile: Rc<Meanwhile>,
     counters: Arc<Counters>,
     grpc: bool,
+    declined: Declined,
 ) -> Reply {
     let Incoming {
         method,
@@ -215,19 +220,21 @@ async fn exchange(
     if let Some(signer) = &worker.runtime.signer {
         signer.strip(&mut headers);
     }
-    let route = deployment.routes.find(
-        &deployment.apis,
-        &deployment.proxies,
-        &Asked {
-            method: &request.method,
-            target: &request.target,
-            host: &request.host,
-            https: request.scheme == "https",
-            content_type: header_text(&headers, header::CONTENT_TYPE),
-            user_agent: header_text(&headers, header::USER_AGENT),
-            has_body,
-        },
-    );
+    let route = declined.route.unwrap_or_else(|| {
+        deployment.routes.find(
+            &deployment.apis,
+            &deployment.proxies,
+            &Asked {
+                method: &request.method,
+                target: &request.target,
+                host: &request.host,
+                https: request.scheme == "https",
+                content_type: header_text(&headers, header::CONTENT_TYPE),
+                user_agent: header_text(&headers, header::USER_AGENT),
+                has_body,
+            },
+        )
+    });
     let cors = route.api().and_then(|api| {
         deployment.apis[api]
             .cors
@@ -383,6 +390,7 @@ async fn exchange(
         errand: false,
         caller,
         tunnel: None,
+        tried: declined.failed,
     };
     let mediation = guarded(Box::pin(mediate(&mut exchange, &sides, bad_query))).await;
     let verdict = match mediation {
@@ -697,7 +705,7 @@ async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
     .await
 }
 
-fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

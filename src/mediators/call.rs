@@ -3,7 +3,7 @@
 use super::enrich::{self, Action, Source, Target as Place};
 use super::send::build_endpoint;
 use crate::expression::Dynamic;
-use crate::flow::{Answer, Code, Endpoint, Exchange, Fault, Flow, Mediator, Outcome, delivery, fault};
+use crate::flow::{Answer, Code, Endpoint, Exchange, Fault, Flow, Mediator, Outcome, Plain, delivery, fault};
 use crate::message::payload::Payload;
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::XmlTree;
@@ -185,6 +185,15 @@ struct Original {
 
 #[async_trait(?Send)]
 impl Mediator for Call {
+    fn plain(&self) -> Option<Plain<'_>> {
+        let as_it_is = !self.blocking
+            && self.source.is_none()
+            && self.content_type.is_none()
+            && matches!(self.target, Target::Body);
+        let endpoint = self.endpoint.as_ref().filter(|_| as_it_is);
+        endpoint.map(Plain::Calls)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         let original = match self.target {
             Target::Body => None,

@@ -1,6 +1,6 @@
 //! `<respond>`: the message goes back to the client as it is.
 
-use crate::flow::{Exchange, Flow, Mediator, Outcome};
+use crate::flow::{Exchange, Flow, Mediator, Outcome, Plain};
 use crate::plan::{Children, Element, Example, MediatorKind, Planner};
 use async_trait::async_trait;
 
@@ -35,6 +35,10 @@ fn build(_element: &Element, _planner: &mut Planner<'_>) -> Option<Box<dyn Media
 
 #[async_trait(?Send)]
 impl Mediator for Respond {
+    fn plain(&self) -> Option<Plain<'_>> {
+        Some(Plain::Responds)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         exchange.message.addressing.to = None;
         exchange.message.response = true;

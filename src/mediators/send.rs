@@ -1,7 +1,7 @@
 //! `<send>`: the message leaves, and its answer goes through the out side.
 
 use crate::expression::{Dynamic, Expression};
-use crate::flow::{Endpoint, Exchange, Fault, Mediator, Outcome, SequenceId, delivery};
+use crate::flow::{Endpoint, Exchange, Fault, Mediator, Outcome, Plain, SequenceId, delivery};
 use crate::message::media_type::Form;
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use async_trait::async_trait;
@@ -105,6 +105,11 @@ pub fn build_endpoint(element: &Element, planner: &mut Planner<'_>) -> Option<Op
 
 #[async_trait(?Send)]
 impl Mediator for Send {
+    fn plain(&self) -> Option<Plain<'_>> {
+        let as_it_is = self.receive.is_none() && !self.build_message;
+        as_it_is.then(|| Plain::Sends(self.endpoint.as_ref()))
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         if self.build_message {
             build_whole(exchange).await?;

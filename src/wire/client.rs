@@ -30,14 +30,14 @@ use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigi
 /// Calls backends over kept connections. One a worker; cloning it shares the connections.
 #[derive(Clone)]
 pub struct Client {
-    inner: Rc<Inner>,
+    pub(super) inner: Rc<Inner>,
 }
 
 pub(super) struct Inner {
     pub limits: ClientLimits,
     pub pool: Pool,
     names: Names,
-    defaults: Defaults,
+    pub defaults: Defaults,
 }
 
 /// What to send. Hop-by-hop headers and `Content-Length` are the client's own business and taken off; `Host` is the
@@ -287,7 +287,7 @@ impl Client {
             let whole = request.body().again();
             let outcome = backend.exchange(&mut request, upload.as_deref(), &times).await;
             let error = match outcome {
-                Ok(response) => return self.answer(backend, response, times, &url, watch),
+                Ok(response) => return self.answer(backend, response, times, &url, || watch),
                 Err(error) => error,
             };
             // The connection has to let go of a streamed body before it can be had once more.
@@ -323,7 +323,7 @@ impl Client {
         let connected = self.connect(&url, false, times.connect, gate).await?;
         let mut backend = Backend::new(connected.stream, &inner.limits);
         let response = backend.exchange(&mut request, upload.as_deref(), &times).await?;
-        self.answer(backend, response, times, &url, watch)
+        self.answer(backend, response, times, &url, || watch)
     }
 
     /// The opening handshake of a WebSocket. Whatever else than 101 comes back is an answer like any other.
@@ -347,7 +347,7 @@ impl Client {
         let mut backend = Backend::new(connected.stream, &inner.limits);
         let response = backend.exchange(&mut request, upload.as_deref(), &times).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.answer(backend, response, times, &url, watch);
+            return self.answer(backend, response, times, &url, || watch);
         }
         let (mut parts, _) = response.into_parts();
         websocket::check_agreement(&parts.headers, &proof, &offered).map_err(|reason| SendError {
@@ -384,13 +384,13 @@ impl Client {
         .await
     }
 
-    fn answer(
+    pub(super) fn answer(
         &self,
         mut backend: Box<Backend>,
         response: http::Response<()>,
         times: Times,
         url: &Url,
-        watch: Option<Box<dyn Watch>>,
+        watch: impl FnOnce() -> Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
         let (mut parts, ()) = response.into_parts();
         check_answer(&parts)?;
@@ -404,7 +404,7 @@ impl Client {
             }
             None => {
                 let inner = Rc::clone(&self.inner);
-                Http1Body::new(backend, inner, &url.origin, times.body_gap, watch).into_stream()
+                Http1Body::new(backend, inner, &url.origin, times.body_gap, watch()).into_stream()
             }
         };
         Ok(into_response(parts, body))
@@ -633,7 +633,7 @@ fn with_authority(mut request: WireRequest, url: &Url) -> Result<WireRequest, Se
 }
 
 /// Whether a kept connection failed in a way that a fresh one may mend, and without harm.
-fn is_stale(error: &SendError, method: &Method) -> bool {
+pub(super) fn is_stale(error: &SendError, method: &Method) -> bool {
     let broke = matches!(
         error.kind,
         SendErrorKind::Closed | SendErrorKind::Reset(_) | SendErrorKind::Send | SendErrorKind::Receive

@@ -161,16 +161,23 @@ impl Http1 {
                 .collect(),
             Framing::Length(_) | Framing::UntilClosed => Vec::new(),
         };
-        self.keep = !listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
-        self.is_head = *request.method() == Method::HEAD;
+        let keep = !listed(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"));
+        let is_head = *request.method() == Method::HEAD;
+        let body = std::mem::replace(request.body_mut(), Outgoing::none());
+        self.begin_with(Sending::new(front, body, framing, announced), keep, is_head);
+    }
+
+    /// The same for a request that is ready to be sent.
+    pub fn begin_with(&mut self, sending: Sending<Outgoing>, keep: bool, is_head: bool) {
+        self.keep = keep;
+        self.is_head = is_head;
         if self.reading > READ.start {
             // The last answer was a long one; most are short, and many connections are kept.
             self.reading = READ.start;
             self.read = BytesMut::new();
         }
         self.answer = Answer::Head { looked: 0 };
-        let body = std::mem::replace(request.body_mut(), Outgoing::none());
-        self.sending = Some(Sending::new(front, body, framing, announced));
+        self.sending = Some(sending);
     }
 
     /// Sends what can be sent. Ready when the request has left whole.

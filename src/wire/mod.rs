@@ -27,6 +27,7 @@ mod serve;
 mod serve_http1;
 mod serve_http2;
 pub mod server;
+pub mod straight;
 pub mod tls;
 mod upload;
 pub mod url;

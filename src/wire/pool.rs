@@ -28,6 +28,7 @@ use super::http1::Http1;
 use super::http2::{Http2Connection, Slot};
 use super::limits::ClientLimits;
 use super::sending::Broken;
+use super::straight::Straight;
 use super::upload::{Outgoing, Upload};
 use super::url::Origin;
 use super::verify::in_words;
@@ -250,8 +251,27 @@ impl Backend {
         times: &Times,
     ) -> Result<http::Response<()>, SendError> {
         self.meter().restart();
-        let mut deadline = Instant::now() + times.response;
         self.wire.begin(request);
+        self.converse(upload, times).await
+    }
+
+    /// The same for a request that goes straight on.
+    pub async fn exchange_straight(
+        &mut self,
+        straight: &Straight<'_>,
+        times: &Times,
+    ) -> Result<http::Response<()>, SendError> {
+        self.meter().restart();
+        self.wire.begin_with(straight.sending(), true, false);
+        self.converse(None, times).await
+    }
+
+    async fn converse(
+        &mut self,
+        upload: Option<&Upload>,
+        times: &Times,
+    ) -> Result<http::Response<()>, SendError> {
+        let mut deadline = Instant::now() + times.response;
         let (wire, alarm) = (&mut self.wire, &mut self.alarm);
         let outcome = poll_fn(|context| {
             if let Poll::Ready(Err(broken)) = wire.poll_send(context) {

@@ -38,6 +38,7 @@ mod scripts;
 mod ssrf;
 mod stopping;
 mod stories;
+mod straight;
 mod talk;
 mod tokens;
 mod websocket;

@@ -1,0 +1,163 @@
+//! The short way of what only passes through: `call` and `respond`, or `send` alone.
+//!
+//! Where no step, no handler and no setting looks at a message, none is made: the request goes to the backend from where it was read, and the
+//! answer to the client. It is the same exchange as the long way's, byte for byte but for the order of headers; whatever is out of the ordinary (a request that does
+//! not fit, an endpoint that is not ready, a failure) goes the long way, which is told what came of the short one.
+
+use super::route::has_bad_escape;
+use super::serve::header_text;
+use super::target;
+use crate::deployment::publish::Notation;
+use crate::deployment::routes::{Asked, Matched, Route};
+use crate::deployment::{Deployment, SequenceRef};
+use crate::flow::delivery::suffixed;
+use crate::flow::{Endpoint, Plain, Sequence, Worker, grpc, straight};
+use crate::message::media_type::Form;
+use crate::wire::straight::NotAnswered;
+use crate::wire::{ClientResponse, Incoming, Reply, SendError};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use std::sync::Arc;
+
+/// What is known when a request has to go the long way.
+#[derive(Default)]
+pub struct Declined {
+    /// Where it was routed to, if that was looked up.
+    pub route: Option<Route>,
+    /// What came of sending it.
+    pub failed: Option<Box<SendError>>,
+}
+
+/// Answers a request by the short way.
+pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming) -> Result<Reply, Declined> {
+    let runtime = &worker.runtime;
+    let looks =
+        deployment.catalog.pre_mediate.is_some() || runtime.signer.is_some() || runtime.total.is_some();
+    let body = match incoming.body.exact_length() {
+        Some(0) => Some(Bytes::new()),
+        _ => incoming.body.as_bytes().cloned(),
+    };
+    let (Some(body), false) = (body, looks) else {
+        return Err(Declined::default());
+    };
+    let content_type = header_text(&incoming.headers, header::CONTENT_TYPE);
+    if !fits(incoming, &body, content_type) {
+        return Err(Declined::default());
+    }
+    let Ok(target) = target::clean(incoming.target.as_str()) else {
+        return Err(Declined::default());
+    };
+    let route = deployment.routes.find(
+        &deployment.apis,
+        &deployment.proxies,
+        &Asked {
+            method: &incoming.method,
+            target: &target,
+            host: header_text(&incoming.headers, header::HOST).unwrap_or(""),
+            https: incoming.scheme.as_str() == "https",
+            content_type,
+            user_agent: header_text(&incoming.headers, header::USER_AGENT),
+            has_body: !body.is_empty(),
+        },
+    );
+    let declined = |route: Route, failed: Option<SendError>| Declined {
+        route: Some(route),
+        failed: failed.map(Box::new),
+    };
+    let (Route::Resource(matched), None) = (&route, asks_more(&target)) else {
+        return Err(declined(route, None));
+    };
+    let Some(mut fixed) =
+        endpoint(deployment, matched).and_then(|endpoint| endpoint.fixed(Some(&deployment.catalog), runtime))
+    else {
+        return Err(declined(route, None));
+    };
+    if fixed.suffixed {
+        match suffixed(fixed.url, &target[matched.below..]) {
+            Ok(url) => fixed.url = url,
+            Err(_) => return Err(declined(route, None)),
+        }
+    }
+    match straight::send(worker, &fixed, &incoming.method, &incoming.headers, &body).await {
+        Ok(response) => Ok(reply(response, content_type)),
+        Err(NotAnswered::NotSent) => Err(declined(route, None)),
+        Err(NotAnswered::Failed(error)) => Err(declined(route, Some(error))),
+    }
+}
+
+/// Whether nothing of the request asks for more than to be passed on. What is SOAP is answered in its own words, and what has parts is put together anew.
+fn fits(incoming: &Incoming, body: &Bytes, content_type: Option<&str>) -> bool {
+    let alone = !incoming.headers.contains_key(header::CONTENT_TYPE) && body.is_empty();
+    let known = content_type.map(Form::of).is_some_and(|form| {
+        !matches!(form, Form::Soap11 | Form::Soap12 | Form::Multipart) && !grpc::is_grpc(&incoming.headers)
+    });
+    let method = match incoming.method {
+        Method::GET => body.is_empty(),
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => true,
+        _ => false,
+    };
+    method && (alone || known) && !incoming.websocket
+}
+
+/// What else the gateway looks at in a query.
+fn asks_more(target: &str) -> Option<()> {
+    let (_, query) = target.split_once('?')?;
+    (has_bad_escape(query) || Notation::asked(query).is_some()).then_some(())
+}
+
+/// The endpoint that a resource does nothing but ask.
+fn endpoint(deployment: &Deployment, matched: &Matched) -> Option<Arc<dyn Endpoint>> {
+    let api = &deployment.apis[matched.api];
+    if api.guard.is_some() || api.cors.is_some() {
+        return None;
+    }
+    let resource = &api.resources[matched.resource];
+    let of = |side: &Option<SequenceRef>| side.as_ref().map(|side| side.of(&deployment.catalog));
+    let inward = of(&resource.in_sequence)?;
+    asked(&inward, || of(&resource.out_sequence)).cloned()
+}
+
+fn asked(inward: &Sequence, outward: impl FnOnce() -> Option<Arc<Sequence>>) -> Option<&Arc<dyn Endpoint>> {
+    let mut steps = inward.steps.iter().map(|step| step.mediator.plain());
+    match (steps.next()??, steps.next(), steps.next()) {
+        (Plain::Calls(endpoint), Some(Some(Plain::Responds)), _) => Some(endpoint),
+        (Plain::Sends(Some(endpoint)), ..) => {
+            let ends = outward().is_none_or(|outward| {
+                let first = outward.steps.first().and_then(|step| step.mediator.plain());
+                matches!(first, Some(Plain::Responds | Plain::Sends(None)))
+            });
+            ends.then_some(endpoint)
+        }
+        _ => None,
+    }
+}
+
+/// The backend's answer as the client gets it. One that does not say what it is, is taken for what was asked.
+fn reply(response: ClientResponse, asked: Option<&str>) -> Reply {
+    let ClientResponse {
+        status,
+        reason,
+        mut headers,
+        body,
+        ..
+    } = response;
+    if body.exact_length() != Some(0) && !says_once(&headers) {
+        let own = header_text(&headers, header::CONTENT_TYPE).or(asked);
+        if let Some(own) = own.and_then(|own| HeaderValue::from_str(own).ok()) {
+            headers.insert(header::CONTENT_TYPE, own);
+        }
+    }
+    Reply {
+        reason,
+        headers,
+        body,
+        ..Reply::new(status)
+    }
+}
+
+/// Whether the headers have one media type, and one that can be read.
+fn says_once(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let first = all.next().is_some_and(|first| first.to_str().is_ok());
+    first && all.next().is_none()
+}
