@@ -6,6 +6,8 @@
 Needs Debian's nginx, libnginx-mod-http-js and wrk, a JRE, and npm (which brings @mockoon/cli and wiremock, into MOCKS or a folder of its own).
 Each server has core 0 to itself, with all its processes and threads; wrk has core 1 and 64 connections. Processor time is what /proc says
 that the server and its workers used, divided by the requests answered.
+
+Each is asked for one pet again and again, which Myelin answers from memory, and for another pet each time, so that every answer is a run of the script.
 """
 import json
 import os
@@ -101,6 +103,9 @@ def main():
         "Mockoon": with_mockoon,
         "WireMock": with_wiremock,
     }
+    changing = folder / "changing.lua"
+    changing.write_text('local n = 0\nfunction request() n = n + 1; return wrk.format("GET", "/pet/" .. n) end\n')
+    asked = {"the same pet": None, "another pet each time": changing}
     rates, costs = {}, {}
     try:
         for name, start in servers.items():
@@ -113,7 +118,9 @@ def main():
                 assert json.loads(answer) == {"id": 7, "name": "Rex", "status": "available"}, f"{name}: {answer}"
                 # A virtual machine has to have compiled what it runs.
                 wrk(url, 5, None)
-                costs[name], rates[name] = measure(name, [process.pid, *children(process.pid)], url)
+                for what, script in asked.items():
+                    pids = [process.pid, *children(process.pid)]
+                    costs[name, what], rates[name, what] = measure(f"{name}, {what}", pids, url, script)
             finally:
                 below = children(process.pid)
                 process.send_signal(signal.SIGTERM)
@@ -125,8 +132,10 @@ def main():
                 process.wait()
         ours = list(servers)[:2]
         for mode in ours:
-            print(f"{mode}: {rates[mode] / rates['Mockoon']:.1f} times Mockoon's requests a second, "
-                  f"{rates[mode] / rates['WireMock']:.1f} times WireMock's, {costs[mode] / costs['nginx with njs']:.2f} of njs's processor time")
+            for what in asked:
+                print(f"{mode}, {what}: {rates[mode, what] / rates['Mockoon', what]:.1f} times Mockoon's requests a second, "
+                      f"{rates[mode, what] / rates['WireMock', what]:.1f} times WireMock's, "
+                      f"{costs[mode, what] / costs['nginx with njs', what]:.2f} of njs's processor time")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

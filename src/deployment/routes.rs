@@ -3,6 +3,7 @@
 use super::api::{Api, Mapping, Methods, Resource, Version};
 use super::proxy::Proxy;
 use super::uri_template::Variables;
+use foldhash::fast::RandomState;
 use http::Method;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -12,10 +13,10 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Routes {
     /// APIs of one context, versioned ones first.
-    contexts: HashMap<Arc<str>, SmallVec<[u32; 2]>>,
+    contexts: HashMap<Arc<str>, SmallVec<[u32; 2]>, RandomState>,
     /// No longer context needs to be looked up.
     longest_context: usize,
-    proxies: HashMap<Arc<str>, u32>,
+    proxies: HashMap<Arc<str>, u32, RandomState>,
     longest_proxy: usize,
 }
 

@@ -233,7 +233,11 @@ impl Leaf {
 
     /// Sets the endpoint's properties. Before the address is computed: it may be made of them.
     pub async fn prepare(&self, exchange: &mut Exchange) -> Result<(), Fault> {
-        self.properties.set(exchange).await
+        if self.properties.is_empty() {
+            return Ok(());
+        }
+        // Boxed, as most have none, and room for it would be made and moved for every message.
+        Box::pin(self.properties.set(exchange)).await
     }
 
     /// The property `loadbalance.weight`; 1 where it is absent or makes no sense.
@@ -281,7 +285,10 @@ impl Leaf {
 
     pub async fn patience(&self, exchange: &mut Exchange) -> Result<Patience, Fault> {
         Ok(Patience {
-            response: self.response_timeout(exchange).await?,
+            response: match &self.timeout {
+                None => None,
+                Some(timeout) => Box::pin(self.response_timeout(timeout, exchange)).await?,
+            },
             discard: self.discard,
             connect: self.connect,
         })
@@ -362,10 +369,11 @@ impl Leaf {
         fault
     }
 
-    async fn response_timeout(&self, exchange: &mut Exchange) -> Result<Option<Duration>, Fault> {
-        let Some(timeout) = &self.timeout else {
-            return Ok(None);
-        };
+    async fn response_timeout(
+        &self,
+        timeout: &Dynamic,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>, Fault> {
         let text = exchange.dynamic(timeout).await?;
         match millis(&text) {
             Ok(millis) => Ok(millis),

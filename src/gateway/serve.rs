@@ -18,12 +18,13 @@ use crate::message::Message;
 use crate::message::encoding::Encoding;
 use crate::message::media_type::{Form, MediaType};
 use crate::message::payload::Payload;
-use crate::message::properties::{Properties, Value};
+use crate::message::properties::{Known, Properties, Value};
 use crate::wire::{Incoming, Reply};
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, Method, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -66,34 +67,35 @@ impl Server {
             Ok(reply) => return reply,
             Err(declined) => declined,
         };
-        let meanwhile = Rc::<Meanwhile>::default();
-        let counters = Arc::clone(&self.counters);
         let grpc = grpc::is_grpc(&incoming.headers);
-        let exchange = exchange(
-            deployment,
-            Rc::clone(&self.worker),
-            incoming,
-            Rc::clone(&meanwhile),
-            counters,
-            grpc,
-            declined,
-        );
-        self.attend(Box::pin(exchange), meanwhile, grpc).await
+        let mut visit = None;
+        let begun = begin(&deployment, &self.worker, incoming, grpc, declined, &mut visit);
+        let mut reply = match begun {
+            Continue(begun) => {
+                let accepted = Rc::clone(&begun.exchange.accepted);
+                let exchange = run(deployment, begun, Arc::clone(&self.counters));
+                self.attend(Box::pin(exchange), &accepted).await
+            }
+            Break(reply) => reply,
+        };
+        if let Some(visit) = visit {
+            visit.dress(&mut reply);
+        }
+        if grpc { answer::to_grpc(reply) } else { reply }
     }
 
     /// Follows an exchange to its answer, or until its client may have a 202.
     async fn attend(
         &self,
         mut exchange: Pin<Box<impl Future<Output = Reply> + 'static>>,
-        meanwhile: Rc<Meanwhile>,
-        grpc: bool,
+        accepted: &Cell<bool>,
     ) -> Reply {
         let reply = poll_fn(|context| match exchange.as_mut().poll(context) {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
-            Poll::Pending if meanwhile.accepted.get() => Poll::Ready(None),
+            Poll::Pending if accepted.get() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let mut reply = match reply.await {
+        match reply.await {
             Some(reply) => reply,
             None => {
                 let mut behind = self.behind.borrow_mut();
@@ -101,11 +103,7 @@ impl Server {
                 behind.push(tokio::task::spawn_local(async move { drop(exchange.await) }));
                 answer::accepted()
             }
-        };
-        if let Some(visit) = meanwhile.visit.take() {
-            visit.dress(&mut reply);
         }
-        if grpc { answer::to_grpc(reply) } else { reply }
     }
 
     /// Waits for what goes on behind answered clients.
@@ -121,13 +119,38 @@ impl Server {
     }
 }
 
-/// What is known of an exchange while it goes on.
-#[derive(Default)]
-struct Meanwhile {
-    /// The client may have its 202.
-    accepted: Rc<Cell<bool>>,
-    /// What CORS has to say of the answer, whoever makes it.
-    visit: Cell<Option<Box<Visit>>>,
+/// A request that has found what serves it. On the heap from the beginning, as nothing of its size should be moved, and no future be made larger by it.
+struct Begun {
+    exchange: Exchange,
+    sides: Sides,
+    client: Client,
+    facts: Rc<Facts>,
+    /// Whose callers are looked at first.
+    door: Option<Door>,
+    bad_query: bool,
+}
+
+/// What demands a token.
+#[derive(Clone, Copy)]
+enum Door {
+    Resource { api: usize, resource: usize },
+    Other,
+}
+
+impl Door {
+    fn guard(self, deployment: &Deployment) -> Option<&Guard> {
+        match self {
+            Door::Resource { api, .. } => deployment.apis[api].guard.as_ref(),
+            Door::Other => Some(&Guard::ANY),
+        }
+    }
+
+    fn resource(self, deployment: &Deployment) -> Option<&api::Resource> {
+        match self {
+            Door::Resource { api, resource } => Some(&deployment.apis[api].resources[resource]),
+            Door::Other => None,
+        }
+    }
 }
 
 /// What the request is answered with, before or after mediation.
@@ -152,15 +175,15 @@ struct Sides {
     methods: Option<api::Methods>,
 }
 
-async fn exchange(
-    deployment: Arc<Deployment>,
-    worker: Rc<Worker>,
+/// Finds what serves a request. The answer, where that needs no mediation.
+fn begin(
+    deployment: &Deployment,
+    worker: &Rc<Worker>,
     incoming: Incoming,
-    meanwhile: Rc<Meanwhile>,
-    counters: Arc<Counters>,
     grpc: bool,
     declined: Declined,
-) -> Reply {
+    visit: &mut Option<Box<Visit>>,
+) -> ControlFlow<Reply, Box<Begun>> {
     let Incoming {
         method,
         target: asked_target,
@@ -183,11 +206,11 @@ async fn exchange(
                 target = asked_target.as_str(),
                 "A request with a bad path."
             );
-            return answer::plain(
+            return Break(answer::plain(
                 StatusCode::BAD_REQUEST,
                 "The path of the request is not valid.",
                 client,
-            );
+            ));
         }
     };
     let deadline = if client.grpc {
@@ -196,7 +219,11 @@ async fn exchange(
         Ok(None)
     };
     let Ok(deadline) = deadline else {
-        return answer::plain(StatusCode::BAD_REQUEST, "The grpc-timeout is not valid.", client);
+        return Break(answer::plain(
+            StatusCode::BAD_REQUEST,
+            "The grpc-timeout is not valid.",
+            client,
+        ));
     };
     let request = Rc::new(Request {
         method,
@@ -209,13 +236,13 @@ async fn exchange(
         websocket,
     });
     if &*request.target == "*" {
-        return answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS");
+        return Break(answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS"));
     }
     if let Some(reply) = admission::jwks(&request, &worker.runtime) {
-        return reply;
+        return Break(reply);
     }
-    if let Some(reply) = published::answer(&deployment, &request, worker.runtime.public_url.as_deref()) {
-        return reply;
+    if let Some(reply) = published::answer(deployment, &request, worker.runtime.public_url.as_deref()) {
+        return Break(reply);
     }
     if let Some(signer) = &worker.runtime.signer {
         signer.strip(&mut headers);
@@ -242,18 +269,19 @@ async fn exchange(
             .visit(&request.method, &headers)
     });
     let stranger = cors.as_ref().is_some_and(Visit::is_strange);
-    meanwhile.visit.set(cors.map(Box::new));
+    *visit = cors.map(Box::new);
     let handlers = &deployment.handlers;
     let catalog = &deployment.catalog;
     let named = |id: Option<crate::flow::SequenceId>| id.map(|id| catalog.sequence(id));
-    let mut guard = None;
-    let mut of_resource = None;
+    let mut door = None;
     let (place, sides, served_by) = match route {
         Route::Resource(matched) => {
             let api = &deployment.apis[matched.api];
             let resource = &api.resources[matched.resource];
-            guard = api.guard.as_ref();
-            of_resource = Some(resource);
+            door = api.guard.is_some().then_some(Door::Resource {
+                api: matched.api,
+                resource: matched.resource,
+            });
             let place = Place::Api(ApiFacts::new(
                 api,
                 matched.below,
@@ -261,15 +289,15 @@ async fn exchange(
             ));
             (
                 place,
-                Sides::of_resource(resource, &deployment),
+                Sides::of_resource(resource, deployment),
                 Arc::clone(&resource.label),
             )
         }
-        Route::Options { .. } if stranger => return answer::bare(StatusCode::FORBIDDEN),
-        Route::Options { allow, .. } => return answer::options(&allow),
+        Route::Options { .. } if stranger => return Break(answer::bare(StatusCode::FORBIDDEN)),
+        Route::Options { allow, .. } => return Break(answer::options(&allow)),
         Route::NoResource { api, below } => {
             let Some(handler) = named(handlers.resource_mismatch) else {
-                return answer::bare(StatusCode::NOT_FOUND);
+                return Break(answer::bare(StatusCode::NOT_FOUND));
             };
             let api = &deployment.apis[api];
             (
@@ -280,7 +308,7 @@ async fn exchange(
         }
         Route::NotAllowed { api, below, allow } => {
             let Some(handler) = named(handlers.method_not_allowed) else {
-                return answer::not_allowed(&allow);
+                return Break(answer::not_allowed(&allow));
             };
             let api = &deployment.apis[api];
             (
@@ -289,21 +317,21 @@ async fn exchange(
                 Arc::clone(&api.name),
             )
         }
-        Route::Refused { .. } => return answer::bare(StatusCode::BAD_REQUEST),
+        Route::Refused { .. } => return Break(answer::bare(StatusCode::BAD_REQUEST)),
         Route::Blocked { api } => {
             let api = &deployment.apis[api];
             tracing::debug!(api = %api.name, "A request to an API that is blocked.");
-            return admission::blocked(header_text(&headers, header::ACCEPT), client);
+            return Break(admission::blocked(header_text(&headers, header::ACCEPT), client));
         }
         Route::Broken { reason } => {
             let text = format!("Not served, because its configuration has a mistake: {reason}");
-            return answer::plain(StatusCode::SERVICE_UNAVAILABLE, &text, client);
+            return Break(answer::plain(StatusCode::SERVICE_UNAVAILABLE, &text, client));
         }
         Route::Proxy { proxy, below } => {
             let proxy = &deployment.proxies[proxy];
-            guard = deployment.tokens.demand(&[&*proxy.name]).then_some(&Guard::ANY);
+            door = deployment.tokens.demand(&[&*proxy.name]).then_some(Door::Other);
             if let Some(reply) = wsdl::answer(proxy, &request, worker.runtime.public_url.as_deref()) {
-                return reply;
+                return Break(reply);
             }
             let place = Place::Proxy {
                 name: Arc::clone(&proxy.name),
@@ -311,34 +339,27 @@ async fn exchange(
             };
             (
                 place,
-                Sides::of_proxy(proxy, &deployment),
+                Sides::of_proxy(proxy, deployment),
                 Arc::clone(&proxy.label),
             )
         }
         Route::Elsewhere => match named(handlers.main) {
             Some(main) => {
-                guard = deployment.tokens.demand(&["main"]).then_some(&Guard::ANY);
+                door = deployment.tokens.demand(&["main"]).then_some(Door::Other);
                 (Place::Main, Sides::of_main(main), Arc::from("main"))
             }
-            None => return answer::plain(StatusCode::NOT_FOUND, "There is nothing here.", client),
+            None => {
+                return Break(answer::plain(
+                    StatusCode::NOT_FOUND,
+                    "There is nothing here.",
+                    client,
+                ));
+            }
         },
     };
+    let guard = door.and_then(|door| door.guard(deployment));
     let names = guard.map_or_else(Headers::default, |guard| guard.headers.clone());
     let caller = Caller::of(&headers, names, &worker.runtime).map(Rc::new);
-    if let Some(guard) = guard {
-        let admitted = admission::admit(
-            caller.as_deref(),
-            guard,
-            of_resource,
-            called(&place),
-            &mut headers,
-            &worker.runtime,
-        );
-        if let Err(refusal) = Box::pin(admitted).await {
-            tracing::debug!(%served_by, code = refusal.code(), reason = %refusal, "A caller was not let in.");
-            return admission::refused(&refusal, client);
-        }
-    }
     let bad_query = matches!(place, Place::Api(_)) && request.query().is_some_and(has_bad_escape);
     let payload = match (has_body, request.query()) {
         (true, _) => {
@@ -364,40 +385,81 @@ async fn exchange(
     let mut message = Message::new(headers, payload);
     message.addressing.to = Some(Arc::clone(&request.target));
     message.addressing.soap_action = soap_action(&message.headers, media_type.as_ref());
-    let mut properties = Properties::default();
-    properties.know(Rc::new(Facts {
+    let facts = Rc::new(Facts {
         request: Rc::clone(&request),
         client,
         has_body,
         typed: media_type.is_some(),
         place,
         caller: caller.clone(),
-    }));
-    let total = worker.runtime.total;
-    let mut exchange = Exchange {
-        message,
-        properties,
-        request,
-        catalog: Arc::clone(&deployment.catalog),
-        worker,
-        served_by,
-        depth: 0,
-        receive: None,
-        fault: None,
-        reason: None,
-        accepted: Rc::clone(&meanwhile.accepted),
-        deadline: total.map(Deadline::within),
-        errand: false,
-        caller,
-        tunnel: None,
-        tried: declined.failed,
-    };
-    let mediation = guarded(Box::pin(mediate(&mut exchange, &sides, bad_query))).await;
+    });
+    let mut properties = Properties::default();
+    properties.know(Rc::clone(&facts) as Rc<dyn Known>);
+    let deadline = worker.runtime.total.map(Deadline::within);
+    Continue(Box::new(Begun {
+        exchange: Exchange {
+            message,
+            properties,
+            request,
+            catalog: Arc::clone(&deployment.catalog),
+            worker: Rc::clone(worker),
+            served_by,
+            depth: 0,
+            receive: None,
+            fault: None,
+            reason: None,
+            accepted: Rc::default(),
+            deadline,
+            errand: false,
+            caller,
+            tunnel: None,
+            tried: declined.failed,
+        },
+        sides,
+        client,
+        facts,
+        door,
+        bad_query,
+    }))
+}
+
+/// From what serves a request to its answer.
+async fn run(deployment: Arc<Deployment>, mut begun: Box<Begun>, counters: Arc<Counters>) -> Reply {
+    if begun.door.is_some()
+        && let Some(refused) = Box::pin(refused(&deployment, &mut begun)).await
+    {
+        return refused;
+    }
+    let Begun {
+        exchange,
+        sides,
+        client,
+        bad_query,
+        ..
+    } = &mut *begun;
+    let mediation = guarded(pin!(mediate(exchange, sides, *bad_query))).await;
     let verdict = match mediation {
         Ok(verdict) => verdict,
-        Err(panic) => Box::pin(after_panic(panic, &mut exchange, &sides, &counters)).await,
+        Err(panic) => Box::pin(after_panic(panic, exchange, sides, &counters)).await,
     };
-    reply(verdict, &mut exchange, &sides, client, &counters).await
+    reply(verdict, exchange, sides, *client, &counters).await
+}
+
+/// What a caller hears whose token does not let it in.
+async fn refused(deployment: &Deployment, begun: &mut Begun) -> Option<Reply> {
+    let door = begun.door?;
+    let exchange = &mut begun.exchange;
+    let admitted = admission::admit(
+        exchange.caller.as_deref(),
+        door.guard(deployment)?,
+        door.resource(deployment),
+        called(&begun.facts.place),
+        &mut exchange.message.headers,
+        &exchange.worker.runtime,
+    );
+    let refusal = admitted.await.err()?;
+    tracing::debug!(served_by = %exchange.served_by, code = refusal.code(), reason = %refusal, "A caller was not let in.");
+    Some(admission::refused(&refusal, begun.client))
 }
 
 /// What a token for the backend says is called.
@@ -630,7 +692,7 @@ async fn after_panic(panic: String, exchange: &mut Exchange, sides: &Sides, coun
     tracing::error!(served_by = %exchange.served_by, panic, "A step panicked. This is a mistake in Myelin; please report it.");
     let fault = Fault::new(code::MEDIATION, Origin::Gateway, "an internal error").status(500);
     let handlers = sides.handlers(exchange);
-    let handled = guarded(Box::pin(faulted(exchange, fault.clone(), handlers))).await;
+    let handled = guarded(pin!(faulted(exchange, fault.clone(), handlers))).await;
     match handled {
         Ok(Ok(Flow::Respond)) => Verdict::Respond,
         // What the fault sequence sent would need an out side of its own; the client hears of the error instead.
@@ -689,8 +751,7 @@ fn log_fault(exchange: &Exchange, fault: &Fault) {
 }
 
 /// A panic ends only its own exchange: it comes back as its message.
-async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = pin!(future);
+async fn guarded<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, String> {
     poll_fn(
         |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

@@ -11,8 +11,8 @@ use crate::deployment::publish::Notation;
 use crate::deployment::routes::{Asked, Matched, Route};
 use crate::deployment::{Deployment, SequenceRef};
 use crate::flow::delivery::suffixed;
-use crate::flow::{Endpoint, Plain, Sequence, Worker, grpc, straight};
-use crate::message::media_type::Form;
+use crate::flow::{Endpoint, Plain, Sequence, Worker, straight};
+use crate::message::media_type::{Form, is_grpc};
 use crate::wire::straight::NotAnswered;
 use crate::wire::{ClientResponse, Incoming, Reply, SendError};
 use bytes::Bytes;
@@ -40,10 +40,11 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
     let (Some(body), false) = (body, looks) else {
         return Err(Declined::default());
     };
-    let content_type = header_text(&incoming.headers, header::CONTENT_TYPE);
+    let content_type = incoming.headers.get(header::CONTENT_TYPE);
     if !fits(incoming, &body, content_type) {
         return Err(Declined::default());
     }
+    let content_type = content_type.and_then(|value| value.to_str().ok());
     let Ok(target) = target::clean(incoming.target.as_str()) else {
         return Err(Declined::default());
     };
@@ -86,17 +87,20 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
 }
 
 /// Whether nothing of the request asks for more than to be passed on. What is SOAP is answered in its own words, and what has parts is put together anew.
-fn fits(incoming: &Incoming, body: &Bytes, content_type: Option<&str>) -> bool {
-    let alone = !incoming.headers.contains_key(header::CONTENT_TYPE) && body.is_empty();
-    let known = content_type.map(Form::of).is_some_and(|form| {
-        !matches!(form, Form::Soap11 | Form::Soap12 | Form::Multipart) && !grpc::is_grpc(&incoming.headers)
-    });
+fn fits(incoming: &Incoming, body: &Bytes, content_type: Option<&HeaderValue>) -> bool {
+    let known = match content_type {
+        None => body.is_empty(),
+        Some(value) => value.to_str().is_ok_and(|text| {
+            let form = Form::of(text);
+            !matches!(form, Form::Soap11 | Form::Soap12 | Form::Multipart) && !is_grpc(value.as_bytes())
+        }),
+    };
     let method = match incoming.method {
         Method::GET => body.is_empty(),
         Method::POST | Method::PUT | Method::PATCH | Method::DELETE => true,
         _ => false,
     };
-    method && (alone || known) && !incoming.websocket
+    known && method && !incoming.websocket
 }
 
 /// What else the gateway looks at in a query.

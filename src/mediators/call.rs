@@ -197,11 +197,13 @@ impl Mediator for Call {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         let original = match self.target {
             Target::Body => None,
-            _ => Some(keep(exchange).await?),
+            // Boxed, as everything rare on this way: room for it would be made and moved for every message.
+            _ => Some(Box::new(Box::pin(keep(exchange)).await?)),
         };
         if let Some(source) = &self.source {
             let native = !matches!(source, Source::Custom(path) if !path.is_json_path());
-            enrich::put_in(source, true, &Place::Body, Action::Replace, native, exchange).await?;
+            let put = enrich::put_in(source, true, &Place::Body, Action::Replace, native, exchange);
+            Box::pin(put).await?;
             exchange.properties.remove_axis2("NO_ENTITY_BODY");
         }
         if let Some(content_type) = &self.content_type
@@ -231,7 +233,7 @@ impl Mediator for Call {
             }
         }
         if let Some(original) = original {
-            self.put_in_target(exchange).await?;
+            Box::pin(self.put_in_target(exchange)).await?;
             original.put_back(exchange);
         }
         Ok(Flow::Continue)

@@ -107,7 +107,7 @@ pub fn build_endpoint(element: &Element, planner: &mut Planner<'_>) -> Option<Op
 impl Mediator for Send {
     fn plain(&self) -> Option<Plain<'_>> {
         let as_it_is = self.receive.is_none() && !self.build_message;
-        as_it_is.then(|| Plain::Sends(self.endpoint.as_ref()))
+        as_it_is.then_some(Plain::Sends(self.endpoint.as_ref()))
     }
 
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {

@@ -144,7 +144,7 @@ impl From<DecodeError> for PayloadError {
     }
 }
 
-/// The body of a message.
+/// The body of a message. It is moved often, so what few bodies have is boxed.
 #[derive(Debug)]
 pub struct Payload {
     form: Form,
@@ -157,7 +157,7 @@ pub struct Payload {
     /// An envelope whose body was replaced: its headers go on with the new body, as in Synapse.
     shell: Option<Arc<Envelope>>,
     /// What stands around the root part of a multipart body whose root part is the envelope.
-    around: Option<Around>,
+    around: Option<Box<Around>>,
     rest: bool,
     own: bool,
 }
@@ -181,8 +181,8 @@ pub(super) struct Raw {
     /// Unpacked. None until `load` has unpacked it.
     plain: Option<Bytes>,
     /// As it came, if it came packed.
-    packed: Option<(Bytes, Encoding)>,
-    trailers: Option<HeaderMap>,
+    packed: Option<Box<(Bytes, Encoding)>>,
+    trailers: Option<Box<HeaderMap>>,
     /// It came from outside, not from a step.
     arrived: bool,
 }
@@ -357,13 +357,13 @@ impl Payload {
             (bytes, trailers) if encoding == Encoding::Identity || bytes.is_empty() => Truth::Raw(Raw {
                 plain: Some(bytes),
                 packed: None,
-                trailers,
+                trailers: trailers.map(Box::new),
                 arrived: true,
             }),
             (bytes, trailers) => Truth::Raw(Raw {
                 plain: None,
-                packed: Some((bytes, encoding)),
-                trailers,
+                packed: Some(Box::new((bytes, encoding))),
+                trailers: trailers.map(Box::new),
                 arrived: true,
             }),
         };
@@ -378,12 +378,13 @@ impl Payload {
         }
         let Truth::Raw(Raw {
             plain: plain @ None,
-            packed: Some((packed, encoding)),
+            packed: Some(came),
             ..
         }) = &mut self.truth
         else {
             return Ok(());
         };
+        let (packed, encoding) = &mut **came;
         let unpacked = if packed.len() < UNPACK_IN_PLACE || tokio::runtime::Handle::try_current().is_err() {
             encoding.decode(packed, limits.body)
         } else {
@@ -562,7 +563,7 @@ impl Payload {
                 let plain = raw.plain()?.clone();
                 let (envelope, around) =
                     build::envelope(self.form, self.media_type.as_deref(), self.rest, plain, context)?;
-                self.around = around;
+                self.around = around.map(Box::new);
                 envelope
             }
             Truth::Json | Truth::Xml => self.envelope_of_json(context)?,
@@ -633,7 +634,7 @@ impl Payload {
     }
 
     pub(super) fn around(&self) -> Option<&Around> {
-        self.around.as_ref()
+        self.around.as_deref()
     }
 }
 
@@ -648,10 +649,10 @@ impl Raw {
     /// What an untouched body is forwarded as.
     pub(super) fn forwarded(&self) -> (&Bytes, Option<&HeaderMap>) {
         static NOTHING: Bytes = Bytes::new();
-        let packed = self.packed.as_ref().map(|(bytes, _)| bytes);
+        let packed = self.packed.as_ref().map(|packed| &packed.0);
         (
             packed.or(self.plain.as_ref()).unwrap_or(&NOTHING),
-            self.trailers.as_ref(),
+            self.trailers.as_deref(),
         )
     }
 

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http_body::{Body, Frame, SizeHint};
@@ -38,8 +39,8 @@ pub(super) struct Pool {
     idle: Duration,
     age: Duration,
     per_host: usize,
-    http1: RefCell<HashMap<Arc<Origin>, Vec<Kept>>>,
-    http2: RefCell<HashMap<Arc<Origin>, Lanes>>,
+    http1: RefCell<HashMap<Arc<Origin>, Vec<Kept>, RandomState>>,
+    http2: RefCell<HashMap<Arc<Origin>, Lanes, RandomState>>,
 }
 
 /// The HTTP/2 connections of one origin.
