@@ -5,7 +5,7 @@ use super::credentials::{self, Credentials, NotSent, Signer};
 use super::outgoing::{add_addressing, manner, outgoing};
 use super::{
     AllowList, Answer, Endpoint, Exchange, Fault, Flow, Origin, Outcome, Retry, SequenceId, allow, fault,
-    grpc,
+    grpc, straight,
 };
 use crate::message::addressing::By;
 use crate::message::media_type::{Charset, Form};
@@ -100,7 +100,15 @@ pub struct Patience {
 pub async fn through(exchange: &mut Exchange, endpoint: Option<&Arc<dyn Endpoint>>) -> Result<Answer, Fault> {
     exchange.before_backend().await?;
     let answer = match endpoint {
-        Some(endpoint) => deliver_to(exchange, endpoint).await,
+        Some(endpoint) => {
+            let fixed = endpoint.fixed(Some(&exchange.catalog), &exchange.worker.runtime);
+            if let Some(fixed) = fixed
+                && let Some(answer) = straight::call(exchange, &fixed).await
+            {
+                return Ok(answer);
+            }
+            deliver_to(exchange, endpoint).await
+        }
         None => match find_target(exchange).await {
             // Boxed, as everything rare on this way: room for it would be made and moved for every message.
             Ok(url) => {

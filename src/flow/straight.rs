@@ -64,7 +64,27 @@ pub async fn deliver(
     Box::pin(deliver_watched(exchange, url, delivery, patience, watch)).await
 }
 
-/// Whoever watches the answer is taken where its body is still to come.
+/// Delivers a message to an endpoint that sends every message alike, if it is ready and the message can go the short way.
+pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
+    let delivery = Delivery {
+        bare: !endpoint.suffixed,
+        ..Delivery::default()
+    };
+    let method = fitting(exchange, &delivery)?;
+    let (pass, place) = endpoint.health.enter(Duration::ZERO).await.ok()?;
+    let patience = Patience {
+        response: endpoint.response,
+        ..Patience::default()
+    };
+    let mut place = Some(place);
+    let answer = go(exchange, method, &endpoint.url, &delivery, patience, &mut place).await;
+    match &answer {
+        Some(_) => pass.succeeded(),
+        None => pass.passed_on(),
+    }
+    answer
+}
+
 async fn attempt(
     exchange: &mut Exchange,
     url: &Url,
@@ -72,14 +92,19 @@ async fn attempt(
     patience: Patience,
     place: &mut Option<Place>,
 ) -> Option<Answer> {
-    if wants_more(exchange, delivery) {
-        return None;
-    }
-    let method = method(exchange, delivery).ok()?;
-    let is_plain = is_rest(exchange, &method, None) && has_no_body(exchange, &method, delivery);
-    if method == Method::HEAD || !is_plain {
-        return None;
-    }
+    let method = fitting(exchange, delivery)?;
+    go(exchange, method, url, delivery, patience, place).await
+}
+
+/// Whoever watches the answer is taken where its body is still to come.
+async fn go(
+    exchange: &mut Exchange,
+    method: Method,
+    url: &Url,
+    delivery: &Delivery,
+    patience: Patience,
+    place: &mut Option<Place>,
+) -> Option<Answer> {
     let gate = gate(exchange, url, &delivery.chosen).ok()?;
     let url = match delivery.bare {
         true => url.clone(),
@@ -107,6 +132,16 @@ async fn attempt(
             None
         }
     }
+}
+
+/// The method of a message that can go the short way.
+fn fitting(exchange: &Exchange, delivery: &Delivery) -> Option<Method> {
+    if wants_more(exchange, delivery) {
+        return None;
+    }
+    let method = method(exchange, delivery).ok()?;
+    let is_plain = is_rest(exchange, &method, None) && has_no_body(exchange, &method, delivery);
+    (is_plain && method != Method::HEAD).then_some(method)
 }
 
 /// Whether anything that the message is, or that the endpoint or a step has said, concerns the way in which it is sent.
