@@ -37,7 +37,7 @@ pub(super) fn strip_standard(headers: &mut HeaderMap) {
 }
 
 /// Whether `TE` says that trailers are welcome.
-fn wishes_trailers(headers: &HeaderMap) -> bool {
+pub(super) fn wishes_trailers(headers: &HeaderMap) -> bool {
     headers
         .get_all(TE)
         .iter()
@@ -45,7 +45,7 @@ fn wishes_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-fn is_standard(name: &HeaderName) -> bool {
+pub(super) fn is_standard(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

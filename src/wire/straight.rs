@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, EXPECT, HOST, HeaderMap, HeaderName, SERVER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, EXPECT, HOST, HeaderMap, HeaderName, SERVER, TE};
 
 use super::client::{Client, ClientResponse, Gate, SendError, Times, Watch, is_stale};
+use super::hop;
 use super::sending::{Framing, Sending, field};
 use super::upload::Outgoing;
 use super::url::Url;
@@ -20,7 +21,7 @@ pub struct Straight<'a> {
     /// One that is no HEAD.
     pub method: &'a Method,
     pub url: &'a Url,
-    /// As the server gives them: without those of the client's connection.
+    /// What belongs to a connection is left out, as is what the gateway says itself.
     pub headers: &'a HeaderMap,
     pub body: &'a Bytes,
     /// Until the headers of the answer.
@@ -76,10 +77,15 @@ impl Straight<'_> {
         front.extend_from_slice(self.url.path_and_query.as_str().as_bytes());
         front.extend_from_slice(b" HTTP/1.1\r\n");
         field(&mut front, HOST.as_str(), self.url.origin.authority.as_bytes());
+        let mut asks_for_coding = false;
         for (name, value) in self.headers {
+            asks_for_coding |= *name == TE;
             if !stays_here(name, has_body) {
                 field(&mut front, name.as_str(), value.as_bytes());
             }
+        }
+        if asks_for_coding && hop::wishes_trailers(self.headers) {
+            field(&mut front, TE.as_str(), b"trailers");
         }
         let length = self.body.len() as u64;
         if has_body {
@@ -96,9 +102,10 @@ impl Straight<'_> {
     }
 }
 
-/// What is said anew to a backend, and what the client's side said of itself.
+/// What is said anew to a backend, what the client's side said of itself, and what a step may have set that belongs to a connection.
 fn stays_here(name: &HeaderName, has_body: bool) -> bool {
-    *name == HOST
+    hop::is_standard(name)
+        || *name == HOST
         || *name == CONTENT_LENGTH
         || *name == EXPECT
         || *name == DATE

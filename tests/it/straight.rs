@@ -227,6 +227,56 @@ fn both_ways_are_the_same_to_backends_and_clients() {
     });
 }
 
+#[test]
+fn headers_that_steps_set_never_frame_or_end_a_request() {
+    run(async {
+        let backend = Recorder::start(answers);
+        let set: String = [
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", "5"),
+            ("Connection", "close, X-Kept"),
+            ("Keep-Alive", "timeout=1"),
+            ("TE", "deflate, trailers"),
+            ("Upgrade", "h2c"),
+            ("Proxy-Authorization", "Basic eDp5"),
+            ("Host", "elsewhere"),
+            ("Expect", "100-continue"),
+            ("X-Kept", "1"),
+        ]
+        .iter()
+        .map(|(name, value)| format!(r#"<property name="{name}" value="{value}" scope="transport"/>"#))
+        .collect();
+        let apis = WAYS.map(|(way, step)| {
+            format!(
+                r#"<api name="{way}" context="/{way}"><resource methods="GET POST" url-mapping="/*"><inSequence>{step}{set}
+                <call><endpoint><address uri="http://{}/b"/></endpoint></call><respond/></inSequence></resource></api>"#,
+                backend.address
+            )
+        });
+        let gateway = start(&apis.concat());
+        let mut client = connect(&gateway).await;
+        for method in ["GET", "POST"] {
+            let mut seen = Vec::new();
+            for (way, _) in WAYS {
+                ask(&mut client, "GET /long/typed", b"").await;
+                backend.requests.borrow_mut().clear();
+                let answer = ask(&mut client, &format!("{method} /{way}/echo\nX-First: 1"), b"").await;
+                assert_eq!(answer.status(), 200, "{answer:?}");
+                let reached = backend.requests.take();
+                assert_eq!(reached.iter().any(went_straight), way != "long", "{method} {way}");
+                seen.push(reached.iter().map(told).collect::<Vec<_>>());
+            }
+            assert!(seen[0] == seen[1] && seen[0] == seen[2], "{seen:?}");
+            let told = seen[0].concat();
+            assert!(
+                !told.contains("transfer-encoding") && told.contains("te: trailers"),
+                "{told}"
+            );
+        }
+        drain(gateway).await;
+    });
+}
+
 fn typed(body: &[u8]) -> &'static str {
     if body.is_empty() {
         ""
