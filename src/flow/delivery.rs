@@ -12,6 +12,7 @@ use crate::message::media_type::{Charset, Form};
 use crate::message::payload::Payload;
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::wire::client::{ClientRequest, Gate, SendErrorKind, Watch};
+use crate::wire::straight::NotAnswered;
 use crate::wire::url::Url;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
@@ -292,6 +293,11 @@ pub async fn deliver_watched(
             response = grpc::UNLIMITED;
         }
     }
+    let (fresh, known) = match exchange.tried.take().map(|tried| *tried) {
+        Some(NotAnswered::Failed(error)) => (false, Some(error)),
+        Some(NotAnswered::Stale) => (true, None),
+        Some(NotAnswered::NotSent) | None => (false, None),
+    };
     let request = ClientRequest {
         headers: outgoing.headers,
         body: outgoing.body,
@@ -302,6 +308,7 @@ pub async fn deliver_watched(
         watch,
         gate,
         manner: manner(exchange),
+        fresh,
         ..ClientRequest::new(method, url.clone())
     };
     if out_only {
@@ -313,10 +320,9 @@ pub async fn deliver_watched(
     }
     let worker = Rc::clone(&exchange.worker);
     let end = exchange.deadline.map(|deadline| deadline.end);
-    let tried = exchange.tried.take();
     let sending = async {
-        if let Some(error) = tried {
-            return Err(NotSent::Failed(*error));
+        if let Some(error) = known {
+            return Err(NotSent::Failed(error));
         }
         match &signer {
             None => worker.client.send(request).await.map_err(NotSent::Failed),

@@ -13,7 +13,8 @@ use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::message::xml::NodeId;
 use crate::text::Span;
-use crate::wire::{SendError, Tunnel};
+use crate::wire::Tunnel;
+use crate::wire::straight::NotAnswered;
 use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -49,8 +50,8 @@ pub struct Exchange {
     pub caller: Option<Rc<Caller>>,
     /// The WebSocket that the client is to be connected with, if the answer stays 101.
     pub tunnel: Option<Tunnel>,
-    /// What came of its request, where that was sent straight on and failed: whoever would send it now hears of that instead.
-    pub tried: Option<Box<SendError>>,
+    /// What came of sending it by the short way, if that was tried: whoever sends it now heeds it.
+    pub tried: Option<Box<NotAnswered>>,
 }
 
 /// An end for several attempts together.

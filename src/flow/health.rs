@@ -365,8 +365,19 @@ impl Health {
     /// Takes one of the places there are, and lets the request through; waits, in a queue that has an end, where no place is free.
     pub async fn enter(self: &Arc<Self>, patience: Duration) -> Result<(Pass, Place), NotReady> {
         self.ready()?;
-        let mut place = self.place(patience).await?;
+        let place = self.place(patience).await?;
         // Much may have happened while it waited.
+        self.begin(place)
+    }
+
+    /// The same where a place is free and nothing has to be waited for.
+    pub fn enter_now(self: &Arc<Self>) -> Option<(Pass, Place)> {
+        self.ready().ok()?;
+        let place = self.try_enter().then(|| self.taken())?;
+        self.begin(place).ok()
+    }
+
+    fn begin(self: &Arc<Self>, mut place: Place) -> Result<(Pass, Place), NotReady> {
         let pass = self.admit()?;
         place.epoch = pass.epoch;
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -377,12 +388,8 @@ impl Health {
     }
 
     async fn place(self: &Arc<Self>, patience: Duration) -> Result<Place, NotReady> {
-        let place = || Place {
-            health: Arc::clone(self),
-            epoch: 0,
-        };
         if self.try_enter() {
-            return Ok(place());
+            return Ok(self.taken());
         }
         let full = || NotReady {
             state: self.state(),
@@ -396,11 +403,19 @@ impl Health {
             freed.as_mut().enable();
             if self.try_enter() {
                 drop(waiting);
-                return Ok(place());
+                return Ok(self.taken());
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(full());
             }
+        }
+    }
+
+    /// The place that was just taken.
+    fn taken(self: &Arc<Self>) -> Place {
+        Place {
+            health: Arc::clone(self),
+            epoch: 0,
         }
     }
 

@@ -15,7 +15,6 @@ use crate::wire::{ClientResponse, Url};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Sends a request to an endpoint that sends every message alike, if it is ready and has room. Its state hears of an answer.
 pub async fn send(
@@ -28,7 +27,7 @@ pub async fn send(
     let Some(client) = worker.client.straight(&endpoint.url) else {
         return Err(NotAnswered::NotSent);
     };
-    let Ok((pass, place)) = endpoint.health.enter(Duration::ZERO).await else {
+    let Some((pass, place)) = endpoint.health.enter_now() else {
         return Err(NotAnswered::NotSent);
     };
     let straight = Straight {
@@ -56,7 +55,9 @@ pub async fn deliver(
     place: Place,
 ) -> Result<Answer, Fault> {
     let mut place = Some(place);
-    if let Some(answer) = attempt(exchange, &url, delivery, patience, &mut place).await {
+    if let Some(method) = fitting(exchange, delivery)
+        && let Some(answer) = attempt(exchange, method, &url, delivery, patience, &mut place).await
+    {
         return Ok(answer);
     }
     let watch = place.map(|place| Box::new(place) as Box<dyn Watch>);
@@ -71,13 +72,13 @@ pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
         ..Delivery::default()
     };
     let method = fitting(exchange, &delivery)?;
-    let (pass, place) = endpoint.health.enter(Duration::ZERO).await.ok()?;
+    let (pass, place) = endpoint.health.enter_now()?;
     let patience = Patience {
         response: endpoint.response,
         ..Patience::default()
     };
     let mut place = Some(place);
-    let answer = go(exchange, method, &endpoint.url, &delivery, patience, &mut place).await;
+    let answer = attempt(exchange, method, &endpoint.url, &delivery, patience, &mut place).await;
     match &answer {
         Some(_) => pass.succeeded(),
         None => pass.passed_on(),
@@ -85,19 +86,8 @@ pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
     answer
 }
 
+/// Whoever watches the answer is taken where its body is still to come. What came of it otherwise is noted in the exchange.
 async fn attempt(
-    exchange: &mut Exchange,
-    url: &Url,
-    delivery: &Delivery,
-    patience: Patience,
-    place: &mut Option<Place>,
-) -> Option<Answer> {
-    let method = fitting(exchange, delivery)?;
-    go(exchange, method, url, delivery, patience, place).await
-}
-
-/// Whoever watches the answer is taken where its body is still to come.
-async fn go(
     exchange: &mut Exchange,
     method: Method,
     url: &Url,
@@ -126,9 +116,8 @@ async fn go(
             exchange.message.payload = Payload::empty();
             Some(answer(response, exchange.message.arrived_as.clone(), rest))
         }
-        Err(NotAnswered::NotSent) => None,
-        Err(NotAnswered::Failed(error)) => {
-            exchange.tried = Some(Box::new(error));
+        Err(not_answered) => {
+            exchange.tried = Some(Box::new(not_answered));
             None
         }
     }

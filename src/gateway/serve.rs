@@ -413,7 +413,7 @@ fn begin(
             errand: false,
             caller,
             tunnel: None,
-            tried: declined.failed,
+            tried: declined.tried,
         },
         sides,
         client,

@@ -8,13 +8,13 @@ use super::route::has_bad_escape;
 use super::serve::header_text;
 use super::target;
 use crate::deployment::publish::Notation;
-use crate::deployment::routes::{Asked, Matched, Route};
+use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, SequenceRef};
 use crate::flow::delivery::suffixed;
-use crate::flow::{Endpoint, Plain, Sequence, Worker, straight};
+use crate::flow::{Endpoint, Fixed, Plain, Sequence, Worker, straight};
 use crate::message::media_type::{Form, is_grpc};
 use crate::wire::straight::NotAnswered;
-use crate::wire::{ClientResponse, Incoming, Reply, SendError};
+use crate::wire::{ClientResponse, Incoming, Reply};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use std::sync::Arc;
 pub struct Declined {
     /// Where it was routed to, if that was looked up.
     pub route: Option<Route>,
-    /// What came of sending it.
-    pub failed: Option<Box<SendError>>,
+    /// What came of sending it, if that was tried.
+    pub tried: Option<Box<NotAnswered>>,
 }
 
 /// Answers a request by the short way.
@@ -61,28 +61,17 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
             has_body: !body.is_empty(),
         },
     );
-    let declined = |route: Route, failed: Option<SendError>| Declined {
-        route: Some(route),
-        failed: failed.map(Box::new),
+    let Some(endpoint) = endpoint(deployment, worker, &route, &target) else {
+        let route = Some(route);
+        return Err(Declined { route, tried: None });
     };
-    let (Route::Resource(matched), None) = (&route, asks_more(&target)) else {
-        return Err(declined(route, None));
-    };
-    let Some(mut fixed) =
-        endpoint(deployment, matched).and_then(|endpoint| endpoint.fixed(Some(&deployment.catalog), runtime))
-    else {
-        return Err(declined(route, None));
-    };
-    if fixed.suffixed {
-        match suffixed(fixed.url, &target[matched.below..]) {
-            Ok(url) => fixed.url = url,
-            Err(_) => return Err(declined(route, None)),
-        }
-    }
-    match straight::send(worker, &fixed, &incoming.method, &incoming.headers, &body).await {
+    let sent = straight::send(worker, &endpoint, &incoming.method, &incoming.headers, &body).await;
+    match sent {
         Ok(response) => Ok(reply(response, content_type)),
-        Err(NotAnswered::NotSent) => Err(declined(route, None)),
-        Err(NotAnswered::Failed(error)) => Err(declined(route, Some(error))),
+        Err(not_answered) => Err(Declined {
+            route: Some(route),
+            tried: Some(Box::new(not_answered)),
+        }),
     }
 }
 
@@ -103,14 +92,15 @@ fn fits(incoming: &Incoming, body: &Bytes, content_type: Option<&HeaderValue>) -
     known && method && !incoming.websocket
 }
 
-/// What else the gateway looks at in a query.
-fn asks_more(target: &str) -> Option<()> {
-    let (_, query) = target.split_once('?')?;
-    (has_bad_escape(query) || Notation::asked(query).is_some()).then_some(())
-}
-
-/// The endpoint that a resource does nothing but ask.
-fn endpoint(deployment: &Deployment, matched: &Matched) -> Option<Arc<dyn Endpoint>> {
+/// Where the request goes, if its resource does nothing but ask an endpoint that sends every message alike.
+fn endpoint(deployment: &Deployment, worker: &Worker, route: &Route, target: &str) -> Option<Fixed> {
+    let Route::Resource(matched) = route else {
+        return None;
+    };
+    let query = target.split_once('?').map(|(_, query)| query);
+    if query.is_some_and(|query| has_bad_escape(query) || Notation::asked(query).is_some()) {
+        return None;
+    }
     let api = &deployment.apis[matched.api];
     if api.guard.is_some() || api.cors.is_some() {
         return None;
@@ -118,9 +108,15 @@ fn endpoint(deployment: &Deployment, matched: &Matched) -> Option<Arc<dyn Endpoi
     let resource = &api.resources[matched.resource];
     let of = |side: &Option<SequenceRef>| side.as_ref().map(|side| side.of(&deployment.catalog));
     let inward = of(&resource.in_sequence)?;
-    asked(&inward, || of(&resource.out_sequence)).cloned()
+    let endpoint = asked(&inward, || of(&resource.out_sequence))?;
+    let mut fixed = endpoint.fixed(Some(&deployment.catalog), &worker.runtime)?;
+    if fixed.suffixed {
+        fixed.url = suffixed(fixed.url, &target[matched.below..]).ok()?;
+    }
+    Some(fixed)
 }
 
+/// The endpoint that a flow does nothing but ask.
 fn asked(inward: &Sequence, outward: impl FnOnce() -> Option<Arc<Sequence>>) -> Option<&Arc<dyn Endpoint>> {
     let mut steps = inward.steps.iter().map(|step| step.mediator.plain());
     match (steps.next()??, steps.next(), steps.next()) {

@@ -61,6 +61,8 @@ pub struct ClientRequest {
     pub gate: Option<Arc<dyn Gate>>,
     /// HTTP/1: what the request line and the connection are like, where it is not as usual.
     pub manner: Manner,
+    /// HTTP/1: over a connection of its own making, as a kept one was tried already.
+    pub fresh: bool,
 }
 
 /// How HTTP/1 is spoken with backends that want it otherwise.
@@ -110,6 +112,7 @@ impl ClientRequest {
             watch: None,
             gate: None,
             manner: Manner::default(),
+            fresh: false,
         }
     }
 }
@@ -272,7 +275,7 @@ impl Client {
         let url = request.url.clone();
         let gate = request.gate.clone();
         let gate = gate.as_deref();
-        let manner = request.manner;
+        let (manner, fresh) = (request.manner, request.fresh);
         let (request, mut upload) = prepare(request);
         let mut request = for_http1(request, manner);
         let proxy = inner.defaults.forwarding(&url.origin);
@@ -283,7 +286,7 @@ impl Client {
             let headers = request.headers_mut();
             headers.insert(PROXY_AUTHORIZATION, credentials.clone());
         }
-        if let Some(mut backend) = inner.pool.take(&url.origin, gate) {
+        if !fresh && let Some(mut backend) = inner.pool.take(&url.origin, gate) {
             let whole = request.body().again();
             let outcome = backend.exchange(&mut request, upload.as_deref(), &times).await;
             let error = match outcome {

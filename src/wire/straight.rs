@@ -33,8 +33,9 @@ pub struct Straight<'a> {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum NotAnswered {
-    /// It was not sent, or in such a way that it can be sent again without harm.
     NotSent,
+    /// The connection turned out closed. It may be sent once more without harm, over a fresh one: another that is kept may be as stale.
+    Stale,
     Failed(SendError),
 }
 
@@ -62,7 +63,7 @@ impl Client {
             Ok(response) => self
                 .answer(backend, response, times, straight.url, || Some(watch()))
                 .map_err(NotAnswered::Failed),
-            Err(error) if is_stale(&error, straight.method) => Err(NotAnswered::NotSent),
+            Err(error) if is_stale(&error, straight.method) => Err(NotAnswered::Stale),
             Err(error) => Err(NotAnswered::Failed(error)),
         }
     }

@@ -3,7 +3,9 @@
 //! be the same.
 
 use super::gateway::{connect, drain, start};
-use super::wire_kit::{Raw, Reader, Recorder, answer_with, run, scripted};
+use super::wire_kit::{Raw, Reader, Recorder, answer_with, run, scripted, until};
+use futures_util::future::join_all;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
@@ -141,7 +143,7 @@ fn requests() -> Vec<(String, &'static [u8], bool)> {
         ));
     }
     const LONG: &[u8] = &[b'y'; 10_000];
-    let others: [(&str, &[u8], bool); 22] = [
+    let others: [(&str, &[u8], bool); 23] = [
         ("GET echo?q=1&r=a%20b", b"", true),
         ("GET ../pass/./x/../echo", b"", true),
         ("GET echo?q=%zz", b"", false),
@@ -164,6 +166,7 @@ fn requests() -> Vec<(String, &'static [u8], bool)> {
         ("GET chunked\nTE: trailers", b"", true),
         ("GET echo\nAuthorization: Bearer x.y.z\nCookie: a=b; c=d\nAccept: */*\nUser-Agent: t\nX-Forwarded-For: 1.2.3.4", b"", true),
         ("DELETE echo\nContent-Type: application/json", b"{}", true),
+        ("GET untyped\nContent-Type: application/json", b"", true),
     ];
     all.extend(others.map(|(head, body, fits)| (head.to_owned(), body, fits)));
     all
@@ -286,7 +289,7 @@ fn typed(body: &[u8]) -> &'static str {
 }
 
 /// Breaks as the path says; but the first request over a connection is answered.
-async fn breaking(stream: TcpStream, requests: Rc<std::cell::Cell<usize>>) {
+async fn breaking(stream: TcpStream, requests: Rc<Cell<usize>>) {
     let mut reader = Reader::new(stream);
     let mut first = true;
     while let Some(request) = reader.message(false).await {
@@ -318,7 +321,7 @@ fn what_fails_on_the_short_way_is_dealt_with_on_the_long_one() {
             for (method, body) in [("GET", &b""[..]), ("POST", b""), ("PUT", b"words")] {
                 let mut seen = Vec::new();
                 for (way, _) in WAYS {
-                    let count = Rc::<std::cell::Cell<usize>>::default();
+                    let count = Rc::<Cell<usize>>::default();
                     let counting = Rc::clone(&count);
                     let (backend, connections) =
                         scripted(move |_, stream| breaking(stream, Rc::clone(&counting)));
@@ -347,6 +350,47 @@ fn what_fails_on_the_short_way_is_dealt_with_on_the_long_one() {
                 assert_eq!(seen[0], seen[2], "{method} {end}");
                 assert!(seen[0].0[1].contains("\"code\": \"10150"), "{:?}", seen[0].0);
                 assert!(seen[0].0[2].contains("303001"), "{:?}", seen[0].0);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_is_repeated_once_however_many_connections_turn_out_closed() {
+    run(async {
+        const CLIENTS: usize = 16;
+        for (way, _) in WAYS {
+            for (method, times) in [("GET", 2), ("POST", 1)] {
+                let (warmed, asked) = (Rc::<Cell<usize>>::default(), Rc::<Cell<usize>>::default());
+                let counters = (Rc::clone(&warmed), Rc::clone(&asked));
+                // So many connections are kept as there are clients; then each closes instead of answering.
+                let (backend, _) = scripted(move |_, stream| {
+                    let (warmed, asked) = counters.clone();
+                    async move {
+                        let mut reader = Reader::new(stream);
+                        while let Some(request) = reader.message(false).await {
+                            if !request.first_line().contains("warm") {
+                                asked.set(asked.get() + 1);
+                                return;
+                            }
+                            warmed.set(warmed.get() + 1);
+                            until(|| warmed.get() >= CLIENTS).await;
+                            let answer = answer_with(200, "OK", "Content-Type: text/plain\r\n", b"x");
+                            reader.stream.write_all(&answer).await.unwrap();
+                        }
+                    }
+                });
+                let gateway = start(&apis(backend, ""));
+                let warm = to("call", way, "GET warm");
+                let mut clients = Vec::new();
+                for _ in 0..CLIENTS {
+                    clients.push(connect(&gateway).await);
+                }
+                join_all(clients.iter_mut().map(|client| ask(client, &warm, b""))).await;
+                let answer = ask(&mut clients[0], &to("call", way, &format!("{method} gone")), b"").await;
+                assert_eq!((answer.status(), asked.get()), (599, times), "{way} {method}");
+                drop(clients);
+                drain(gateway).await;
             }
         }
     });
