@@ -5,6 +5,7 @@ mod answer;
 mod apim;
 pub mod backend_jwt;
 mod backend_settings;
+mod begin;
 pub mod deployment_toml;
 pub mod endpoint_settings;
 pub mod environments;

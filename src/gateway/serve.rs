@@ -1,30 +1,18 @@
-//! One request: where it goes, its in side, its out side, its faults, and its answer.
+//! One request through its in side, its out side, its faults, to its answer.
 
-use super::admission;
-use super::answer;
-use super::route::{ApiFacts, Client, Facts, Place, Speech, has_bad_escape};
-use super::straight::{self, Declined};
-use super::{published, target, wsdl};
-use crate::deployment::cors::Visit;
-use crate::deployment::guard::Guard;
-use crate::deployment::routes::{Asked, Route};
-use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
+use super::begin::{Begun, Sides, begin};
+use super::route::{Client, Place};
+use super::{admission, answer, straight};
+use crate::deployment::{Deployment, EndpointRef, api};
 use crate::flow::backend_jwt::Called;
-use crate::flow::exchange::Request;
 use crate::flow::fault::code;
-use crate::flow::token::{Caller, Headers};
-use crate::flow::{Deadline, Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
-use crate::message::Message;
-use crate::message::encoding::Encoding;
-use crate::message::media_type::{Form, MediaType};
-use crate::message::payload::Payload;
-use crate::message::properties::{Known, Properties, Value};
+use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
+use crate::message::properties::Value;
 use crate::wire::{Incoming, Reply};
-use http::header::{self, HeaderMap};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, header};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -119,40 +107,6 @@ impl Server {
     }
 }
 
-/// A request that has found what serves it. On the heap from the beginning, as nothing of its size should be moved, and no future be made larger by it.
-struct Begun {
-    exchange: Exchange,
-    sides: Sides,
-    client: Client,
-    facts: Rc<Facts>,
-    /// Whose callers are looked at first.
-    door: Option<Door>,
-    bad_query: bool,
-}
-
-/// What demands a token.
-#[derive(Clone, Copy)]
-enum Door {
-    Resource { api: usize, resource: usize },
-    Other,
-}
-
-impl Door {
-    fn guard(self, deployment: &Deployment) -> Option<&Guard> {
-        match self {
-            Door::Resource { api, .. } => deployment.apis[api].guard.as_ref(),
-            Door::Other => Some(&Guard::ANY),
-        }
-    }
-
-    fn resource(self, deployment: &Deployment) -> Option<&api::Resource> {
-        match self {
-            Door::Resource { api, resource } => Some(&deployment.apis[api].resources[resource]),
-            Door::Other => None,
-        }
-    }
-}
-
 /// What the request is answered with, before or after mediation.
 enum Verdict {
     /// The message goes to the client.
@@ -160,267 +114,6 @@ enum Verdict {
     /// Nothing was sent, and nothing will be.
     Quiet,
     Fault(Fault),
-}
-
-/// The sequences of what serves the request.
-struct Sides {
-    inward: Option<Arc<Sequence>>,
-    /// Where the message goes when the in side ends without having sent it.
-    endpoint: Option<EndpointRef>,
-    outward: Option<Arc<Sequence>>,
-    fault: Option<Arc<Sequence>>,
-    /// A proxy's fault sequence stands in the place of `fault`, an API's in front of it.
-    proxy: bool,
-    /// Of a resource.
-    methods: Option<api::Methods>,
-}
-
-/// Finds what serves a request. The answer, where that needs no mediation.
-fn begin(
-    deployment: &Deployment,
-    worker: &Rc<Worker>,
-    incoming: Incoming,
-    grpc: bool,
-    declined: Declined,
-    visit: &mut Option<Box<Visit>>,
-) -> ControlFlow<Reply, Box<Begun>> {
-    let Incoming {
-        method,
-        target: asked_target,
-        scheme,
-        remote,
-        local,
-        mut headers,
-        body,
-        websocket,
-        ..
-    } = incoming;
-    let has_body = body.exact_length() != Some(0);
-    let media_type = header_text(&headers, header::CONTENT_TYPE).map(MediaType::parse);
-    let client = client(&headers, media_type.as_ref(), has_body, grpc);
-    let clean = match target::clean(asked_target.as_str()) {
-        Ok(clean) => clean,
-        Err(reason) => {
-            tracing::debug!(
-                reason,
-                target = asked_target.as_str(),
-                "A request with a bad path."
-            );
-            return Break(answer::plain(
-                StatusCode::BAD_REQUEST,
-                "The path of the request is not valid.",
-                client,
-            ));
-        }
-    };
-    let deadline = if client.grpc {
-        grpc::deadline(&headers)
-    } else {
-        Ok(None)
-    };
-    let Ok(deadline) = deadline else {
-        return Break(answer::plain(
-            StatusCode::BAD_REQUEST,
-            "The grpc-timeout is not valid.",
-            client,
-        ));
-    };
-    let request = Rc::new(Request {
-        method,
-        target: Arc::from(&*clean),
-        scheme: scheme.as_str(),
-        host: Arc::from(header_text(&headers, header::HOST).unwrap_or("")),
-        remote,
-        local,
-        deadline,
-        websocket,
-    });
-    if &*request.target == "*" {
-        return Break(answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS"));
-    }
-    if let Some(reply) = admission::jwks(&request, &worker.runtime) {
-        return Break(reply);
-    }
-    if let Some(reply) = published::answer(deployment, &request, worker.runtime.public_url.as_deref()) {
-        return Break(reply);
-    }
-    if let Some(signer) = &worker.runtime.signer {
-        signer.strip(&mut headers);
-    }
-    let route = declined.route.unwrap_or_else(|| {
-        deployment.routes.find(
-            &deployment.apis,
-            &deployment.proxies,
-            &Asked {
-                method: &request.method,
-                target: &request.target,
-                host: &request.host,
-                https: request.scheme == "https",
-                content_type: header_text(&headers, header::CONTENT_TYPE),
-                user_agent: header_text(&headers, header::USER_AGENT),
-                has_body,
-            },
-        )
-    });
-    let cors = route.api().and_then(|api| {
-        deployment.apis[api]
-            .cors
-            .as_ref()?
-            .visit(&request.method, &headers)
-    });
-    let stranger = cors.as_ref().is_some_and(Visit::is_strange);
-    *visit = cors.map(Box::new);
-    let handlers = &deployment.handlers;
-    let catalog = &deployment.catalog;
-    let named = |id: Option<crate::flow::SequenceId>| id.map(|id| catalog.sequence(id));
-    let mut door = None;
-    let (place, sides, served_by) = match route {
-        Route::Resource(matched) => {
-            let api = &deployment.apis[matched.api];
-            let resource = &api.resources[matched.resource];
-            door = api.guard.is_some().then_some(Door::Resource {
-                api: matched.api,
-                resource: matched.resource,
-            });
-            let place = Place::Api(ApiFacts::new(
-                api,
-                matched.below,
-                Some((resource, matched.variables)),
-            ));
-            (
-                place,
-                Sides::of_resource(resource, deployment),
-                Arc::clone(&resource.label),
-            )
-        }
-        Route::Options { .. } if stranger => return Break(answer::bare(StatusCode::FORBIDDEN)),
-        Route::Options { allow, .. } => return Break(answer::options(&allow)),
-        Route::NoResource { api, below } => {
-            let Some(handler) = named(handlers.resource_mismatch) else {
-                return Break(answer::bare(StatusCode::NOT_FOUND));
-            };
-            let api = &deployment.apis[api];
-            (
-                Place::Api(ApiFacts::new(api, below, None)),
-                Sides::of_handler(handler),
-                Arc::clone(&api.name),
-            )
-        }
-        Route::NotAllowed { api, below, allow } => {
-            let Some(handler) = named(handlers.method_not_allowed) else {
-                return Break(answer::not_allowed(&allow));
-            };
-            let api = &deployment.apis[api];
-            (
-                Place::Api(ApiFacts::new(api, below, None)),
-                Sides::of_handler(handler),
-                Arc::clone(&api.name),
-            )
-        }
-        Route::Refused { .. } => return Break(answer::bare(StatusCode::BAD_REQUEST)),
-        Route::Blocked { api } => {
-            let api = &deployment.apis[api];
-            tracing::debug!(api = %api.name, "A request to an API that is blocked.");
-            return Break(admission::blocked(header_text(&headers, header::ACCEPT), client));
-        }
-        Route::Broken { reason } => {
-            let text = format!("Not served, because its configuration has a mistake: {reason}");
-            return Break(answer::plain(StatusCode::SERVICE_UNAVAILABLE, &text, client));
-        }
-        Route::Proxy { proxy, below } => {
-            let proxy = &deployment.proxies[proxy];
-            door = deployment.tokens.demand(&[&*proxy.name]).then_some(Door::Other);
-            if let Some(reply) = wsdl::answer(proxy, &request, worker.runtime.public_url.as_deref()) {
-                return Break(reply);
-            }
-            let place = Place::Proxy {
-                name: Arc::clone(&proxy.name),
-                below,
-            };
-            (
-                place,
-                Sides::of_proxy(proxy, deployment),
-                Arc::clone(&proxy.label),
-            )
-        }
-        Route::Elsewhere => match named(handlers.main) {
-            Some(main) => {
-                door = deployment.tokens.demand(&["main"]).then_some(Door::Other);
-                (Place::Main, Sides::of_main(main), Arc::from("main"))
-            }
-            None => {
-                return Break(answer::plain(
-                    StatusCode::NOT_FOUND,
-                    "There is nothing here.",
-                    client,
-                ));
-            }
-        },
-    };
-    let guard = door.and_then(|door| door.guard(deployment));
-    let names = guard.map_or_else(Headers::default, |guard| guard.headers.clone());
-    let caller = Caller::of(&headers, names, &worker.runtime).map(Rc::new);
-    let bad_query = matches!(place, Place::Api(_)) && request.query().is_some_and(has_bad_escape);
-    let payload = match (has_body, request.query()) {
-        (true, _) => {
-            let encoding =
-                header_text(&headers, header::CONTENT_ENCODING).map_or(Encoding::Identity, Encoding::parse);
-            let body = match client.grpc {
-                true => grpc::request(body, catalog.limits.grpc_message),
-                false => body,
-            };
-            let mut payload = Payload::stream(media_type.clone(), encoding, body);
-            payload.set_of_client();
-            payload.set_rest(
-                client.speech == Speech::Rest
-                    || (client.speech == Speech::Soap11 && !headers.contains_key("soapaction")),
-            );
-            payload
-        }
-        (false, Some(query)) if matches!(request.method, Method::GET | Method::DELETE) => {
-            Payload::query(query)
-        }
-        (false, _) => Payload::empty(),
-    };
-    let mut message = Message::new(headers, payload);
-    message.addressing.to = Some(Arc::clone(&request.target));
-    message.addressing.soap_action = soap_action(&message.headers, media_type.as_ref());
-    let facts = Rc::new(Facts {
-        request: Rc::clone(&request),
-        client,
-        has_body,
-        typed: media_type.is_some(),
-        place,
-        caller: caller.clone(),
-    });
-    let mut properties = Properties::default();
-    properties.know(Rc::clone(&facts) as Rc<dyn Known>);
-    let deadline = worker.runtime.total.map(Deadline::within);
-    Continue(Box::new(Begun {
-        exchange: Exchange {
-            message,
-            properties,
-            request,
-            catalog: Arc::clone(&deployment.catalog),
-            worker: Rc::clone(worker),
-            served_by,
-            depth: 0,
-            receive: None,
-            fault: None,
-            reason: None,
-            accepted: Rc::default(),
-            deadline,
-            errand: false,
-            caller,
-            tunnel: None,
-            tried: declined.tried,
-        },
-        sides,
-        client,
-        facts,
-        door,
-        bad_query,
-    }))
 }
 
 /// From what serves a request to its answer.
@@ -480,67 +173,6 @@ fn called(place: &Place) -> Called<'_> {
             context: "/",
             version: "",
         },
-    }
-}
-
-impl Sides {
-    fn of_resource(resource: &api::Resource, deployment: &Deployment) -> Sides {
-        let of = |side: &Option<SequenceRef>| side.as_ref().map(|side| side.of(&deployment.catalog));
-        Sides {
-            inward: of(&resource.in_sequence),
-            endpoint: None,
-            outward: of(&resource.out_sequence),
-            fault: of(&resource.fault_sequence),
-            proxy: false,
-            methods: Some(resource.methods),
-        }
-    }
-
-    fn of_proxy(proxy: &proxy::Proxy, deployment: &Deployment) -> Sides {
-        let of = |side: &Option<SequenceRef>| side.as_ref().map(|side| side.of(&deployment.catalog));
-        Sides {
-            inward: of(&proxy.in_sequence),
-            endpoint: proxy.endpoint.clone(),
-            outward: of(&proxy.out_sequence),
-            fault: of(&proxy.fault_sequence),
-            proxy: true,
-            methods: None,
-        }
-    }
-
-    /// `main` sees both directions; `<in>` and `<out>` tell them apart.
-    fn of_main(main: Arc<Sequence>) -> Sides {
-        Sides {
-            inward: Some(Arc::clone(&main)),
-            endpoint: None,
-            outward: Some(main),
-            fault: None,
-            proxy: false,
-            methods: None,
-        }
-    }
-
-    fn of_handler(handler: Arc<Sequence>) -> Sides {
-        Sides {
-            inward: Some(handler),
-            endpoint: None,
-            outward: None,
-            fault: None,
-            proxy: false,
-            methods: None,
-        }
-    }
-
-    /// Who is asked about a fault, one after the other: the next when the one before fails itself.
-    fn handlers(&self, exchange: &Exchange) -> Vec<Arc<Sequence>> {
-        let common = exchange
-            .catalog
-            .fault
-            .map(|fault| exchange.catalog.sequence(fault));
-        match (&self.fault, self.proxy) {
-            (Some(own), true) => vec![Arc::clone(own)],
-            (own, _) => own.iter().cloned().chain(common).collect(),
-        }
     }
 }
 
@@ -766,44 +398,6 @@ async fn guarded<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, String
     .await
 }
 
-pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool, grpc: bool) -> Client {
-    let speech = match media_type {
-        Some(media_type) if has_body => match media_type.form() {
-            Form::Soap11 => Speech::Soap11,
-            Form::Soap12 => Speech::Soap12,
-            // SOAP with attachments names its root part's type.
-            Form::Multipart => match media_type.parameter("type") {
-                Some("text/xml") => Speech::Soap11,
-                Some("application/soap+xml") => Speech::Soap12,
-                // MTOM names it behind another one.
-                Some("application/xop+xml") => match media_type.parameter("start-info") {
-                    Some(info) if info.starts_with("application/soap+xml") => Speech::Soap12,
-                    _ => Speech::Soap11,
-                },
-                _ => Speech::Rest,
-            },
-            _ => Speech::Rest,
-        },
-        _ => Speech::Rest,
-    };
-    let json = media_type.is_some_and(|media_type| media_type.form() == Form::Json)
-        || header_text(headers, header::ACCEPT).is_some_and(|accept| accept.contains("json"));
-    Client { speech, json, grpc }
-}
-
-/// SOAP 1.1 says its action in a header, SOAP 1.2 in the media type.
-fn soap_action(headers: &HeaderMap, media_type: Option<&MediaType>) -> Option<Arc<str>> {
-    let header = headers.get("soapaction").and_then(|value| value.to_str().ok());
-    let action = header
-        .map(|action| action.trim().trim_matches('"'))
-        .or_else(|| media_type?.action.as_deref())?;
-    (!action.is_empty()).then(|| Arc::from(action))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -816,7 +410,7 @@ mod tests {
     use crate::wire::client::{Reached, SendErrorKind};
     use async_trait::async_trait;
     use bytes::Bytes;
-    use http::{HeaderName, Version};
+    use http::{HeaderMap, HeaderName, Version};
 
     fn deploy(artifacts: &str) -> Arc<Deployment> {
         let folder = tempfile::tempdir().expect("a folder");

@@ -4,8 +4,8 @@
 //! answer to the client. It is the same exchange as the long way's, byte for byte but for the order of headers; whatever is out of the ordinary (a request that does
 //! not fit, an endpoint that is not ready, a failure) goes the long way, which is told what came of the short one.
 
+use super::begin::header_text;
 use super::route::has_bad_escape;
-use super::serve::header_text;
 use super::target;
 use crate::deployment::publish::Notation;
 use crate::deployment::routes::{Asked, Route};
