@@ -63,6 +63,12 @@ pub enum Dynamic {
     Expression(Expression),
 }
 
+impl Dynamic {
+    pub fn waits(&self) -> bool {
+        matches!(self, Dynamic::Expression(expression) if expression.waits())
+    }
+}
+
 /// Why an expression has no answer.
 #[derive(Debug)]
 pub enum ExpressionError {
@@ -150,6 +156,11 @@ impl Expression {
     /// It reads `To`, `Action` and the like, which may stand in the header of a SOAP message.
     pub fn asks_addressing(&self) -> bool {
         self.addressing
+    }
+
+    /// Whether a body may have to arrive before it can be answered.
+    pub fn waits(&self) -> bool {
+        self.needs_payload() || self.addressing
     }
 
     pub fn is_json_path(&self) -> bool {

@@ -13,9 +13,9 @@ use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::message::xml::NodeId;
 use crate::text::Span;
-use crate::wire::Tunnel;
 use crate::wire::straight::NotAnswered;
-use http::{Method, StatusCode};
+use crate::wire::{ClientResponse, Tunnel};
+use http::{HeaderValue, Method, StatusCode};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -40,8 +40,6 @@ pub struct Exchange {
     pub fault: Option<Fault>,
     /// The backend's status, and its reason phrase if that is not the usual one.
     pub reason: Option<(StatusCode, String)>,
-    /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
-    pub accepted: Rc<Cell<bool>>,
     /// When everything that is asked of backends must have come to an end: a total over all attempts.
     pub deadline: Option<Deadline>,
     /// It runs an errand: what is to be sent one way is waited for here, for nobody waits for the errand.
@@ -52,6 +50,19 @@ pub struct Exchange {
     pub tunnel: Option<Tunnel>,
     /// What came of sending it by the short way, if that was tried: whoever sends it now heeds it.
     pub tried: Option<Box<NotAnswered>>,
+    /// Who takes a backend's answer as the backend gave it.
+    pub takers: Takers,
+    /// Such an answer, on its way to the client past the message, which is still the request.
+    pub passed: Option<Box<ClientResponse>>,
+}
+
+/// Who looks at a backend's answer before the client gets it. The default is that everybody may.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Takers {
+    /// The client gets what `respond` finds, in the form in which it came.
+    pub client: bool,
+    /// The out side does nothing but send it back.
+    pub out_side: bool,
 }
 
 /// An end for several attempts together.
@@ -81,31 +92,63 @@ impl Deadline {
     }
 }
 
-/// What the client asked for. Never changes.
-#[derive(Debug, Clone)]
+/// What the client asked for. It never changes.
+#[derive(Debug)]
 pub struct Request {
     pub method: Method,
     /// Path and query as they were sent.
     pub target: Arc<str>,
+    /// Where the query's `?` stands in it.
+    mark: Option<usize>,
     /// `http` or `https`
     pub scheme: &'static str,
-    /// Host header or authority.
-    pub host: Arc<str>,
+    host: Option<HeaderValue>,
     pub remote: SocketAddr,
     pub local: SocketAddr,
     /// When a gRPC client wants its call to be over.
     pub deadline: Option<Instant>,
     /// It asks for a WebSocket.
     pub websocket: bool,
+    /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
+    pub accepted: Cell<bool>,
 }
 
 impl Request {
+    pub fn new(
+        method: Method,
+        target: Arc<str>,
+        scheme: &'static str,
+        host: Option<HeaderValue>,
+        (remote, local): (SocketAddr, SocketAddr),
+    ) -> Request {
+        Request {
+            method,
+            mark: target.find('?'),
+            target,
+            scheme,
+            host,
+            remote,
+            local,
+            deadline: None,
+            websocket: false,
+            accepted: Cell::default(),
+        }
+    }
+
     pub fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+        self.mark.map_or(&self.target, |mark| &self.target[..mark])
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        self.mark.map(|mark| &self.target[mark + 1..])
+    }
+
+    /// Host header or authority.
+    pub fn host(&self) -> &str {
+        self.host
+            .as_ref()
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("")
     }
 }
 
@@ -204,6 +247,24 @@ impl Exchange {
         self.evaluate(expression, Expression::value)
     }
 
+    /// The text of an expression that needs no payload.
+    pub fn text_at_once(&mut self, expression: &Expression) -> Result<Option<String>, Fault> {
+        self.evaluate(expression, Expression::text)
+    }
+
+    pub fn holds_at_once(&mut self, expression: &Expression) -> Result<bool, Fault> {
+        self.evaluate(expression, Expression::holds)
+    }
+
+    pub fn dynamic_at_once<'a>(&mut self, value: &'a Dynamic) -> Result<Cow<'a, str>, Fault> {
+        match value {
+            Dynamic::Literal(text) => Ok(Cow::Borrowed(text)),
+            Dynamic::Expression(expression) => {
+                Ok(Cow::Owned(self.text_at_once(expression)?.unwrap_or_default()))
+            }
+        }
+    }
+
     /// The nodes of the message that an XPath selects. They are those of `envelope_mut` until somebody changes the message.
     pub async fn select(&mut self, expression: &Expression) -> Result<Vec<NodeId>, Fault> {
         self.load_for(expression).await?;
@@ -297,12 +358,13 @@ impl Exchange {
             receive: None,
             fault: None,
             reason: None,
-            accepted: Rc::clone(&self.accepted),
             deadline: self.deadline,
             errand: self.errand,
             caller: self.caller.clone(),
             tunnel: None,
             tried: None,
+            takers: Takers::default(),
+            passed: None,
         })
     }
 
@@ -415,11 +477,11 @@ impl Exchange {
 
     /// Before a backend is asked: from here on a client that only wants to know that its message came need not wait (`FORCE_SC_ACCEPTED`).
     pub async fn before_backend(&mut self) -> Result<(), Fault> {
-        if !self.accepted.get() && self.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+        if !self.request.accepted.get() && self.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
             // Once it is answered the client may go, and its body with it.
             let kept = self.message.payload.keep(&self.catalog.limits).await;
             kept.map_err(|error| self.not_parsed(error))?;
-            self.accepted.set(true);
+            self.request.accepted.set(true);
         }
         Ok(())
     }
@@ -443,7 +505,8 @@ impl Exchange {
         }
     }
 
-    async fn load_for(&mut self, expression: &Expression) -> Result<(), Fault> {
+    /// Reads what an expression looks at, so that it can be answered at once.
+    pub async fn load_for(&mut self, expression: &Expression) -> Result<(), Fault> {
         if expression.needs_payload() {
             self.load().await
         } else if expression.asks_addressing() {

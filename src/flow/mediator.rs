@@ -8,10 +8,20 @@ use std::sync::Arc;
 pub trait Mediator: Send + Sync {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome;
 
+    /// The same for a step that waits for nothing, so that no future is made for it.
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        None
+    }
+
     /// What it does, if it does so to every message without a look at it.
     fn plain(&self) -> Option<Plain<'_>> {
         None
     }
+}
+
+/// A step that never waits: it asks nobody, and looks at no body that may still be on its way.
+pub trait AtOnce {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome;
 }
 
 /// A step that looks at nothing of a message, and changes nothing of it.

@@ -29,6 +29,6 @@ pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};
 pub use endpoint::{Answer, Endpoint, Fixed, RetryRule};
 pub use exchange::{Deadline, Exchange};
 pub use fault::{Code, Fault, Origin, Retry};
-pub use mediator::{Flow, Mediator, Outcome, Plain};
+pub use mediator::{AtOnce, Flow, Mediator, Outcome, Plain};
 pub use runtime::{Runtime, Worker};
 pub use sequence::{Sequence, Step};

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+pub static SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// What leaves of a message.
 pub struct Outgoing {

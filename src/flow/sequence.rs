@@ -1,6 +1,7 @@
 //! A sequence, and the one loop that runs steps.
 
-use super::{Exchange, Fault, Flow, Mediator, Outcome, SequenceId};
+use super::exchange::Takers;
+use super::{Endpoint, Exchange, Fault, Flow, Mediator, Outcome, Plain, SequenceId, straight};
 use crate::text::Span;
 use std::sync::Arc;
 
@@ -60,16 +61,21 @@ impl Sequence {
     }
 
     async fn run_steps(&self, exchange: &mut Exchange) -> Outcome {
-        for step in &self.steps {
-            match step.mediator.mediate(exchange).await {
+        for (at, step) in self.steps.iter().enumerate() {
+            if let Some(endpoint) = self.passes_on(at, exchange.takers)
+                && Box::pin(straight::pass_on(exchange, endpoint)).await
+            {
+                return Ok(Flow::Respond);
+            }
+            let outcome = match step.mediator.at_once() {
+                Some(step) => step.apply(exchange),
+                None => step.mediator.mediate(exchange).await,
+            };
+            match outcome {
                 Ok(Flow::Continue) => {}
                 Ok(flow) => return Ok(flow),
                 Err(mut fault) => {
-                    // The innermost step is the one that failed; the containers around it only pass the fault on.
-                    if fault.at.is_none() {
-                        fault.at = Some((step.span, step.element));
-                        exchange.note_fault(&fault, &self.name);
-                    }
+                    self.note(step, &mut fault, exchange);
                     if let (Some(handler), false) = (fault.handler.take(), fault.unhandled) {
                         return Box::pin(exchange.handle(fault, handler)).await;
                     }
@@ -78,5 +84,60 @@ impl Sequence {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// The innermost step is the one that failed; the containers around it only pass the fault on.
+    fn note(&self, step: &Step, fault: &mut Fault, exchange: &Exchange) {
+        if fault.at.is_none() {
+            fault.at = Some((step.span, step.element));
+            exchange.note_fault(fault, &self.name);
+        }
+    }
+
+    /// Whether it never waits, and nobody else hears of its faults.
+    pub fn is_at_once(&self) -> bool {
+        !self.named
+            && self.on_error.is_none()
+            && self.steps.iter().all(|step| step.mediator.at_once().is_some())
+    }
+
+    /// Runs steps that never wait.
+    pub fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        for step in &self.steps {
+            let outcome = match step.mediator.at_once() {
+                Some(mediator) => mediator.apply(exchange),
+                None => unreachable!("only sequences that are at once are applied"),
+            };
+            match outcome {
+                Ok(Flow::Continue) => {}
+                Ok(flow) => return Ok(flow),
+                Err(mut fault) => {
+                    self.note(step, &mut fault, exchange);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// The endpoint that a step asks for the client, if nobody looks at the answer on its way.
+    fn passes_on(&self, at: usize, takers: Takers) -> Option<&Arc<dyn Endpoint>> {
+        if !takers.client {
+            return None;
+        }
+        match self.steps[at].mediator.plain()? {
+            Plain::Calls(endpoint) => {
+                let next = self.steps.get(at + 1)?.mediator.plain();
+                matches!(next, Some(Plain::Responds)).then_some(endpoint)
+            }
+            Plain::Sends(endpoint) => endpoint.filter(|_| takers.out_side),
+            Plain::Responds => None,
+        }
+    }
+
+    /// Whether an out side only sends what it gets back to the client.
+    pub fn only_answers(&self) -> bool {
+        let first = self.steps.first().and_then(|step| step.mediator.plain());
+        matches!(first, Some(Plain::Responds | Plain::Sends(None)))
     }
 }

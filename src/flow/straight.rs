@@ -7,7 +7,8 @@ use super::answered::answer;
 use super::delivery::{Delivery, Patience, deliver_watched, gate, is_rest, method, with_suffix};
 use super::health::Place;
 use super::outgoing::{has_no_body, manner};
-use super::{Answer, Exchange, Fault, Fixed, Worker, grpc};
+use super::{Answer, Endpoint, Exchange, Fault, Fixed, Worker, grpc};
+use crate::message::media_type::Form;
 use crate::message::payload::Payload;
 use crate::wire::client::{Manner, Watch};
 use crate::wire::straight::{NotAnswered, Straight};
@@ -15,6 +16,16 @@ use crate::wire::{ClientResponse, Url};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::rc::Rc;
+use std::sync::Arc;
+
+impl Fixed {
+    fn delivery(&self) -> Delivery {
+        Delivery {
+            bare: !self.suffixed,
+            ..Delivery::default()
+        }
+    }
+}
 
 /// Sends a request to an endpoint that sends every message alike, if it is ready and has room. Its state hears of an answer.
 pub async fn send(
@@ -46,6 +57,53 @@ pub async fn send(
     sent
 }
 
+/// Sends a message whose answer goes to the client as the backend gives it: what a call does that is followed by `respond`. The answer is
+/// noted in the exchange, or what came of trying.
+pub async fn pass_on(exchange: &mut Exchange, endpoint: &Arc<dyn Endpoint>) -> bool {
+    let Some(fixed) = endpoint.fixed(Some(&exchange.catalog), &exchange.worker.runtime) else {
+        return false;
+    };
+    let Some(Fitting { method, body }) = fitting(exchange, &fixed.delivery()) else {
+        return false;
+    };
+    // It may want to be answered before.
+    if exchange.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+        return false;
+    }
+    let url = match fixed.suffixed {
+        true => with_suffix(exchange, fixed.url.clone()),
+        false => Ok(fixed.url.clone()),
+    };
+    let (Ok(url), Some((pass, place))) = (url, fixed.health.enter_now()) else {
+        return false;
+    };
+    let worker = Rc::clone(&exchange.worker);
+    let Some(client) = worker.client.straight(&url) else {
+        pass.passed_on();
+        return false;
+    };
+    let straight = Straight {
+        method: &method,
+        url: &url,
+        headers: &exchange.message.headers,
+        body: &body,
+        response: fixed.response.unwrap_or(worker.runtime.timeouts.response),
+        gate: None,
+    };
+    match client.send_straight(straight, || Box::new(place)).await {
+        Ok(response) => {
+            pass.succeeded();
+            exchange.passed = Some(Box::new(response));
+            true
+        }
+        Err(not_answered) => {
+            pass.passed_on();
+            exchange.tried = Some(Box::new(not_answered));
+            false
+        }
+    }
+}
+
 /// Delivers a message, by the short way if it can go there.
 pub async fn deliver(
     exchange: &mut Exchange,
@@ -55,8 +113,8 @@ pub async fn deliver(
     place: Place,
 ) -> Result<Answer, Fault> {
     let mut place = Some(place);
-    if let Some(method) = fitting(exchange, delivery)
-        && let Some(answer) = attempt(exchange, method, &url, delivery, patience, &mut place).await
+    if let Some(fitting) = fitting(exchange, delivery)
+        && let Some(answer) = attempt(exchange, fitting, &url, delivery, patience, &mut place).await
     {
         return Ok(answer);
     }
@@ -67,18 +125,15 @@ pub async fn deliver(
 
 /// Delivers a message to an endpoint that sends every message alike, if it is ready and the message can go the short way.
 pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
-    let delivery = Delivery {
-        bare: !endpoint.suffixed,
-        ..Delivery::default()
-    };
-    let method = fitting(exchange, &delivery)?;
+    let delivery = endpoint.delivery();
+    let fitting = fitting(exchange, &delivery)?;
     let (pass, place) = endpoint.health.enter_now()?;
     let patience = Patience {
         response: endpoint.response,
         ..Patience::default()
     };
     let mut place = Some(place);
-    let answer = attempt(exchange, method, &endpoint.url, &delivery, patience, &mut place).await;
+    let answer = attempt(exchange, fitting, &endpoint.url, &delivery, patience, &mut place).await;
     match &answer {
         Some(_) => pass.succeeded(),
         None => pass.passed_on(),
@@ -89,7 +144,7 @@ pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
 /// Whoever watches the answer is taken where its body is still to come. What came of it otherwise is noted in the exchange.
 async fn attempt(
     exchange: &mut Exchange,
-    method: Method,
+    fitting: Fitting,
     url: &Url,
     delivery: &Delivery,
     patience: Patience,
@@ -102,10 +157,10 @@ async fn attempt(
     };
     let worker = Rc::clone(&exchange.worker);
     let straight = Straight {
-        method: &method,
+        method: &fitting.method,
         url: &url,
         headers: &exchange.message.headers,
-        body: &Bytes::new(),
+        body: &fitting.body,
         response: patience.response.unwrap_or(worker.runtime.timeouts.response),
         gate: gate.as_deref(),
     };
@@ -123,14 +178,36 @@ async fn attempt(
     }
 }
 
-/// The method of a message that can go the short way.
-fn fitting(exchange: &Exchange, delivery: &Delivery) -> Option<Method> {
+/// A message that can go the short way: how it is sent.
+struct Fitting {
+    method: Method,
+    /// As it came, or nothing.
+    body: Bytes,
+}
+
+fn fitting(exchange: &Exchange, delivery: &Delivery) -> Option<Fitting> {
     if wants_more(exchange, delivery) {
         return None;
     }
     let method = method(exchange, delivery).ok()?;
-    let is_plain = is_rest(exchange, &method, None) && has_no_body(exchange, &method, delivery);
-    (is_plain && method != Method::HEAD).then_some(method)
+    if method == Method::HEAD || !is_rest(exchange, &method, None) {
+        return None;
+    }
+    let body = match has_no_body(exchange, &method, delivery) {
+        true => Bytes::new(),
+        false => body(exchange)?,
+    };
+    Some(Fitting { method, body })
+}
+
+/// The body of a message that goes out as it came, if it is wholly here and nobody has said anything of how it is to be written.
+fn body(exchange: &Exchange) -> Option<Bytes> {
+    let message = &exchange.message;
+    let came_as = message.arrived_as.as_deref()?;
+    let is_as_it_came = exchange.properties.axis2_values().is_empty()
+        && message.header("content-type") == Some(came_as)
+        && !matches!(Form::of(came_as), Form::Soap11 | Form::Soap12 | Form::Multipart);
+    is_as_it_came.then(|| message.payload.as_it_came()).flatten()
 }
 
 /// Whether anything that the message is, or that the endpoint or a step has said, concerns the way in which it is sent.

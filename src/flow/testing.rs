@@ -2,7 +2,7 @@
 
 use super::runtime::{Backends, Clock, Timeouts};
 use super::{Catalog, Exchange, Runtime, Worker};
-use crate::flow::exchange::Request;
+use crate::flow::exchange::{Request, Takers};
 use crate::message::Message;
 use crate::message::body::ByteStream;
 use crate::message::encoding::Encoding;
@@ -224,20 +224,11 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         .map(|action| Arc::from(action.trim_matches('"')))
         .filter(|action: &Arc<str>| !action.is_empty());
     let address = SocketAddr::from(([127, 0, 0, 1], 8290));
-    let host = message.header("host").unwrap_or("").into();
+    let host = message.headers.get("host").cloned();
     Exchange {
         message,
         properties,
-        request: Rc::new(Request {
-            method,
-            target,
-            scheme: "http",
-            host,
-            remote: address,
-            local: address,
-            deadline: None,
-            websocket: false,
-        }),
+        request: Rc::new(Request::new(method, target, "http", host, (address, address))),
         catalog: Arc::new(catalog),
         worker: worker(backend),
         served_by: Arc::from("test"),
@@ -245,12 +236,13 @@ pub fn exchange(request: &str, catalog: Catalog, backend: Rc<ScriptedBackend>) -
         receive: None,
         fault: None,
         reason: None,
-        accepted: Rc::default(),
         deadline: None,
         errand: false,
         caller: None,
         tunnel: None,
         tried: None,
+        takers: Takers::default(),
+        passed: None,
     }
 }
 

@@ -7,9 +7,10 @@ use crate::deployment::cors::Visit;
 use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
-use crate::flow::exchange::Request;
+use crate::flow::exchange::{Request, Takers};
+use crate::flow::outgoing::SOAP_ACTION;
 use crate::flow::token::{Caller, Headers};
-use crate::flow::{Deadline, Exchange, Sequence, Worker, grpc};
+use crate::flow::{Catalog, Deadline, Exchange, Sequence, Worker, grpc};
 use crate::message::Message;
 use crate::message::encoding::Encoding;
 use crate::message::media_type::{Form, MediaType};
@@ -151,10 +152,18 @@ pub(super) fn begin(
         ..
     } = incoming;
     let has_body = body.exact_length() != Some(0);
-    let media_type = header_text(&headers, header::CONTENT_TYPE).map(MediaType::parse);
+    let content_type = declined
+        .content_type
+        .as_ref()
+        .and_then(|value| value.to_str().ok());
+    let media_type = content_type.map(MediaType::parse);
     let client = client(&headers, media_type.as_ref(), has_body, grpc);
-    let clean = match target::clean(asked_target.as_str()) {
-        Ok(clean) => clean,
+    let cleaned = match declined.target {
+        Some(target) => Ok(target),
+        None => target::clean(asked_target.as_str()).map(|clean| Arc::from(&*clean)),
+    };
+    let target = match cleaned {
+        Ok(target) => target,
         Err(reason) => {
             tracing::debug!(
                 reason,
@@ -180,16 +189,11 @@ pub(super) fn begin(
             client,
         ));
     };
-    let request = Rc::new(Request {
-        method,
-        target: Arc::from(&*clean),
-        scheme: scheme.as_str(),
-        host: Arc::from(header_text(&headers, header::HOST).unwrap_or("")),
-        remote,
-        local,
-        deadline,
-        websocket,
-    });
+    let host = headers.get(header::HOST).cloned();
+    let mut request = Request::new(method, target, scheme.as_str(), host, (remote, local));
+    request.deadline = deadline;
+    request.websocket = websocket;
+    let request = Rc::new(request);
     if &*request.target == "*" {
         return Break(answer::options("GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS"));
     }
@@ -209,9 +213,9 @@ pub(super) fn begin(
             &Asked {
                 method: &request.method,
                 target: &request.target,
-                host: &request.host,
+                host: request.host(),
                 https: request.scheme == "https",
-                content_type: header_text(&headers, header::CONTENT_TYPE),
+                content_type,
                 user_agent: header_text(&headers, header::USER_AGENT),
                 has_body,
             },
@@ -328,7 +332,7 @@ pub(super) fn begin(
             payload.set_of_client();
             payload.set_rest(
                 client.speech == Speech::Rest
-                    || (client.speech == Speech::Soap11 && !headers.contains_key("soapaction")),
+                    || (client.speech == Speech::Soap11 && !headers.contains_key(&SOAP_ACTION)),
             );
             payload
         }
@@ -337,7 +341,7 @@ pub(super) fn begin(
         }
         (false, _) => Payload::empty(),
     };
-    let mut message = Message::new(headers, payload);
+    let mut message = Message::arrived(headers, payload, content_type.map(Arc::from));
     message.addressing.to = Some(Arc::clone(&request.target));
     message.addressing.soap_action = soap_action(&message.headers, media_type.as_ref());
     let facts = Rc::new(Facts {
@@ -351,6 +355,7 @@ pub(super) fn begin(
     let mut properties = Properties::default();
     properties.know(Rc::clone(&facts) as Rc<dyn Known>);
     let deadline = worker.runtime.total.map(Deadline::within);
+    let takers = takers(&request, client, &sides, catalog);
     Continue(Box::new(Begun {
         exchange: Exchange {
             message,
@@ -363,12 +368,13 @@ pub(super) fn begin(
             receive: None,
             fault: None,
             reason: None,
-            accepted: Rc::default(),
             deadline,
             errand: false,
             caller,
             tunnel: None,
             tried: declined.tried,
+            takers,
+            passed: None,
         },
         sides,
         client,
@@ -376,6 +382,18 @@ pub(super) fn begin(
         door,
         bad_query,
     }))
+}
+
+/// A client that speaks SOAP or gRPC is answered in its own words; `pre-mediate` sees what comes back.
+fn takers(request: &Request, client: Client, sides: &Sides, catalog: &Catalog) -> Takers {
+    let as_it_is = client.speech == Speech::Rest && !client.grpc && request.method != Method::HEAD;
+    Takers {
+        client: as_it_is && catalog.pre_mediate.is_none(),
+        out_side: sides
+            .outward
+            .as_ref()
+            .is_none_or(|outward| outward.only_answers()),
+    }
 }
 
 pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -409,7 +427,7 @@ fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool, g
 
 /// SOAP 1.1 says its action in a header, SOAP 1.2 in the media type.
 fn soap_action(headers: &HeaderMap, media_type: Option<&MediaType>) -> Option<Arc<str>> {
-    let header = headers.get("soapaction").and_then(|value| value.to_str().ok());
+    let header = headers.get(&SOAP_ACTION).and_then(|value| value.to_str().ok());
     let action = header
         .map(|action| action.trim().trim_matches('"'))
         .or_else(|| media_type?.action.as_deref())?;

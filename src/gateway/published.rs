@@ -19,7 +19,7 @@ pub fn answer(deployment: &Deployment, request: &Request, public_url: Option<&st
     let name = percent_decode_str(name).decode_utf8().ok()?;
     let mut apis = deployment.apis.iter();
     let api = apis.find(|api| api.broken.is_none() && !api.is_retired() && api.full_name() == *name)?;
-    let own = format!("{}://{}", request.scheme, request.host);
+    let own = format!("{}://{}", request.scheme, request.host());
     let text = publish::text(api, notation, public_url.unwrap_or(&own));
     let mut reply = Reply::new(StatusCode::OK);
     reply.headers.insert(

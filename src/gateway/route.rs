@@ -110,7 +110,7 @@ impl ApiFacts {
         Some(match name {
             "REST_SUB_REQUEST_PATH" => Value::text(sub_path(&request.target, self.below)),
             "REST_API_CONTEXT" => Value::text(&self.context),
-            "REST_URL_PREFIX" => Value::text(format!("{}://{}", request.scheme, request.host)),
+            "REST_URL_PREFIX" => Value::text(format!("{}://{}", request.scheme, request.host())),
             "REST_METHOD" => Value::text(request.method.as_str()),
             "rest.url.pattern" => Value::text(resource?.pattern.as_deref()?),
             "SYNAPSE_REST_API" => Value::text(full_name(&self.name, self.version.as_ref())),
@@ -306,7 +306,7 @@ mod tests {
     use super::*;
     use crate::deployment::routes::{Asked, Route, Routes};
     use crate::deployment::{api, tests::plan};
-    use http::Method;
+    use http::{HeaderValue, Method};
 
     fn facts(target: &str) -> Facts {
         let xml = r#"<api name="A" context="/a" version="1" version-type="url">
@@ -335,16 +335,14 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let address = "127.0.0.1:8290".parse().expect("an address");
-        let request = Request {
-            method: Method::GET,
-            target: Arc::from(target),
-            scheme: "http",
-            host: Arc::from("gateway:8290"),
-            remote: address,
-            local: address,
-            deadline: None,
-            websocket: false,
-        };
+        let host = HeaderValue::from_static("gateway:8290");
+        let request = Request::new(
+            Method::GET,
+            Arc::from(target),
+            "http",
+            Some(host),
+            (address, address),
+        );
         Facts {
             request: Rc::new(request),
             client: Client {

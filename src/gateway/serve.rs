@@ -6,7 +6,8 @@ use super::{admission, answer, straight};
 use crate::deployment::{Deployment, EndpointRef, api};
 use crate::flow::backend_jwt::Called;
 use crate::flow::fault::code;
-use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery, grpc};
+use crate::flow::{Exchange, Fault, Flow, Origin, Outcome, Sequence, Worker, delivery};
+use crate::message::media_type::is_grpc;
 use crate::message::properties::Value;
 use crate::wire::{Incoming, Reply};
 use http::{HeaderValue, Method, header};
@@ -55,14 +56,15 @@ impl Server {
             Ok(reply) => return reply,
             Err(declined) => declined,
         };
-        let grpc = grpc::is_grpc(&incoming.headers);
+        let content_type = declined.content_type.as_ref();
+        let grpc = content_type.is_some_and(|value| is_grpc(value.as_bytes()));
         let mut visit = None;
         let begun = begin(&deployment, &self.worker, incoming, grpc, declined, &mut visit);
         let mut reply = match begun {
             Continue(begun) => {
-                let accepted = Rc::clone(&begun.exchange.accepted);
+                let request = Rc::clone(&begun.exchange.request);
                 let exchange = run(deployment, begun, Arc::clone(&self.counters));
-                self.attend(Box::pin(exchange), &accepted).await
+                self.attend(Box::pin(exchange), &request.accepted).await
             }
             Break(reply) => reply,
         };
@@ -340,6 +342,10 @@ async fn reply(
     counters: &Counters,
 ) -> Reply {
     let fault = match verdict {
+        Verdict::Respond if exchange.passed.is_some() => {
+            let passed = exchange.passed.take().expect("it was there a line above");
+            return straight::reply(*passed, exchange.message.arrived_as.as_deref());
+        }
         Verdict::Respond => match Box::pin(answer::respond(exchange, client)).await {
             Ok(reply) => return reply,
             Err(fault) if exchange.fault.is_some() => fault,

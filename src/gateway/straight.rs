@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// What is known when a request has to go the long way.
 #[derive(Default)]
 pub struct Declined {
+    pub content_type: Option<HeaderValue>,
+    /// Its target made safe, if that was done.
+    pub target: Option<Arc<str>>,
     /// Where it was routed to, if that was looked up.
     pub route: Option<Route>,
     /// What came of sending it, if that was tried.
@@ -37,16 +40,17 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
         Some(0) => Some(Bytes::new()),
         _ => incoming.body.as_bytes().cloned(),
     };
-    let (Some(body), false) = (body, looks) else {
-        return Err(Declined::default());
-    };
     let content_type = incoming.headers.get(header::CONTENT_TYPE);
-    if !fits(incoming, &body, content_type) {
-        return Err(Declined::default());
-    }
+    let declined = Declined {
+        content_type: content_type.cloned(),
+        ..Declined::default()
+    };
+    let Some(body) = body.filter(|body| !looks && fits(incoming, body, content_type)) else {
+        return Err(declined);
+    };
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let Ok(target) = target::clean(incoming.target.as_str()) else {
-        return Err(Declined::default());
+        return Err(declined);
     };
     let route = deployment.routes.find(
         &deployment.apis,
@@ -62,15 +66,20 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
         },
     );
     let Some(endpoint) = endpoint(deployment, worker, &route, &target) else {
-        let route = Some(route);
-        return Err(Declined { route, tried: None });
+        return Err(Declined {
+            target: Some(Arc::from(&*target)),
+            route: Some(route),
+            ..declined
+        });
     };
     let sent = straight::send(worker, &endpoint, &incoming.method, &incoming.headers, &body).await;
     match sent {
         Ok(response) => Ok(reply(response, content_type)),
         Err(not_answered) => Err(Declined {
+            target: Some(Arc::from(&*target)),
             route: Some(route),
             tried: Some(Box::new(not_answered)),
+            ..declined
         }),
     }
 }
@@ -122,10 +131,7 @@ fn asked(inward: &Sequence, outward: impl FnOnce() -> Option<Arc<Sequence>>) -> 
     match (steps.next()??, steps.next(), steps.next()) {
         (Plain::Calls(endpoint), Some(Some(Plain::Responds)), _) => Some(endpoint),
         (Plain::Sends(Some(endpoint)), ..) => {
-            let ends = outward().is_none_or(|outward| {
-                let first = outward.steps.first().and_then(|step| step.mediator.plain());
-                matches!(first, Some(Plain::Responds | Plain::Sends(None)))
-            });
+            let ends = outward().is_none_or(|outward| outward.only_answers());
             ends.then_some(endpoint)
         }
         _ => None,
@@ -133,7 +139,7 @@ fn asked(inward: &Sequence, outward: impl FnOnce() -> Option<Arc<Sequence>>) -> 
 }
 
 /// The backend's answer as the client gets it. One that does not say what it is, is taken for what was asked.
-fn reply(response: ClientResponse, asked: Option<&str>) -> Reply {
+pub fn reply(response: ClientResponse, asked: Option<&str>) -> Reply {
     let ClientResponse {
         status,
         reason,

@@ -68,7 +68,7 @@ fn described(wsdl: &Wsdl, proxy: &Proxy, request: &Request, public_url: Option<&
         // It was read at load; should it not be read now, it is better as given than not at all.
         return wsdl.text.to_string();
     };
-    let own = format!("{}://{}", request.scheme, request.host);
+    let own = format!("{}://{}", request.scheme, request.host());
     let address = format!("{}/services/{}", public_url.unwrap_or(&own), proxy.name);
     let nodes: Vec<NodeId> = tree
         .descendants(tree.document())
@@ -107,16 +107,14 @@ mod tests {
 
     fn get(proxy: &Proxy, target: &str) -> Option<(u16, String)> {
         let address = "127.0.0.1:8290".parse().expect("an address");
-        let request = Request {
-            method: Method::GET,
-            target: Arc::from(target),
-            scheme: "https",
-            host: Arc::from("shop.example:8253"),
-            remote: address,
-            local: address,
-            deadline: None,
-            websocket: false,
-        };
+        let host = HeaderValue::from_static("shop.example:8253");
+        let request = Request::new(
+            Method::GET,
+            Arc::from(target),
+            "https",
+            Some(host),
+            (address, address),
+        );
         let reply = answer(proxy, &request, None)?;
         let (body, _) = wait(reply.body.collect(1 << 20)).expect("a body");
         Some((reply.status.as_u16(), String::from_utf8_lossy(&body).into_owned()))

@@ -1,6 +1,6 @@
 //! `<drop>`: nothing more happens to this message.
 
-use crate::flow::{Exchange, Flow, Mediator, Outcome};
+use crate::flow::{AtOnce, Exchange, Flow, Mediator, Outcome};
 use crate::plan::{Children, Element, Example, MediatorKind, Planner};
 use async_trait::async_trait;
 
@@ -29,7 +29,17 @@ fn build(_element: &Element, _planner: &mut Planner<'_>) -> Option<Box<dyn Media
 
 #[async_trait(?Send)]
 impl Mediator for Drop {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        Some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        self.apply(exchange)
+    }
+}
+
+impl AtOnce for Drop {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
         exchange.message.addressing.to = None;
         Ok(Flow::Drop)
     }

@@ -2,7 +2,7 @@
 
 use super::pattern::Pattern;
 use crate::expression::Expression;
-use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId};
+use crate::flow::{AtOnce, Exchange, Fault, Flow, Mediator, Outcome, Sequence, SequenceId};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
@@ -75,6 +75,8 @@ struct Filter {
     condition: Condition,
     then: Branch,
     otherwise: Branch,
+    /// Neither the condition nor a branch ever waits.
+    at_once: bool,
 }
 
 enum Condition {
@@ -116,10 +118,12 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
             (Some(Branch::Steps(steps)), Some(Branch::Nothing))
         }
     };
+    let (condition, then, otherwise) = (condition?, then?, otherwise?);
     Some(Box::new(Filter {
-        condition: condition?,
-        then: then?,
-        otherwise: otherwise?,
+        at_once: !condition.expression().waits() && then.is_at_once() && otherwise.is_at_once(),
+        condition,
+        then,
+        otherwise,
     }))
 }
 
@@ -180,13 +184,13 @@ fn branch(element: &Element, planner: &mut Planner<'_>) -> Option<Branch> {
 
 #[async_trait(?Send)]
 impl Mediator for Filter {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        self.at_once.then_some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        let branch = if self.condition.holds(exchange).await? {
-            &self.then
-        } else {
-            &self.otherwise
-        };
-        match branch {
+        exchange.load_for(self.condition.expression()).await?;
+        match self.branch(exchange)? {
             Branch::Nothing => Ok(Flow::Continue),
             Branch::Steps(steps) => steps.run(exchange).await,
             Branch::Named(sequence) => exchange.run(*sequence).await,
@@ -194,11 +198,44 @@ impl Mediator for Filter {
     }
 }
 
-impl Condition {
-    async fn holds(&self, exchange: &mut Exchange) -> Result<bool, Fault> {
+impl AtOnce for Filter {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        match self.branch(exchange)? {
+            Branch::Steps(steps) => steps.apply(exchange),
+            Branch::Nothing | Branch::Named(_) => Ok(Flow::Continue),
+        }
+    }
+}
+
+impl Filter {
+    fn branch(&self, exchange: &mut Exchange) -> Result<&Branch, Fault> {
+        let holds = self.condition.holds(exchange)?;
+        Ok(if holds { &self.then } else { &self.otherwise })
+    }
+}
+
+impl Branch {
+    fn is_at_once(&self) -> bool {
         match self {
-            Condition::Holds(expression) => exchange.holds(expression).await,
-            Condition::Matches { source, pattern } => match exchange.text(source).await? {
+            Branch::Nothing => true,
+            Branch::Steps(steps) => steps.is_at_once(),
+            Branch::Named(_) => false,
+        }
+    }
+}
+
+impl Condition {
+    fn expression(&self) -> &Expression {
+        match self {
+            Condition::Holds(expression) => expression,
+            Condition::Matches { source, .. } => source,
+        }
+    }
+
+    fn holds(&self, exchange: &mut Exchange) -> Result<bool, Fault> {
+        match self {
+            Condition::Holds(expression) => exchange.holds_at_once(expression),
+            Condition::Matches { source, pattern } => match exchange.text_at_once(source)? {
                 Some(text) => pattern.matches(&text),
                 None => Ok(false),
             },

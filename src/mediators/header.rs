@@ -2,7 +2,7 @@
 
 use super::{http_header, typed};
 use crate::expression::Expression;
-use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
+use crate::flow::{AtOnce, Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::addressing::Field;
 use crate::message::properties::Fragment;
 use crate::message::xml::{XmlTree, is_nc_name};
@@ -102,8 +102,8 @@ enum Header {
     },
     AddElements(Vec<Fragment>),
     RemoveBlocks(Name),
-    SetHttp(String, Source),
-    RemoveHttp(String),
+    SetHttp(http_header::Name, Source),
+    RemoveHttp(http_header::Name),
 }
 
 enum Source {
@@ -142,9 +142,9 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     }
     let word = planner.resolved(&name.value)?;
     let header = if transport && remove {
-        Header::RemoveHttp(word)
+        Header::RemoveHttp(http_header::Name::of(word))
     } else if transport {
-        Header::SetHttp(word, source(element, planner)?)
+        Header::SetHttp(http_header::Name::of(word), source(element, planner)?)
     } else if let Some(field) = Field::named(&word) {
         if remove {
             Header::RemoveAddress(field)
@@ -257,20 +257,24 @@ fn block_name(element: &Element, word: &str, planner: &mut Planner<'_>) -> Optio
 
 #[async_trait(?Send)]
 impl Mediator for Header {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        match self {
+            Header::SetAddress(_, source) | Header::SetHttp(_, source) => (!source.waits()).then_some(self),
+            Header::RemoveAddress(_) | Header::RemoveHttp(_) => Some(self),
+            Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => None,
+        }
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         match self {
-            Header::SetAddress(field, source) => {
-                let value = source.text(exchange).await?;
-                exchange.message.addressing.set(*field, Some(value));
+            Header::SetAddress(_, source) | Header::SetHttp(_, source) => {
+                source.load(exchange).await?;
+                return self.apply(exchange);
             }
-            Header::RemoveAddress(field) => exchange.message.addressing.set(*field, None),
-            Header::SetHttp(name, source) => {
-                let value = source.text(exchange).await?;
-                http_header::set(&mut exchange.message.headers, name, &value)?;
-            }
-            Header::RemoveHttp(name) => http_header::remove(&mut exchange.message.headers, name),
+            Header::RemoveAddress(_) | Header::RemoveHttp(_) => return self.apply(exchange),
             Header::AddBlock { name, source, as_xml } => {
-                let value = source.text(exchange).await?;
+                source.load(exchange).await?;
+                let value = source.text(exchange)?;
                 add_block(exchange, name, &value, *as_xml).await?;
             }
             Header::AddElements(elements) => {
@@ -289,13 +293,43 @@ impl Mediator for Header {
     }
 }
 
+impl AtOnce for Header {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        match self {
+            Header::SetAddress(field, source) => {
+                let value = source.text(exchange)?;
+                exchange.message.addressing.set(*field, Some(value));
+            }
+            Header::RemoveAddress(field) => exchange.message.addressing.set(*field, None),
+            Header::SetHttp(name, source) => {
+                let value = source.text(exchange)?;
+                name.set(&mut exchange.message.headers, &value)?;
+            }
+            Header::RemoveHttp(name) => name.remove(&mut exchange.message.headers),
+            Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => {}
+        }
+        Ok(Flow::Continue)
+    }
+}
+
 impl Source {
+    fn waits(&self) -> bool {
+        matches!(self, Source::Expression(expression) if expression.waits())
+    }
+
+    async fn load(&self, exchange: &mut Exchange) -> Result<(), Fault> {
+        match self {
+            Source::Text(_) => Ok(()),
+            Source::Expression(expression) => exchange.load_for(expression).await,
+        }
+    }
+
     /// "" for what selects nothing.
-    async fn text(&self, exchange: &mut Exchange) -> Result<Arc<str>, Fault> {
+    fn text(&self, exchange: &mut Exchange) -> Result<Arc<str>, Fault> {
         match self {
             Source::Text(text) => Ok(Arc::clone(text)),
             Source::Expression(expression) => {
-                Ok(Arc::from(exchange.text(expression).await?.unwrap_or_default()))
+                Ok(Arc::from(exchange.text_at_once(expression)?.unwrap_or_default()))
             }
         }
     }

@@ -6,14 +6,58 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// No client or backend takes a longer line, and one that is longer was not meant.
 const LONGEST: usize = 64 << 10;
 
-/// Sets a header in place of all that have this name. What would break out of its line is a fault, and nothing is set.
+/// The name of a header that is known at load.
+pub struct Name {
+    text: String,
+    key: Option<HeaderName>,
+}
+
+impl Name {
+    pub fn of(text: String) -> Name {
+        let key = key(&text);
+        Name { text, key }
+    }
+
+    /// Sets it in place of all that have this name. What would break out of its line is a fault, and nothing is set.
+    pub fn set(&self, headers: &mut HeaderMap, value: &str) -> Result<(), Fault> {
+        match &self.key {
+            Some(key) => put(headers, key.clone(), value),
+            None => Err(no_name(&self.text)),
+        }
+    }
+
+    /// Removes all headers of this name; a name that no header can have is not there.
+    pub fn remove(&self, headers: &mut HeaderMap) {
+        if let Some(key) = &self.key {
+            headers.remove(key);
+        }
+    }
+}
+
+/// The same for a name that is known only now.
 pub fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault> {
-    let Ok(key) = HeaderName::from_bytes(name.trim().as_bytes()) else {
-        return Err(Fault::mediation(format!(
-            "`{}` cannot be the name of an HTTP header",
-            name.escape_debug()
-        )));
-    };
+    match key(name) {
+        Some(key) => put(headers, key, value),
+        None => Err(no_name(name)),
+    }
+}
+
+pub fn remove(headers: &mut HeaderMap, name: &str) {
+    if let Some(key) = key(name) {
+        headers.remove(key);
+    }
+}
+
+fn key(name: &str) -> Option<HeaderName> {
+    HeaderName::from_bytes(name.trim().as_bytes()).ok()
+}
+
+fn no_name(name: &str) -> Fault {
+    let name = name.escape_debug();
+    Fault::mediation(format!("`{name}` cannot be the name of an HTTP header"))
+}
+
+fn put(headers: &mut HeaderMap, key: HeaderName, value: &str) -> Result<(), Fault> {
     if value.len() > LONGEST {
         return Err(Fault::mediation(format!(
             "a value of {} bytes is too long for the HTTP header `{key}` (at most {LONGEST})",
@@ -34,13 +78,6 @@ pub fn set(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault
     };
     headers.insert(key, line);
     Ok(())
-}
-
-/// Removes all headers of this name; a name that no header can have is not there.
-pub fn remove(headers: &mut HeaderMap, name: &str) {
-    if let Ok(key) = HeaderName::from_bytes(name.trim().as_bytes()) {
-        headers.remove(key);
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::http_header;
 use super::pattern::Pattern;
 use super::typed::{self, Origin, Type};
 use crate::expression::{Dynamic, Expression};
-use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
+use crate::flow::{AtOnce, Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::payload::PayloadLimits;
 use crate::message::properties::{Scope, Value};
 use crate::plan::{Attr, Children, Element, Example, MediatorKind, Planner, Shape, Support};
@@ -268,8 +268,26 @@ fn check_status(name: &Dynamic, value: &Value, element: &Element, planner: &mut 
 
 #[async_trait(?Send)]
 impl Mediator for Property {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        let waits = self.name.waits()
+            || matches!(&self.action, Action::SetFrom { expression, .. } if expression.waits());
+        (!waits).then_some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        let name = exchange.dynamic(&self.name).await?;
+        if let Dynamic::Expression(name) = &self.name {
+            exchange.load_for(name).await?;
+        }
+        if let Action::SetFrom { expression, .. } = &self.action {
+            exchange.load_for(expression).await?;
+        }
+        self.apply(exchange)
+    }
+}
+
+impl AtOnce for Property {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        let name = exchange.dynamic_at_once(&self.name)?;
         if name.is_empty() {
             tracing::warn!(served_by = %exchange.served_by, "The name of a property is empty.");
         }
@@ -281,7 +299,7 @@ impl Mediator for Property {
                 kind,
                 part,
             } => {
-                let value = computed(exchange, expression, *kind, part.as_ref()).await?;
+                let value = computed(exchange, expression, *kind, part.as_ref())?;
                 put(exchange, self.scope, &name, value)?;
             }
         }
@@ -289,13 +307,13 @@ impl Mediator for Property {
     }
 }
 
-async fn computed(
+fn computed(
     exchange: &mut Exchange,
     expression: &Expression,
     kind: Option<Type>,
     part: Option<&(Pattern, usize)>,
 ) -> Result<Option<Value>, Fault> {
-    let text = exchange.text(expression).await?;
+    let text = exchange.text_at_once(expression)?;
     let value = match (text, kind) {
         (None, None | Some(Type::Text | Type::Xml)) => None,
         (None, Some(Type::Boolean)) => Some(Value::Boolean(false)),

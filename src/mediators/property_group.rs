@@ -1,7 +1,7 @@
 //! `<propertyGroup>`: several properties at once.
 
 use super::property;
-use crate::flow::{Exchange, Mediator, Outcome, Sequence, Step};
+use crate::flow::{AtOnce, Exchange, Mediator, Outcome, Sequence, Step};
 use crate::plan::{Child, Children, Element, Example, MediatorKind, Planner};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -54,7 +54,17 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
 
 #[async_trait(?Send)]
 impl Mediator for PropertyGroup {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        self.properties.is_at_once().then_some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         self.properties.run(exchange).await
+    }
+}
+
+impl AtOnce for PropertyGroup {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        self.properties.apply(exchange)
     }
 }

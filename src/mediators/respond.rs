@@ -1,6 +1,6 @@
 //! `<respond>`: the message goes back to the client as it is.
 
-use crate::flow::{Exchange, Flow, Mediator, Outcome, Plain};
+use crate::flow::{AtOnce, Exchange, Flow, Mediator, Outcome, Plain};
 use crate::plan::{Children, Element, Example, MediatorKind, Planner};
 use async_trait::async_trait;
 
@@ -39,7 +39,17 @@ impl Mediator for Respond {
         Some(Plain::Responds)
     }
 
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        Some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        self.apply(exchange)
+    }
+}
+
+impl AtOnce for Respond {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
         exchange.message.addressing.to = None;
         exchange.message.response = true;
         Ok(Flow::Respond)

@@ -33,10 +33,13 @@ pub struct Message {
 
 impl Message {
     pub fn new(headers: HeaderMap, payload: Payload) -> Message {
-        let arrived_as = headers
-            .get(http::header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(Arc::from);
+        let content_type = headers.get(http::header::CONTENT_TYPE);
+        let arrived_as = content_type.and_then(|value| value.to_str().ok()).map(Arc::from);
+        Message::arrived(headers, payload, arrived_as)
+    }
+
+    /// With the Content-Type that its headers are known to have.
+    pub fn arrived(headers: HeaderMap, payload: Payload, arrived_as: Option<Arc<str>>) -> Message {
         Message {
             headers,
             payload,

@@ -324,6 +324,15 @@ impl Payload {
         }
     }
 
+    /// All of it as it came, if all of it is here.
+    pub fn as_it_came(&self) -> Option<Bytes> {
+        match &self.truth {
+            Truth::Stream { body, .. } => body.as_bytes().cloned(),
+            Truth::Raw(raw) if raw.arrived && raw.trailers.is_none() => Some(raw.forwarded().0.clone()),
+            _ => None,
+        }
+    }
+
     /// The message is JSON, not a view of it.
     pub fn is_json(&self) -> bool {
         match &self.truth {

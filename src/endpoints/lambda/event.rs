@@ -378,7 +378,7 @@ impl About<'_> {
     }
 
     fn domain(&self) -> &str {
-        let host = &*self.exchange.request.host;
+        let host = self.exchange.request.host();
         match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
