@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """Requests a second and processor time per request, beside nginx as a proxy, on one core, in one run.
 
-    cargo build --release && benches/beside_nginx.py [seconds]
+    cargo build --release && benches/beside_nginx.py [seconds of the rows that stand alone]
 
 Needs Debian's nginx and wrk. The gateway under test (or nginx) has core 0 to itself; the backend (nginx) and the load (wrk) share core 1.
-Nginx and the gateway take turns, as a machine is not the same from minute to minute. Each row is a run of wrk with 64 connections; processor time is what /proc says the process used, divided by the requests answered.
+Each turn is a run of wrk with 64 connections; processor time is what /proc says the process used, divided by the requests answered. What is compared
+takes turns, as a machine is not the same from minute to minute: a ratio is that of the medians, and what a step adds is the median of the
+differences within a round.
 """
 import shutil
 import signal
+import statistics
 import tempfile
 from pathlib import Path
 
 from kit import beside, children, free_port, measure, myelin, nginx, post, wait
 
-ROUNDS = 5
+ROUNDS = 25
 NS = 'xmlns="http://ws.apache.org/ns/synapse"'
 
 
@@ -88,16 +91,17 @@ def main():
 
         g, p = f"http://127.0.0.1:{gateway}", f"http://127.0.0.1:{proxy}"
         for what, script in [("GET 1 KiB", None), ("POST 10 KiB", ten_kib)]:
-            theirs_took, took = beside(
+            theirs_took, took = (statistics.median(costs) for costs in beside(
                 ROUNDS, (f"nginx, {what}", theirs, f"{p}/x", script),
-                (f"myelin, {what} passed through", ours, f"{g}/pass/x", script))
-            print(f"{'  medians, and myelin / nginx':56} {theirs_took:9.1f} us {took:9.1f} us {took / theirs_took:9.2f}")
+                (f"myelin, {what} passed through", ours, f"{g}/pass/x", script)))
+            print(f"{'  myelin / nginx':56} {took / theirs_took:8.2f}")
         def added(*rows):
             """What each row costs more than the first."""
             first, *others = beside(ROUNDS, *[(f"myelin, GET 1 KiB, {what}", ours, f"{g}/{path}") for what, path in rows])
-            for (what, _), cost in zip(rows[1:], others):
-                print(f"{'  more than ' + rows[0][0] + ': ' + what:80} {cost - first:9.2f} us")
-            return first
+            for (what, _), costs in zip(rows[1:], others):
+                more = statistics.median(cost - one for cost, one in zip(costs, first))
+                print(f"{'  more than ' + rows[0][0] + ': ' + what:56} {more:8.2f} us")
+            return statistics.median(first)
 
         # What only passes through goes a shorter way; a step more, and there is a message.
         get = added(("passed through", "pass/x"), ("filter + property + header", "three/x"))

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+# Seconds of one turn where servers take turns: short, so that a turn and its neighbours meet the same machine.
+TURN = 1
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("MYELIN_BINARY", ROOT / "target/release/myelin"))
 TICK = os.sysconf("SC_CLK_TCK")
@@ -78,27 +80,38 @@ def wrk(url, seconds, script):
 
 
 def beside(rounds, *servers):
-    """Each server in turn, round after round, as the machine is not the same from minute to minute. The medians of their processor time per request.
+    """The servers in turns, round after round, as a machine is not the same from minute to minute. The costs of each, round by round.
 
     A server: what it is called, its processes, the address, and wrk's script."""
     found = [[] for _ in servers]
-    for _ in range(rounds):
-        for costs, server in zip(found, servers):
-            costs.append(measure(*server)[0])
-    return [statistics.median(costs) for costs in found]
+    for number in range(rounds):
+        turn = list(zip(found, servers))
+        for costs, server in turn if number % 2 else reversed(turn):
+            costs.append(cost(*server, seconds=TURN)[0])
+    for costs, (name, *_) in zip(found, servers):
+        low, middle, high = statistics.quantiles(costs, n=4)
+        print(f"{name:56} {middle:8.1f} us/request   half of the rounds {low:.1f} to {high:.1f}", flush=True)
+    return found
+
+
+def cost(name, pids, url, script=None, seconds=SECONDS):
+    """Microseconds of processor time per request, requests a second, and what wrk said."""
+    before = processor_time(pids)
+    out = wrk(url, seconds, script)
+    spent = processor_time(pids) - before
+    requests = int(re.search(r"(\d+) requests in", out).group(1))
+    trouble = re.findall(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", out)
+    if trouble:
+        print(f"{name}: {' '.join(trouble)}", flush=True)
+    return spent / requests * 1e6, requests / seconds, out
 
 
 def measure(name, pids, url, script=None):
     wrk(url, 1, script)
-    before = processor_time(pids)
-    out = wrk(url, SECONDS, script)
-    spent = processor_time(pids) - before
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
+    micros, rate, out = cost(name, pids, url, script)
     p99 = re.search(r"99%\s+(\S+)", out).group(1)
-    trouble = " ".join(re.findall(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", out))
-    micros = spent / requests * 1e6
-    print(f"{name:56} {requests / SECONDS:9.0f}/s {micros:8.1f} us/request   p99 {p99:>8}  {trouble}", flush=True)
-    return micros, requests / SECONDS
+    print(f"{name:56} {rate:9.0f}/s {micros:8.1f} us/request   p99 {p99:>8}", flush=True)
+    return micros, rate
 
 
 def post(folder, name, body, content_type):

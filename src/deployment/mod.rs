@@ -47,7 +47,7 @@ pub static ARTIFACTS: &[&ArtifactKind] = &[
 
 pub struct Deployment {
     pub catalog: Arc<Catalog>,
-    pub apis: Vec<api::Api>,
+    pub apis: Vec<Arc<api::Api>>,
     pub proxies: Vec<proxy::Proxy>,
     pub routes: routes::Routes,
     pub handlers: Handlers,
@@ -78,7 +78,7 @@ impl Deployment {
         Deployment {
             catalog: Arc::new(catalog),
             routes: routes::Routes::new(&apis, &proxies),
-            apis,
+            apis: apis.into_iter().map(Arc::new).collect(),
             proxies,
             handlers,
             generation,

@@ -4,8 +4,11 @@ use super::api::{Api, Mapping, Methods, Resource, Version};
 use super::proxy::Proxy;
 use super::uri_template::Variables;
 use foldhash::fast::RandomState;
-use http::Method;
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, Method};
+use memchr::memchr;
 use smallvec::SmallVec;
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -26,12 +29,16 @@ pub struct Asked<'a> {
     pub method: &'a Method,
     /// Path and query.
     pub target: &'a str,
-    /// The Host header.
-    pub host: &'a str,
     pub https: bool,
-    pub content_type: Option<&'a str>,
-    pub user_agent: Option<&'a str>,
+    /// They are looked at where a context or a resource asks for something of them.
+    pub headers: &'a HeaderMap,
     pub has_body: bool,
+}
+
+impl Asked<'_> {
+    fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// Where a request goes. Numbers are places in the deployment's lists.
@@ -131,9 +138,9 @@ impl Routes {
         routes
     }
 
-    pub fn find(&self, apis: &[Api], proxies: &[Proxy], asked: &Asked<'_>) -> Route {
+    pub fn find<A: Borrow<Api>>(&self, apis: &[A], proxies: &[Proxy], asked: &Asked<'_>) -> Route {
         if let Some((index, below)) = self.api(apis, asked) {
-            let api = &apis[index];
+            let api = apis[index].borrow();
             if api.is_blocked() {
                 return Route::Blocked { api: index };
             }
@@ -156,13 +163,13 @@ impl Routes {
     }
 
     /// The API with the longest context that accepts the request, and where its sub-path begins.
-    fn api(&self, apis: &[Api], asked: &Asked<'_>) -> Option<(usize, usize)> {
+    fn api<A: Borrow<Api>>(&self, apis: &[A], asked: &Asked<'_>) -> Option<(usize, usize)> {
         let path = path_of(asked.target);
         boundaries(path, self.longest_context).find_map(|end| {
             let list = self.contexts.get(&path[..end])?;
             list.iter().find_map(|index| {
                 let index = *index as usize;
-                accepts(&apis[index], asked).map(|below| (index, below))
+                accepts(apis[index].borrow(), asked).map(|below| (index, below))
             })
         })
     }
@@ -189,7 +196,7 @@ impl Routes {
 }
 
 fn path_of(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
+    memchr(b'?', target.as_bytes()).map_or(target, |mark| &target[..mark])
 }
 
 /// The places at which a context may end, the longest first: the end, and before each slash.
@@ -217,7 +224,12 @@ fn accepts(api: &Api, asked: &Asked<'_>) -> Option<usize> {
         }
         below += 1 + version.len();
     }
-    let (host, port) = host_and_port(asked.host);
+    let at_home = (api.host.is_none() && api.port.is_none()) || is_at_home(api, asked);
+    (at_home && api.transports.accept(asked.https)).then_some(below)
+}
+
+fn is_at_home(api: &Api, asked: &Asked<'_>) -> bool {
+    let (host, port) = host_and_port(asked.header(HOST).unwrap_or(""));
     let host_fits = api
         .host
         .as_deref()
@@ -225,7 +237,7 @@ fn accepts(api: &Api, asked: &Asked<'_>) -> Option<usize> {
     let port_fits = api
         .port
         .is_none_or(|wanted| port.unwrap_or(if asked.https { 443 } else { 80 }) == wanted);
-    (host_fits && port_fits && api.transports.accept(asked.https)).then_some(below)
+    host_fits && port_fits
 }
 
 fn host_and_port(host: &str) -> (&str, Option<u16>) {
@@ -294,12 +306,12 @@ fn filters(resource: &Resource, asked: &Asked<'_>) -> bool {
         return true;
     }
     let type_fits = match &resource.content_type {
-        Some(wanted) if asked.has_body => asked.content_type == Some(&**wanted),
+        Some(wanted) if asked.has_body => asked.header(CONTENT_TYPE) == Some(&**wanted),
         _ => true,
     };
     let agent_fits = match &resource.user_agent {
         Some(wanted) => asked
-            .user_agent
+            .header(USER_AGENT)
             .is_some_and(|agent| wanted.is_match(agent).unwrap_or(false)),
         None => true,
     };
@@ -356,6 +368,7 @@ fn allowed(resources: &[Resource], path: &str) -> String {
 mod tests {
     use super::*;
     use crate::deployment::{api, proxy, tests::plan};
+    use http::HeaderValue;
 
     struct Given {
         apis: Vec<Api>,
@@ -379,25 +392,25 @@ mod tests {
                 .and_then(|line| line.split_once(' '))
                 .expect("METHOD /path");
             let method: Method = method.parse().expect("a method");
-            let mut asked = Asked {
-                method: &method,
-                target,
-                host: "gateway:8290",
-                https: false,
-                content_type: None,
-                user_agent: None,
-                has_body: false,
-            };
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("gateway:8290"));
+            let mut https = false;
             for line in lines {
                 match line.split_once(": ") {
-                    Some(("host", value)) => asked.host = value,
-                    Some(("content-type", value)) => {
-                        (asked.content_type, asked.has_body) = (Some(value), true)
+                    Some((name, value)) => {
+                        let name: HeaderName = name.parse().expect("a name");
+                        headers.insert(name, value.parse().expect("a value"));
                     }
-                    Some(("user-agent", value)) => asked.user_agent = Some(value),
-                    _ => asked.https = line == "https",
+                    None => https = line == "https",
                 }
             }
+            let asked = Asked {
+                method: &method,
+                target,
+                https,
+                headers: &headers,
+                has_body: headers.contains_key(CONTENT_TYPE),
+            };
             Routes::new(&self.apis, &self.proxies).find(&self.apis, &self.proxies, &asked)
         }
 

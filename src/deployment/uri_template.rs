@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Variables of a template that fitted: name, and where its raw value stands in the sub-path.
-pub type Variables = SmallVec<[(Arc<str>, Range<usize>); 4]>;
+pub type Variables = SmallVec<[(Arc<str>, Range<usize>); 2]>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UriTemplate {

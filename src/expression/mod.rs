@@ -17,6 +17,7 @@ use crate::message::payload::PayloadError;
 use crate::message::properties::{Fragment, Value};
 use crate::message::xml::{Namespaces, NodeId};
 use crate::text::{Diagnostic, Placed, Span};
+use http::HeaderName;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Expression {
     source: Placed,
     /// It reads `To`, `Action` and the like, which may stand in the header of a SOAP message.
     addressing: bool,
+    /// It is nothing but `$trp:name`.
+    header: Option<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -115,11 +118,17 @@ impl Expression {
             (Language::XPath(compile_xpath(&trimmed, namespaces)?), Vec::new())
         };
         let addressing = reads_addressing(&trimmed.text);
+        let header = match &language {
+            Language::XPath(xpath) => xpath.plain_variable().filter(|(prefix, _)| *prefix == "trp"),
+            _ => None,
+        };
+        let header = header.and_then(|(_, name)| HeaderName::from_bytes(name.as_bytes()).ok());
         Ok((
             Expression {
                 language,
                 source: trimmed,
                 addressing,
+                header,
             },
             hints,
         ))
@@ -132,6 +141,7 @@ impl Expression {
             language: compile_json_path(&trimmed, namespaces)?,
             source: trimmed,
             addressing: false,
+            header: None,
         })
     }
 
@@ -200,8 +210,16 @@ impl Expression {
 
     /// The string value (`SynapsePath.stringValueOf`); `None` is Synapse's null.
     pub fn text(&self, scope: &mut Scope<'_>) -> Result<Option<String>, ExpressionError> {
+        if let Some(name) = &self.header {
+            let value = scope
+                .message
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            return Ok(value.map(str::to_owned));
+        }
         match &self.language {
-            Language::XPath(xpath) => scope.xpath(xpath, |value| value.synapse_text()),
+            Language::XPath(xpath) => scope.xpath_text(xpath),
             Language::JsonPath { path, of } => scope.json_text(path, of),
             Language::BuiltPath(built) => {
                 let path = built.build(scope)?;

@@ -59,6 +59,18 @@ impl Scope<'_> {
         self.ask(xpath, |focus, host| xpath.evaluate(focus, host).map(then))
     }
 
+    /// The string value of an XPath. Many are nothing but `$ctx:name`, and need no evaluation.
+    pub(super) fn xpath_text(&mut self, xpath: &XPath) -> Result<Option<String>, ExpressionError> {
+        if let Some((prefix, name)) = xpath.plain_variable() {
+            match self.host().variable(prefix, name) {
+                Ok(HostValue::Nothing) => return Ok(None),
+                Ok(HostValue::Text(text)) => return Ok(Some(text)),
+                _ => {}
+            }
+        }
+        self.xpath(xpath, |value| value.synapse_text())
+    }
+
     /// Whether an XPath holds, which may need fewer nodes than its value.
     pub(super) fn xpath_holds(&mut self, xpath: &XPath) -> Result<bool, ExpressionError> {
         self.ask(xpath, |focus, host| xpath.holds(focus, host))
@@ -72,15 +84,19 @@ impl Scope<'_> {
         context: NodeId,
         then: impl FnOnce(XPathValue<'_>) -> T,
     ) -> Result<T, ExpressionError> {
-        let mut host = MessageHost {
-            message: self.message,
-            properties: self.properties,
-            world: self.world,
-        };
+        let mut host = self.host();
         xpath
             .evaluate(&Focus::on(tree, context), &mut host)
             .map(then)
             .map_err(|error| ExpressionError::Failed(error.message))
+    }
+
+    fn host(&mut self) -> MessageHost<'_> {
+        MessageHost {
+            message: self.message,
+            properties: self.properties,
+            world: self.world,
+        }
     }
 
     fn ask<T>(
@@ -90,11 +106,7 @@ impl Scope<'_> {
     ) -> Result<T, ExpressionError> {
         let failed = |error: XPathError| ExpressionError::Failed(error.message);
         if !xpath.needs_tree() {
-            let mut host = MessageHost {
-                message: self.message,
-                properties: self.properties,
-                world: self.world,
-            };
+            let mut host = self.host();
             return question(&Focus::nowhere(), &mut host).map_err(failed);
         }
         let context = self.world.build_context();

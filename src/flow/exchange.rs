@@ -16,6 +16,7 @@ use crate::text::Span;
 use crate::wire::straight::NotAnswered;
 use crate::wire::{ClientResponse, Tunnel};
 use http::{HeaderValue, Method, StatusCode};
+use memchr::memchr;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -123,7 +124,7 @@ impl Request {
     ) -> Request {
         Request {
             method,
-            mark: target.find('?'),
+            mark: memchr(b'?', target.as_bytes()),
             target,
             scheme,
             host,
@@ -234,26 +235,25 @@ impl Exchange {
 
     pub async fn text(&mut self, expression: &Expression) -> Result<Option<String>, Fault> {
         self.load_for(expression).await?;
-        self.evaluate(expression, Expression::text)
-    }
-
-    pub async fn holds(&mut self, expression: &Expression) -> Result<bool, Fault> {
-        self.load_for(expression).await?;
-        self.evaluate(expression, Expression::holds)
+        self.text_at_once(expression)
     }
 
     pub async fn value(&mut self, expression: &Expression) -> Result<Option<Value>, Fault> {
         self.load_for(expression).await?;
-        self.evaluate(expression, Expression::value)
+        self.value_at_once(expression)
     }
 
-    /// The text of an expression that needs no payload.
+    /// The text of an expression for which nothing has to be loaded, or has been.
     pub fn text_at_once(&mut self, expression: &Expression) -> Result<Option<String>, Fault> {
         self.evaluate(expression, Expression::text)
     }
 
     pub fn holds_at_once(&mut self, expression: &Expression) -> Result<bool, Fault> {
         self.evaluate(expression, Expression::holds)
+    }
+
+    pub fn value_at_once(&mut self, expression: &Expression) -> Result<Option<Value>, Fault> {
+        self.evaluate(expression, Expression::value)
     }
 
     pub fn dynamic_at_once<'a>(&mut self, value: &'a Dynamic) -> Result<Cow<'a, str>, Fault> {
@@ -488,11 +488,8 @@ impl Exchange {
 
     /// The media type that decides how the payload is written: `messageType`, or what the message arrived as.
     pub fn message_type(&self) -> Option<Cow<'_, str>> {
-        match self.properties.axis2("messageType") {
-            Some(Cow::Borrowed(value)) => Some(value.to_text()),
-            Some(Cow::Owned(value)) => Some(Cow::Owned(value.to_text().into_owned())),
-            None => self.message.arrived_as.as_deref().map(Cow::Borrowed),
-        }
+        let set = self.properties.axis2_words("messageType");
+        set.or_else(|| self.message.arrived_as.as_deref().map(Cow::Borrowed))
     }
 
     /// Sets `messageType` as the `property` mediator does: ContentType and the header follow.

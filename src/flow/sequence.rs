@@ -62,14 +62,16 @@ impl Sequence {
 
     async fn run_steps(&self, exchange: &mut Exchange) -> Outcome {
         for (at, step) in self.steps.iter().enumerate() {
-            if let Some(endpoint) = self.passes_on(at, exchange.takers)
-                && Box::pin(straight::pass_on(exchange, endpoint)).await
-            {
-                return Ok(Flow::Respond);
-            }
             let outcome = match step.mediator.at_once() {
                 Some(step) => step.apply(exchange),
-                None => step.mediator.mediate(exchange).await,
+                None => {
+                    if let Some(endpoint) = self.passes_on(at, exchange.takers)
+                        && Box::pin(straight::pass_on(exchange, endpoint)).await
+                    {
+                        return Ok(Flow::Respond);
+                    }
+                    step.mediator.mediate(exchange).await
+                }
             };
             match outcome {
                 Ok(Flow::Continue) => {}

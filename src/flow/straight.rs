@@ -66,15 +66,21 @@ pub async fn pass_on(exchange: &mut Exchange, endpoint: &Arc<dyn Endpoint>) -> b
     let Some(Fitting { method, body }) = fitting(exchange, &fixed.delivery()) else {
         return false;
     };
+    let Fixed {
+        url,
+        suffixed,
+        health,
+        response,
+    } = fixed;
     // It may want to be answered before.
     if exchange.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
         return false;
     }
-    let url = match fixed.suffixed {
-        true => with_suffix(exchange, fixed.url.clone()),
-        false => Ok(fixed.url.clone()),
+    let url = match suffixed {
+        true => with_suffix(exchange, url),
+        false => Ok(url),
     };
-    let (Ok(url), Some((pass, place))) = (url, fixed.health.enter_now()) else {
+    let (Ok(url), Some((pass, place))) = (url, health.enter_now()) else {
         return false;
     };
     let worker = Rc::clone(&exchange.worker);
@@ -87,7 +93,7 @@ pub async fn pass_on(exchange: &mut Exchange, endpoint: &Arc<dyn Endpoint>) -> b
         url: &url,
         headers: &exchange.message.headers,
         body: &body,
-        response: fixed.response.unwrap_or(worker.runtime.timeouts.response),
+        response: response.unwrap_or(worker.runtime.timeouts.response),
         gate: None,
     };
     match client.send_straight(straight, || Box::new(place)).await {
@@ -224,6 +230,7 @@ fn wants_more(exchange: &Exchange, delivery: &Delivery) -> bool {
         || written
         || said("REQUEST_HOST_HEADER")
         || set("OUT_ONLY")
+        || set("RESPONSE")
         || set("FORCE_ERROR_ON_SOAP_FAULT")
         || manner(exchange) != Manner::default()
         || grpc::is_grpc(&exchange.message.headers)

@@ -17,7 +17,7 @@ use crate::message::media_type::{Form, MediaType};
 use crate::message::payload::Payload;
 use crate::message::properties::{Known, Properties};
 use crate::wire::{Incoming, Reply};
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
@@ -157,7 +157,8 @@ pub(super) fn begin(
         .as_ref()
         .and_then(|value| value.to_str().ok());
     let media_type = content_type.map(MediaType::parse);
-    let client = client(&headers, media_type.as_ref(), has_body, grpc);
+    let looked_at = LookedAt::of(&headers);
+    let client = client(looked_at.accept, media_type.as_ref(), has_body, grpc);
     let cleaned = match declined.target {
         Some(target) => Ok(target),
         None => target::clean(asked_target.as_str()).map(|clean| Arc::from(&*clean)),
@@ -189,7 +190,9 @@ pub(super) fn begin(
             client,
         ));
     };
-    let host = headers.get(header::HOST).cloned();
+    let host = looked_at.host.cloned();
+    let soap_action = soap_action(looked_at.soap_action, media_type.as_ref());
+    let unactioned = looked_at.soap_action.is_none();
     let mut request = Request::new(method, target, scheme.as_str(), host, (remote, local));
     request.deadline = deadline;
     request.websocket = websocket;
@@ -213,10 +216,8 @@ pub(super) fn begin(
             &Asked {
                 method: &request.method,
                 target: &request.target,
-                host: request.host(),
                 https: request.scheme == "https",
-                content_type,
-                user_agent: header_text(&headers, header::USER_AGENT),
+                headers: &headers,
                 has_body,
             },
         )
@@ -244,7 +245,7 @@ pub(super) fn begin(
             let place = Place::Api(ApiFacts::new(
                 api,
                 matched.below,
-                Some((resource, matched.variables)),
+                Some((matched.resource, matched.variables)),
             ));
             (
                 place,
@@ -330,10 +331,8 @@ pub(super) fn begin(
             };
             let mut payload = Payload::stream(media_type.clone(), encoding, body);
             payload.set_of_client();
-            payload.set_rest(
-                client.speech == Speech::Rest
-                    || (client.speech == Speech::Soap11 && !headers.contains_key(&SOAP_ACTION)),
-            );
+            payload
+                .set_rest(client.speech == Speech::Rest || (client.speech == Speech::Soap11 && unactioned));
             payload
         }
         (false, Some(query)) if matches!(request.method, Method::GET | Method::DELETE) => {
@@ -343,7 +342,7 @@ pub(super) fn begin(
     };
     let mut message = Message::arrived(headers, payload, content_type.map(Arc::from));
     message.addressing.to = Some(Arc::clone(&request.target));
-    message.addressing.soap_action = soap_action(&message.headers, media_type.as_ref());
+    message.addressing.soap_action = soap_action;
     let facts = Rc::new(Facts {
         request: Rc::clone(&request),
         client,
@@ -400,7 +399,40 @@ pub(super) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Opti
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool, grpc: bool) -> Client {
+/// What is looked at in every request, found in one walk: most have few headers.
+#[derive(Default)]
+struct LookedAt<'a> {
+    host: Option<&'a HeaderValue>,
+    accept: Option<&'a HeaderValue>,
+    soap_action: Option<&'a HeaderValue>,
+}
+
+impl LookedAt<'_> {
+    fn of(headers: &HeaderMap) -> LookedAt<'_> {
+        let mut found = LookedAt::default();
+        for (name, value) in headers {
+            let slot = if *name == header::HOST {
+                &mut found.host
+            } else if *name == header::ACCEPT {
+                &mut found.accept
+            } else if *name == SOAP_ACTION {
+                &mut found.soap_action
+            } else {
+                continue;
+            };
+            // The first of several counts.
+            slot.get_or_insert(value);
+        }
+        found
+    }
+}
+
+fn client(
+    accept: Option<&HeaderValue>,
+    media_type: Option<&MediaType>,
+    has_body: bool,
+    grpc: bool,
+) -> Client {
     let speech = match media_type {
         Some(media_type) if has_body => match media_type.form() {
             Form::Soap11 => Speech::Soap11,
@@ -421,14 +453,16 @@ fn client(headers: &HeaderMap, media_type: Option<&MediaType>, has_body: bool, g
         _ => Speech::Rest,
     };
     let json = media_type.is_some_and(|media_type| media_type.form() == Form::Json)
-        || header_text(headers, header::ACCEPT).is_some_and(|accept| accept.contains("json"));
+        || accept
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("json"));
     Client { speech, json, grpc }
 }
 
 /// SOAP 1.1 says its action in a header, SOAP 1.2 in the media type.
-fn soap_action(headers: &HeaderMap, media_type: Option<&MediaType>) -> Option<Arc<str>> {
-    let header = headers.get(&SOAP_ACTION).and_then(|value| value.to_str().ok());
+fn soap_action(header: Option<&HeaderValue>, media_type: Option<&MediaType>) -> Option<Arc<str>> {
     let action = header
+        .and_then(|value| value.to_str().ok())
         .map(|action| action.trim().trim_matches('"'))
         .or_else(|| media_type?.action.as_deref())?;
     (!action.is_empty()).then(|| Arc::from(action))

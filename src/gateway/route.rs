@@ -6,6 +6,7 @@ use crate::deployment::uri_template::{Variables, decode};
 use crate::flow::exchange::Request;
 use crate::flow::token::{Caller, Claims, KeyType};
 use crate::message::properties::{Known, Value};
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,10 +42,6 @@ pub enum Speech {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one a request, and most are of APIs"
-)]
 pub enum Place {
     Api(ApiFacts),
     Proxy {
@@ -55,51 +52,43 @@ pub enum Place {
     Main,
 }
 
-#[derive(Debug)]
 pub struct ApiFacts {
-    pub name: Arc<str>,
-    pub context: Arc<str>,
-    pub version: Option<Version>,
+    pub api: Arc<Api>,
     /// Behind context and version.
     pub below: usize,
-    pub resource: Option<ResourceFacts>,
+    /// Which resource of its own, and its variables.
+    resource: Option<(usize, Variables)>,
 }
 
-#[derive(Debug)]
-pub struct ResourceFacts {
-    pub name: Arc<str>,
-    pub pattern: Option<Arc<str>>,
-    pub by_template: bool,
-    pub variables: Variables,
+impl fmt::Debug for ApiFacts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} at {}", self.api.name, self.below)
+    }
 }
 
 impl ApiFacts {
-    pub fn new(api: &Api, below: usize, resource: Option<(&Resource, Variables)>) -> ApiFacts {
+    pub fn new(api: &Arc<Api>, below: usize, resource: Option<(usize, Variables)>) -> ApiFacts {
         ApiFacts {
-            name: Arc::clone(&api.name),
-            context: Arc::clone(&api.context),
-            version: api.version.clone(),
+            api: Arc::clone(api),
             below,
-            resource: resource.map(|(resource, variables)| ResourceFacts {
-                name: Arc::clone(&resource.name),
-                pattern: match &resource.mapping {
-                    Mapping::Default => None,
-                    Mapping::Url(mapping) => Some(Arc::from(mapping.to_string())),
-                    Mapping::Template(template) => Some(Arc::clone(template.source())),
-                },
-                by_template: matches!(resource.mapping, Mapping::Template(_)),
-                variables,
-            }),
+            resource,
         }
     }
 
+    fn resource(&self) -> Option<&Resource> {
+        let (index, _) = self.resource.as_ref()?;
+        Some(&self.api.resources[*index])
+    }
+
+    fn variables(&self) -> &[(Arc<str>, Range<usize>)] {
+        self.resource.as_ref().map_or(&[], |(_, variables)| variables)
+    }
+
     fn property(&self, name: &str, request: &Request) -> Option<Value> {
-        let resource = self.resource.as_ref();
+        let resource = self.resource();
         if let Some(variable) = name.strip_prefix("uri.var.") {
-            let (_, range) = resource?
-                .variables
-                .iter()
-                .find(|(known, _)| **known == *variable)?;
+            let mut variables = self.variables().iter();
+            let (_, range) = variables.find(|(known, _)| **known == *variable)?;
             let path = sub_path(&request.target, self.below);
             return Some(Value::text(decode(&path[range.clone()])));
         }
@@ -109,19 +98,25 @@ impl ApiFacts {
         }
         Some(match name {
             "REST_SUB_REQUEST_PATH" => Value::text(sub_path(&request.target, self.below)),
-            "REST_API_CONTEXT" => Value::text(&self.context),
+            "REST_API_CONTEXT" => Value::text(&self.api.context),
             "REST_URL_PREFIX" => Value::text(format!("{}://{}", request.scheme, request.host())),
             "REST_METHOD" => Value::text(request.method.as_str()),
-            "rest.url.pattern" => Value::text(resource?.pattern.as_deref()?),
-            "SYNAPSE_REST_API" => Value::text(full_name(&self.name, self.version.as_ref())),
-            "SYNAPSE_REST_API_VERSION" => Value::text(version_text(self.version.as_ref())),
-            "SYNAPSE_REST_API_VERSION_STRATEGY" => Value::text(match &self.version {
+            "rest.url.pattern" => match &resource?.mapping {
+                Mapping::Default => return None,
+                Mapping::Url(mapping) => Value::text(mapping.to_string()),
+                Mapping::Template(template) => Value::text(template.source()),
+            },
+            "SYNAPSE_REST_API" => Value::text(full_name(&self.api.name, self.api.version.as_ref())),
+            "SYNAPSE_REST_API_VERSION" => Value::text(version_text(self.api.version.as_ref())),
+            "SYNAPSE_REST_API_VERSION_STRATEGY" => Value::text(match &self.api.version {
                 Some(Version::Url(_)) => "url",
                 Some(Version::Context(_)) => "context",
                 None => "",
             }),
             "SYNAPSE_RESOURCE" => Value::text(&resource?.name),
-            "RESOURCE_PATH" if resource?.by_template => Value::text(sub_path(&request.target, self.below)),
+            "RESOURCE_PATH" if matches!(resource?.mapping, Mapping::Template(_)) => {
+                Value::text(sub_path(&request.target, self.below))
+            }
             _ => return None,
         })
     }
@@ -140,13 +135,8 @@ impl ApiFacts {
             "RESOURCE_PATH",
         ];
         let mut names: Vec<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
-        if let Some(resource) = &self.resource {
-            names.extend(
-                resource
-                    .variables
-                    .iter()
-                    .map(|(name, _)| format!("uri.var.{name}")),
-            );
+        if self.resource.is_some() {
+            names.extend(self.variables().iter().map(|(name, _)| format!("uri.var.{name}")));
             if let Some(query) = request.query() {
                 for (name, _) in query_entries(query) {
                     let name = format!("query.param.{name}");
@@ -184,15 +174,24 @@ impl Known for Facts {
     }
 
     fn axis2(&self, name: &str) -> Option<Value> {
+        if let Some(text) = self.axis2_text(name) {
+            return Some(Value::text(text));
+        }
         Some(match name {
-            "HTTP_METHOD" => Value::text(self.request.method.as_str()),
-            "REST_URL_POSTFIX" => Value::text(self.postfix()),
-            "TransportInURL" => Value::text(&self.request.target),
             "SERVICE_PREFIX" => Value::text(self.service_prefix()),
             "REMOTE_ADDR" | "REMOTE_HOST" => Value::text(self.request.remote.ip().to_canonical().to_string()),
             "NO_ENTITY_BODY" if !self.has_body => Value::Boolean(true),
+            _ => return None,
+        })
+    }
+
+    fn axis2_text(&self, name: &str) -> Option<&str> {
+        Some(match name {
+            "HTTP_METHOD" => self.request.method.as_str(),
+            "REST_URL_POSTFIX" => self.postfix(),
+            "TransportInURL" => &self.request.target,
             // What Synapse says of a request that has neither body nor type.
-            "messageType" if !self.has_body && !self.typed => Value::text("application/xml"),
+            "messageType" if !self.has_body && !self.typed => "application/xml",
             _ => return None,
         })
     }
@@ -306,31 +305,28 @@ mod tests {
     use super::*;
     use crate::deployment::routes::{Asked, Route, Routes};
     use crate::deployment::{api, tests::plan};
-    use http::{HeaderValue, Method};
+    use http::{HeaderMap, HeaderValue, Method};
 
     fn facts(target: &str) -> Facts {
         let xml = r#"<api name="A" context="/a" version="1" version-type="url">
             <resource uri-template="/x/{id}/{+rest}"><inSequence/></resource><resource url-mapping="/y/*"><inSequence/></resource></api>"#;
         let (apis, mistakes) = plan(xml, "api", api::build);
         assert_eq!(mistakes, "");
+        let routes = Routes::new(&apis, &[]);
+        let apis: Vec<Arc<Api>> = apis.into_iter().map(Arc::new).collect();
         let asked = Asked {
             method: &Method::GET,
             target,
-            host: "gateway:8290",
             https: false,
-            content_type: None,
-            user_agent: None,
+            headers: &HeaderMap::new(),
             has_body: false,
         };
-        let place = match Routes::new(&apis, &[]).find(&apis, &[], &asked) {
-            Route::Resource(matched) => {
-                let resource = &apis[0].resources[matched.resource];
-                Place::Api(ApiFacts::new(
-                    &apis[0],
-                    matched.below,
-                    Some((resource, matched.variables)),
-                ))
-            }
+        let place = match routes.find(&apis, &[], &asked) {
+            Route::Resource(matched) => Place::Api(ApiFacts::new(
+                &apis[0],
+                matched.below,
+                Some((matched.resource, matched.variables)),
+            )),
             Route::Elsewhere => Place::Main,
             other => panic!("{other:?}"),
         };

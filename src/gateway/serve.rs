@@ -1,7 +1,7 @@
 //! One request through its in side, its out side, its faults, to its answer.
 
 use super::begin::{Begun, Sides, begin};
-use super::route::{Client, Place};
+use super::route::{ApiFacts, Client, Place};
 use super::{admission, answer, straight};
 use crate::deployment::{Deployment, EndpointRef, api};
 use crate::flow::backend_jwt::Called;
@@ -160,7 +160,7 @@ async fn refused(deployment: &Deployment, begun: &mut Begun) -> Option<Reply> {
 /// What a token for the backend says is called.
 fn called(place: &Place) -> Called<'_> {
     match place {
-        Place::Api(api) => Called {
+        Place::Api(ApiFacts { api, .. }) => Called {
             name: &api.name,
             context: &api.context,
             version: api::version_text(api.version.as_ref()),
@@ -188,7 +188,7 @@ async fn mediate(exchange: &mut Exchange, sides: &Sides, bad_query: bool) -> Ver
             .fault
             .map(|fault| exchange.catalog.sequence(fault));
         let fault = Fault::client(code::BAD_QUERY, "the query of the request cannot be decoded").status(400);
-        faulted(exchange, fault, handlers.into_iter().collect()).await
+        Box::pin(faulted(exchange, fault, handlers.into_iter().collect())).await
     } else {
         request_side(exchange, sides).await
     };
@@ -204,7 +204,7 @@ async fn mediate(exchange: &mut Exchange, sides: &Sides, bad_query: bool) -> Ver
             Err(fault) => {
                 asked = true;
                 let handlers = sides.handlers(exchange);
-                faulted(exchange, fault, handlers).await
+                Box::pin(faulted(exchange, fault, handlers)).await
             }
             Ok(Flow::Respond) => return Verdict::Respond,
             Ok(Flow::Continue | Flow::Drop) => {
@@ -236,7 +236,8 @@ async fn request_side(exchange: &mut Exchange, sides: &Sides) -> Outcome {
         }
     }
     match &sides.endpoint {
-        Some(endpoint) => deliver(exchange, endpoint).await,
+        // Boxed, as everything rare on this way: room for it would be made and moved for every message.
+        Some(endpoint) => Box::pin(deliver(exchange, endpoint)).await,
         None => Ok(Flow::Continue),
     }
 }

@@ -58,10 +58,8 @@ pub async fn pass(deployment: &Deployment, worker: &Worker, incoming: &Incoming)
         &Asked {
             method: &incoming.method,
             target: &target,
-            host: header_text(&incoming.headers, header::HOST).unwrap_or(""),
             https: incoming.scheme.as_str() == "https",
-            content_type,
-            user_agent: header_text(&incoming.headers, header::USER_AGENT),
+            headers: &incoming.headers,
             has_body: !body.is_empty(),
         },
     );

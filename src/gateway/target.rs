@@ -1,11 +1,12 @@
 //! The request's path, made safe once: routing and backends see the same string.
 
+use memchr::memchr;
 use std::borrow::Cow;
 
 /// The target as it is routed and forwarded, or what is wrong with its path. Dot segments are resolved, encoded ones too; nothing else is
 /// decoded or changed.
 pub fn clean(target: &str) -> Result<Cow<'_, str>, &'static str> {
-    let (path, query) = match target.find('?') {
+    let (path, query) = match memchr(b'?', target.as_bytes()) {
         Some(mark) => target.split_at(mark),
         None => (target, ""),
     };

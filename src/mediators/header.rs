@@ -9,6 +9,7 @@ use crate::message::xml::{XmlTree, is_nc_name};
 use crate::plan::{Attr, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::text::{Diagnostic, suggest};
 use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
 pub static KIND: MediatorKind = MediatorKind {
@@ -103,6 +104,8 @@ enum Header {
     AddElements(Vec<Fragment>),
     RemoveBlocks(Name),
     SetHttp(http_header::Name, Source),
+    /// Nothing of it has to be found out.
+    PutHttp(HeaderName, HeaderValue),
     RemoveHttp(http_header::Name),
 }
 
@@ -144,7 +147,16 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
     let header = if transport && remove {
         Header::RemoveHttp(http_header::Name::of(word))
     } else if transport {
-        Header::SetHttp(http_header::Name::of(word), source(element, planner)?)
+        let name = http_header::Name::of(word);
+        let source = source(element, planner)?;
+        let line = match &source {
+            Source::Text(text) => name.line(text),
+            Source::Expression(_) => None,
+        };
+        match line {
+            Some((name, value)) => Header::PutHttp(name, value),
+            None => Header::SetHttp(name, source),
+        }
     } else if let Some(field) = Field::named(&word) {
         if remove {
             Header::RemoveAddress(field)
@@ -260,7 +272,7 @@ impl Mediator for Header {
     fn at_once(&self) -> Option<&dyn AtOnce> {
         match self {
             Header::SetAddress(_, source) | Header::SetHttp(_, source) => (!source.waits()).then_some(self),
-            Header::RemoveAddress(_) | Header::RemoveHttp(_) => Some(self),
+            Header::RemoveAddress(_) | Header::PutHttp(..) | Header::RemoveHttp(_) => Some(self),
             Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => None,
         }
     }
@@ -271,7 +283,9 @@ impl Mediator for Header {
                 source.load(exchange).await?;
                 return self.apply(exchange);
             }
-            Header::RemoveAddress(_) | Header::RemoveHttp(_) => return self.apply(exchange),
+            Header::RemoveAddress(_) | Header::PutHttp(..) | Header::RemoveHttp(_) => {
+                return self.apply(exchange);
+            }
             Header::AddBlock { name, source, as_xml } => {
                 source.load(exchange).await?;
                 let value = source.text(exchange)?;
@@ -304,6 +318,9 @@ impl AtOnce for Header {
             Header::SetHttp(name, source) => {
                 let value = source.text(exchange)?;
                 name.set(&mut exchange.message.headers, &value)?;
+            }
+            Header::PutHttp(name, value) => {
+                exchange.message.headers.insert(name, value.clone());
             }
             Header::RemoveHttp(name) => name.remove(&mut exchange.message.headers),
             Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => {}

@@ -18,6 +18,13 @@ impl Name {
         Name { text, key }
     }
 
+    /// With its value, where that is known as well and both can stand in a header.
+    pub fn line(&self, value: &str) -> Option<(HeaderName, HeaderValue)> {
+        let key = self.key.clone()?;
+        let value = checked(&key, value).ok()?;
+        Some((key, value))
+    }
+
     /// Sets it in place of all that have this name. What would break out of its line is a fault, and nothing is set.
     pub fn set(&self, headers: &mut HeaderMap, value: &str) -> Result<(), Fault> {
         match &self.key {
@@ -58,6 +65,12 @@ fn no_name(name: &str) -> Fault {
 }
 
 fn put(headers: &mut HeaderMap, key: HeaderName, value: &str) -> Result<(), Fault> {
+    let value = checked(&key, value)?;
+    headers.insert(key, value);
+    Ok(())
+}
+
+fn checked(key: &HeaderName, value: &str) -> Result<HeaderValue, Fault> {
     if value.len() > LONGEST {
         return Err(Fault::mediation(format!(
             "a value of {} bytes is too long for the HTTP header `{key}` (at most {LONGEST})",
@@ -66,18 +79,17 @@ fn put(headers: &mut HeaderMap, key: HeaderName, value: &str) -> Result<(), Faul
     }
     // Other bytes than ASCII would pass, and be read differently by everyone on the way.
     let line = Some(value).filter(|value| value.is_ascii());
-    let Some(line) = line.and_then(|value| HeaderValue::from_str(value).ok()) else {
-        return Err(Fault::mediation(format!(
-            "the value for the HTTP header `{key}` holds characters that a header cannot carry: `{}`",
-            value
-                .chars()
-                .take(80)
-                .flat_map(char::escape_default)
-                .collect::<String>()
-        )));
-    };
-    headers.insert(key, line);
-    Ok(())
+    line.and_then(|value| HeaderValue::from_str(value).ok())
+        .ok_or_else(|| {
+            Fault::mediation(format!(
+                "the value for the HTTP header `{key}` holds characters that a header cannot carry: `{}`",
+                value
+                    .chars()
+                    .take(80)
+                    .flat_map(char::escape_default)
+                    .collect::<String>()
+            ))
+        })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::message::properties::{Scope, Value};
 use crate::plan::{Attr, Children, Element, Example, MediatorKind, Planner, Shape, Support};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
+use std::sync::Arc;
 
 pub static KIND: MediatorKind = MediatorKind {
     element: "property",
@@ -287,6 +288,13 @@ impl Mediator for Property {
 
 impl AtOnce for Property {
     fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        if let (Dynamic::Literal(name), Scope::Default, Action::SetTo(Some(value))) =
+            (&self.name, self.scope, &self.action)
+        {
+            // What most of them do, without a copy of the name.
+            exchange.properties.set(Arc::clone(name), value.clone());
+            return Ok(Flow::Continue);
+        }
         let name = exchange.dynamic_at_once(&self.name)?;
         if name.is_empty() {
             tracing::warn!(served_by = %exchange.served_by, "The name of a property is empty.");

@@ -2,7 +2,7 @@
 
 use super::pattern::Pattern;
 use crate::expression::Expression;
-use crate::flow::{Exchange, Flow, Mediator, Outcome, Sequence};
+use crate::flow::{AtOnce, Exchange, Fault, Flow, Mediator, Outcome, Sequence};
 use crate::plan::{Attr, Child, Children, Element, Example, MediatorKind, Planner, Shape};
 use crate::text::Diagnostic;
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ struct Switch {
     source: Expression,
     cases: Vec<(Pattern, Sequence)>,
     default: Option<Sequence>,
+    /// Neither the source nor a branch ever waits.
+    at_once: bool,
 }
 
 fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediator>> {
@@ -74,8 +76,11 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         planner.tell(mistake);
     }
     let default = first.map(|default| planner.sequence(default));
+    let source = source?;
+    let mut branches = cases.iter().map(|(_, steps)| steps).chain(&default);
     Some(Box::new(Switch {
-        source: source?,
+        at_once: !source.waits() && branches.all(Sequence::is_at_once),
+        source,
         cases,
         default,
     }))
@@ -83,18 +88,38 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
 
 #[async_trait(?Send)]
 impl Mediator for Switch {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        self.at_once.then_some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
-        if let Some(text) = exchange.text(&self.source).await? {
-            for (pattern, steps) in &self.cases {
-                if pattern.matches(&text)? {
-                    return steps.run(exchange).await;
-                }
-            }
-        }
-        match &self.default {
+        exchange.load_for(&self.source).await?;
+        match self.branch(exchange)? {
             Some(steps) => steps.run(exchange).await,
             None => Ok(Flow::Continue),
         }
+    }
+}
+
+impl AtOnce for Switch {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
+        match self.branch(exchange)? {
+            Some(steps) => steps.apply(exchange),
+            None => Ok(Flow::Continue),
+        }
+    }
+}
+
+impl Switch {
+    fn branch(&self, exchange: &mut Exchange) -> Result<Option<&Sequence>, Fault> {
+        if let Some(text) = exchange.text_at_once(&self.source)? {
+            for (pattern, steps) in &self.cases {
+                if pattern.matches(&text)? {
+                    return Ok(Some(steps));
+                }
+            }
+        }
+        Ok(self.default.as_ref())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::typed::{self, Origin, Type};
 use crate::expression::Expression;
-use crate::flow::{Exchange, Fault, Flow, Mediator, Outcome};
+use crate::flow::{AtOnce, Exchange, Fault, Flow, Mediator, Outcome};
 use crate::message::json::Json;
 use crate::message::payload::PayloadLimits;
 use crate::message::properties::Value;
@@ -105,14 +105,28 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
 
 #[async_trait(?Send)]
 impl Mediator for Variable {
+    fn at_once(&self) -> Option<&dyn AtOnce> {
+        let waits = matches!(&self.action, Action::SetFrom(expression, _) if expression.waits());
+        (!waits).then_some(self)
+    }
+
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        if let Action::SetFrom(expression, _) = &self.action {
+            exchange.load_for(expression).await?;
+        }
+        self.apply(exchange)
+    }
+}
+
+impl AtOnce for Variable {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
         let value = match &self.action {
             Action::Remove => {
                 exchange.properties.variables.remove(&self.name);
                 return Ok(Flow::Continue);
             }
             Action::SetTo(value) => Some(value.clone()),
-            Action::SetFrom(expression, kind) => computed(exchange, expression, *kind).await?,
+            Action::SetFrom(expression, kind) => computed(exchange, expression, *kind)?,
         };
         // Axis2MessageContext.setVariable ignores null: the old value stays.
         if let Some(value) = value {
@@ -123,16 +137,16 @@ impl Mediator for Variable {
 }
 
 /// `Utils.getResolvedValue`: text and XML are made from the expression's text, other types are only checked.
-async fn computed(
+fn computed(
     exchange: &mut Exchange,
     expression: &Expression,
     kind: Option<Type>,
 ) -> Result<Option<Value>, Fault> {
     let kind = match kind {
-        None => return exchange.value(expression).await,
-        Some(Type::Text) => return Ok(exchange.text(expression).await?.map(Value::text)),
+        None => return exchange.value_at_once(expression),
+        Some(Type::Text) => return Ok(exchange.text_at_once(expression)?.map(Value::text)),
         Some(Type::Xml) => {
-            let Some(text) = exchange.text(expression).await? else {
+            let Some(text) = exchange.text_at_once(expression)? else {
                 return Ok(None);
             };
             let read = typed::read(&text, Type::Xml, Origin::Expression, &exchange.catalog.limits);
@@ -140,7 +154,7 @@ async fn computed(
         }
         Some(kind) => kind,
     };
-    let value = exchange.value(expression).await?;
+    let value = exchange.value_at_once(expression)?;
     match value.and_then(|value| fitted(value, kind)) {
         Some(value) => Ok(Some(value)),
         None => Err(Fault::mediation(format!(

@@ -213,6 +213,10 @@ impl Values {
 pub trait Known: std::fmt::Debug {
     fn default_scope(&self, name: &str) -> Option<Value>;
     fn axis2(&self, name: &str) -> Option<Value>;
+    /// The same for a text that is there and need not be made.
+    fn axis2_text(&self, _: &str) -> Option<&str> {
+        None
+    }
     /// The names `default_scope` knows, for dumps and for http endpoints.
     fn default_names(&self) -> Vec<String>;
 }
@@ -265,7 +269,20 @@ impl Properties {
     }
 
     pub fn axis2_text(&self, name: &str) -> Option<String> {
-        self.axis2(name).map(|value| value.to_text().into_owned())
+        self.axis2_words(name).map(Cow::into_owned)
+    }
+
+    /// An axis2 value as text, where it stands.
+    pub fn axis2_words(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.axis2.entry(name) {
+            Some(value) => value.as_ref().map(Value::to_text),
+            None if self.axis2_known => {
+                let known = self.known.as_ref()?;
+                let there = known.axis2_text(name).map(Cow::Borrowed);
+                there.or_else(|| Some(Cow::Owned(known.axis2(name)?.to_text().into_owned())))
+            }
+            None => None,
+        }
     }
 
     pub fn is_true(&self, name: &str) -> bool {

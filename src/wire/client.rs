@@ -396,8 +396,10 @@ impl Client {
         watch: impl FnOnce() -> Option<Box<dyn Watch>>,
     ) -> Result<ClientResponse, SendError> {
         let (mut parts, ()) = response.into_parts();
-        check_answer(&parts)?;
-        hop::strip_received(&mut parts.headers);
+        if !backend.is_plain() || parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            check_answer(&parts)?;
+            hop::strip_received(&mut parts.headers);
+        }
         let body = match backend.whole_body() {
             Some(body) => {
                 // It interests nobody any more how long it takes.

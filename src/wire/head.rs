@@ -45,6 +45,11 @@ pub(super) struct Head {
     pub keeps: bool,
     /// It waits to be told that its body is wanted.
     pub expects: bool,
+    /// It has headers that belong to the connection.
+    pub hops: bool,
+    /// `TE` and `Upgrade` are among them.
+    pub te: bool,
+    pub upgrade: bool,
 }
 
 /// What a head says.
@@ -70,6 +75,9 @@ pub(super) struct HeadScanner {
     closes: bool,
     keeps: bool,
     expects: bool,
+    hops: bool,
+    te: bool,
+    upgrade: bool,
     /// Where the headers are: names and values.
     fields: SmallVec<[(Place, Place); 12]>,
 }
@@ -165,6 +173,7 @@ impl HeadScanner {
             return Err(bad("a header value has a control character"));
         }
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => (self.te, self.hops) = (true, true),
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if self.host {
                     return Err(bad("there is more than one Host"));
@@ -181,7 +190,9 @@ impl HeadScanner {
                 }
                 self.expects = true;
             }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => (self.upgrade, self.hops) = (true, true),
             10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.hops = true;
                 for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     self.closes |= token.eq_ignore_ascii_case(b"close");
                     self.keeps |= token.eq_ignore_ascii_case(b"keep-alive");
@@ -207,10 +218,12 @@ impl HeadScanner {
                     return Err(bad("the Transfer-Encoding is not chunked"));
                 }
                 self.chunked = true;
+                self.hops = true;
             }
             14..=24 if resembles_framing(name) => {
                 return Err(bad("a header name could be taken for one that frames the body"));
             }
+            10 | 14 | 16 | 18 | 19 => self.hops |= is_hop(name),
             _ => (),
         }
         let behind = start + colon + 1 + (value.len() - value.trim_ascii_start().len());
@@ -283,6 +296,9 @@ impl HeadScanner {
             http10: request.http10,
             keeps: !self.closes && (self.keeps || !request.http10),
             expects: self.expects && !request.http10,
+            hops: self.hops,
+            te: self.te,
+            upgrade: self.upgrade,
         })
     }
 }
@@ -401,6 +417,18 @@ pub(super) fn check_path(path_and_query: &[u8]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Headers of a connection that frame nothing and promise nothing.
+fn is_hop(name: &[u8]) -> bool {
+    const OTHERS: [&[u8]; 5] = [
+        b"keep-alive",
+        b"http2-settings",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+    ];
+    OTHERS.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// `Transfer--Encoding`, `Content_Length` and their like: readers that fold punctuation take them for the real ones.

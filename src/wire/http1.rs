@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::chunked::{Chunk, split};
 use super::connect::Metered;
+use super::hop;
 use super::sending::{Broken, Framing, Sending, field};
 use super::upload::Outgoing;
 
@@ -36,6 +37,8 @@ pub(super) struct Http1 {
     is_head: bool,
     /// Neither side has said that it closes after this answer.
     keep: bool,
+    /// The head of the answer said nothing of its connection that would have to be taken off it, and its length once and plainly.
+    plain: bool,
     head_limit: usize,
 }
 
@@ -75,6 +78,7 @@ impl Http1 {
             answer: Answer::Whole,
             is_head: false,
             keep: true,
+            plain: false,
             head_limit,
         }
     }
@@ -112,6 +116,11 @@ impl Http1 {
     /// The answer has been read whole.
     pub fn is_read(&self) -> bool {
         matches!(self.answer, Answer::Whole)
+    }
+
+    /// Whether there is nothing about the head of the answer to be checked or taken off.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// How much of the answer's body is to come, where that is known.
@@ -298,7 +307,7 @@ impl Http1 {
             return Ok(None);
         }
         loop {
-            let Some(response) = parse(&mut self.read)? else {
+            let Some((response, notes)) = parse(&mut self.read)? else {
                 return Ok(None);
             };
             let status = response.status();
@@ -308,54 +317,61 @@ impl Http1 {
                 }
                 continue;
             }
-            self.answer = self.framing(&response)?;
-            self.keep = self.keep && keeps(&response);
+            self.answer = framing(&response, &notes, self.is_head)?;
+            self.keep = self.keep && keeps(&response, &notes);
+            self.plain = !notes.involved;
             if matches!(self.answer, Answer::UntilClosed) || status == StatusCode::SWITCHING_PROTOCOLS {
                 self.keep = false;
             }
             return Ok(Some(response));
         }
     }
+}
 
-    /// RFC 9112 6.3
-    fn framing(&self, response: &Response<()>) -> Result<Answer, Broken> {
-        let (status, headers) = (response.status(), response.headers());
-        if self.is_head
-            || matches!(
-                status,
-                StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            )
-        {
-            return Ok(Answer::Whole);
-        }
-        if headers.contains_key(TRANSFER_ENCODING) {
-            if response.version() == Version::HTTP_10 {
-                return Err(Broken::Invalid("HTTP/1.0 knows no Transfer-Encoding".to_owned()));
-            }
-            let last = listed(headers, &TRANSFER_ENCODING).last();
-            return Ok(match last {
-                Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Answer::Chunked {
-                    chunk: Chunk::Size,
-                    extra: 0,
-                },
-                _ => Answer::UntilClosed,
-            });
-        }
-        let mut length = None;
-        for told in listed(headers, &CONTENT_LENGTH) {
-            let number = digits(told).filter(|number| length.is_none_or(|length| length == *number));
-            length =
-                Some(number.ok_or_else(|| Broken::Invalid("the Content-Length is not valid".to_owned()))?);
-        }
-        Ok(match length {
+/// What an answer's head says of its body: RFC 9112 6.3.
+fn framing(response: &Response<()>, notes: &Notes, is_head: bool) -> Result<Answer, Broken> {
+    let (status, headers) = (response.status(), response.headers());
+    if is_head
+        || matches!(
+            status,
+            StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    {
+        return Ok(Answer::Whole);
+    }
+    if !notes.involved {
+        return Ok(match notes.length {
             Some(0) => Answer::Whole,
             Some(length) => Answer::Length(length),
-            None if headers.contains_key(CONTENT_LENGTH) => {
-                return Err(Broken::Invalid("the Content-Length is not valid".to_owned()));
-            }
             None => Answer::UntilClosed,
-        })
+        });
     }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if response.version() == Version::HTTP_10 {
+            return Err(Broken::Invalid("HTTP/1.0 knows no Transfer-Encoding".to_owned()));
+        }
+        let last = listed(headers, &TRANSFER_ENCODING).last();
+        return Ok(match last {
+            Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Answer::Chunked {
+                chunk: Chunk::Size,
+                extra: 0,
+            },
+            _ => Answer::UntilClosed,
+        });
+    }
+    let mut length = None;
+    for told in listed(headers, &CONTENT_LENGTH) {
+        let number = digits(told).filter(|number| length.is_none_or(|length| length == *number));
+        length = Some(number.ok_or_else(|| Broken::Invalid("the Content-Length is not valid".to_owned()))?);
+    }
+    Ok(match length {
+        Some(0) => Answer::Whole,
+        Some(length) => Answer::Length(length),
+        None if headers.contains_key(CONTENT_LENGTH) => {
+            return Err(Broken::Invalid("the Content-Length is not valid".to_owned()));
+        }
+        None => Answer::UntilClosed,
+    })
 }
 
 /// The members of a header that is a list.
@@ -374,9 +390,16 @@ fn digits(text: &[u8]) -> Option<u64> {
 }
 
 /// Whether the backend keeps the connection after this answer.
-fn keeps(response: &Response<()>) -> bool {
-    let mut asked = false;
-    for token in listed(response.headers(), &CONNECTION) {
+fn keeps(response: &Response<()>, notes: &Notes) -> bool {
+    if notes.closes {
+        return false;
+    }
+    let mut asked = notes.keeps;
+    let headers = Some(response.headers()).filter(|_| notes.involved);
+    for token in headers
+        .into_iter()
+        .flat_map(|headers| listed(headers, &CONNECTION))
+    {
         if token.eq_ignore_ascii_case(b"close") {
             return false;
         }
@@ -390,8 +413,40 @@ fn ends(bytes: &[u8]) -> bool {
     memmem::find(bytes, b"\n\r\n").is_some() || memmem::find(bytes, b"\n\n").is_some()
 }
 
+/// What a head says of its connection and of its length, noted while it is read: most say it plainly, and nothing has to be looked up again.
+#[derive(Default)]
+struct Notes {
+    length: Option<u64>,
+    /// `Connection` said `close` and nothing else, or `keep-alive`. Nobody else needs to know.
+    closes: bool,
+    keeps: bool,
+    /// There is more than that: a coding, an odd or repeated length, or another header that is about the connection.
+    involved: bool,
+}
+
+impl Notes {
+    /// Takes note of a header. Whether the head keeps it.
+    fn take(&mut self, name: &HeaderName, value: &[u8]) -> bool {
+        if *name == CONTENT_LENGTH {
+            match (self.length, digits(value)) {
+                (None, length @ Some(_)) => self.length = length,
+                _ => self.involved = true,
+            }
+        } else if *name == CONNECTION && value.eq_ignore_ascii_case(b"keep-alive") {
+            self.keeps = true;
+            return false;
+        } else if *name == CONNECTION && value.eq_ignore_ascii_case(b"close") {
+            self.closes = true;
+            return false;
+        } else if hop::is_standard(name) {
+            self.involved = true;
+        }
+        true
+    }
+}
+
 /// Takes a head off what was read, if it is whole.
-fn parse(read: &mut BytesMut) -> Result<Option<Response<()>>, Broken> {
+fn parse(read: &mut BytesMut) -> Result<Option<(Response<()>, Notes)>, Broken> {
     let invalid = |error: &dyn std::fmt::Display| Broken::Invalid(error.to_string());
     let mut places: SmallVec<[(Range<usize>, Range<usize>); 24]> = SmallVec::new();
     let mut response = Response::new(());
@@ -431,8 +486,12 @@ fn parse(read: &mut BytesMut) -> Result<Option<Response<()>>, Broken> {
     let head = read.split_to(length).freeze();
     let headers = response.headers_mut();
     headers.reserve(places.len());
+    let mut notes = Notes::default();
     for (name, value) in places {
         let name = HeaderName::from_bytes(&head[name]).map_err(|error| invalid(&error))?;
+        if !notes.take(&name, &head[value.clone()]) {
+            continue;
+        }
         // An empty slice may stand anywhere.
         let value = match value.is_empty() {
             true => Bytes::new(),
@@ -441,7 +500,7 @@ fn parse(read: &mut BytesMut) -> Result<Option<Response<()>>, Broken> {
         let value = HeaderValue::from_maybe_shared(value).map_err(|error| invalid(&error))?;
         headers.append(name, value);
     }
-    Ok(Some(response))
+    Ok(Some((response, notes)))
 }
 
 #[cfg(test)]
@@ -450,7 +509,7 @@ mod tests {
 
     fn head(text: &str) -> Option<(Response<()>, Bytes)> {
         let mut read = BytesMut::from(text);
-        let response = parse(&mut read).unwrap()?;
+        let (response, _) = parse(&mut read).unwrap()?;
         Some((response, read.freeze()))
     }
 
@@ -482,8 +541,42 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", true),
         ] {
-            let (response, _) = head(&format!("{head_text}\r\n")).unwrap();
-            assert_eq!(keeps(&response), kept, "{head_text}");
+            let mut read = BytesMut::from(&*format!("{head_text}\r\n"));
+            let (response, notes) = parse(&mut read).unwrap().unwrap();
+            assert_eq!(keeps(&response, &notes), kept, "{head_text}");
+        }
+    }
+
+    #[test]
+    fn what_is_noted_while_reading_is_what_looking_it_up_would_say() {
+        let (one, two) = ("Content-Length: 5\r\n", "content-length: 6\r\n");
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        for (lines, plain) in [
+            (String::new(), true),
+            (one.to_owned(), true),
+            ("Content-Length: 0\r\n".to_owned(), true),
+            ("Content-Length: 005\r\n".to_owned(), true),
+            ("Content-Length: 5, 5\r\n".to_owned(), false),
+            ("Content-Length: +5\r\n".to_owned(), false),
+            ("Content-Length:\r\n".to_owned(), false),
+            ("Content-Length: 99999999999999999999\r\n".to_owned(), false),
+            ([one, one].concat(), false),
+            ([one, two].concat(), false),
+            (chunked.to_owned(), false),
+            ([one, chunked].concat(), false),
+            ("Keep-Alive: timeout=5\r\n".to_owned(), false),
+            ("Connection: keep-alive\r\n".to_owned(), true),
+            ("Connection: X-Hop\r\nX-Hop: 1\r\n".to_owned(), false),
+        ] {
+            let mut read = BytesMut::from(&*format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
+            let (response, notes) = parse(&mut read).unwrap().unwrap();
+            assert_eq!(!notes.involved, plain, "{lines}");
+            let looked_up = Notes {
+                involved: true,
+                ..Notes::default()
+            };
+            let told = |notes| format!("{:?}", framing(&response, notes, false));
+            assert_eq!(told(&notes), told(&looked_up), "{lines}");
         }
     }
 }

@@ -236,6 +236,11 @@ impl Backend {
         &self.wire.stream.meter
     }
 
+    /// Whether there is nothing about the head of the answer to be checked or taken off.
+    pub fn is_plain(&self) -> bool {
+        self.wire.is_plain()
+    }
+
     /// The body of the answer, if it came whole with its head and the request has left.
     pub fn whole_body(&mut self) -> Option<Bytes> {
         match self.wire.is_sent() {

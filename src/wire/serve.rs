@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
 };
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
@@ -24,7 +23,6 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::connection::{Connection, linger, refusal_text};
 use super::head::Refusal;
-use super::hop;
 use super::limits::{ServerLimits, UnderscoreHeaders};
 use super::listen::Worker;
 use super::serve_http1::serve_http1;
@@ -156,6 +154,7 @@ impl<S: Service> Peer<S> {
         .await
     }
 
+    /// A request as the service is to see it, when what belongs to a connection has been taken off its headers.
     pub fn incoming(
         &self,
         method: Method,
@@ -168,7 +167,6 @@ impl<S: Service> Peer<S> {
         if limits.underscore_headers != UnderscoreHeaders::Pass {
             check_underscores(&mut headers, limits)?;
         }
-        hop::strip_received(&mut headers);
         if version == Version::HTTP_10 && !headers.contains_key(HOST) {
             let local = HeaderValue::try_from(self.ends.local.to_string());
             headers.insert(HOST, local.unwrap_or(HeaderValue::from_static("localhost")));
@@ -227,8 +225,8 @@ pub(super) fn refused(refusal: Refusal) -> Reply {
     Reply::text(refusal.status, format!("{}\n", refusal.reason))
 }
 
-/// Makes what a service said an answer that can be sent: without what belongs to a connection, and without a body where there is none. Its
-/// length, where it has one, is told by whoever sends it.
+/// Makes what a service said an answer that can be sent, without a body where there is none. What belongs to a connection, and the length of a
+/// body, are left to whoever sends it.
 pub(super) fn settle(reply: &mut Reply, is_head: bool) {
     if reply.status.is_informational() {
         tracing::warn!(
@@ -238,7 +236,6 @@ pub(super) fn settle(reply: &mut Reply, is_head: bool) {
         reply.status = StatusCode::INTERNAL_SERVER_ERROR;
     }
     let status = reply.status;
-    hop::strip_standard(&mut reply.headers);
     if !has_body(status, is_head) {
         if let (true, Some(length)) = (is_head, reply.body.exact_length().filter(|length| *length > 0)) {
             reply.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -246,8 +243,6 @@ pub(super) fn settle(reply: &mut Reply, is_head: bool) {
             reply.headers.remove(CONTENT_LENGTH);
         }
         reply.body = ByteStream::empty();
-    } else {
-        reply.headers.remove(CONTENT_LENGTH);
     }
 }
 
@@ -256,16 +251,9 @@ pub(super) fn has_body(status: StatusCode, is_head: bool) -> bool {
     !is_head && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-/// A client that is to ask for a WebSocket is told so in its connection's own words.
-pub(super) fn offer_upgrade(reply: &mut Reply) {
-    if reply.status == StatusCode::UPGRADE_REQUIRED && reply.headers.contains_key(SEC_WEBSOCKET_VERSION) {
-        reply
-            .headers
-            .insert(UPGRADE, HeaderValue::from_static("websocket"));
-        reply
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
+/// Whether a client is to ask for a WebSocket: it is told so in its connection's own words.
+pub(super) fn offers_upgrade(reply: &Reply) -> bool {
+    reply.status == StatusCode::UPGRADE_REQUIRED && reply.headers.contains_key(SEC_WEBSOCKET_VERSION)
 }
 
 fn has_one_length(headers: &HeaderMap) -> bool {

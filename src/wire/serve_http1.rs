@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
@@ -18,10 +18,11 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{linger, refusal_text};
 use super::head::{Head, Refusal, Request};
+use super::hop;
 use super::http1::listed;
 use super::requests::{Ends, Next, Requests, SMALL_BODY};
 use super::sending::{Framing, Sending, field};
-use super::serve::{Peer, has_body, offer_upgrade, overloaded, refused, settle};
+use super::serve::{Peer, has_body, offers_upgrade, overloaded, refused, settle};
 use super::server::{Incoming, Reply, Service};
 use super::websocket::{self, Tunnel};
 use crate::message::body::ByteStream;
@@ -114,7 +115,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     let is_head = request.method == Method::HEAD;
     // Some readers give such a request no body and take its bytes for the next one, so nothing may follow it.
     let doubtful = (is_head || request.method == Method::GET) && head.framing != Framing::Length(0);
-    let wishes_trailers = request.headers.contains_key(TE);
+    let wishes_trailers = head.te;
     peer.requests.set(peer.requests.get() + 1);
     let (mut reply, proof, in_flight) = match peer.worker.begin() {
         None => (overloaded(), None, None),
@@ -155,7 +156,7 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
             websocket::agree(&mut reply.headers, proof);
             reply.status = StatusCode::SWITCHING_PROTOCOLS;
             reply.body = ByteStream::empty();
-            write_head(&mut front, &reply, head.http10, true);
+            write_head(&mut front, &reply, head.http10, true, |_| true);
             Framing::Length(0)
         }
         (wanted, _) => {
@@ -164,7 +165,6 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
                 reply = Reply::new(StatusCode::INTERNAL_SERVER_ERROR);
             }
             settle(&mut reply, is_head);
-            offer_upgrade(&mut reply);
             let has_body = has_body(reply.status, is_head);
             let framing = match reply.body.exact_length() {
                 _ if !has_body => Framing::Length(0),
@@ -173,12 +173,14 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
                 None if head.http10 => Framing::UntilClosed,
                 None => Framing::Chunked,
             };
-            write_head(
-                &mut front,
-                &reply,
-                head.http10,
-                keeps && framing != Framing::UntilClosed,
-            );
+            let keeps = keeps && framing != Framing::UntilClosed;
+            write_head(&mut front, &reply, head.http10, keeps, |name| {
+                !hop::is_standard(name) && !(has_body && *name == CONTENT_LENGTH)
+            });
+            if offers_upgrade(&reply) {
+                field(&mut front, UPGRADE.as_str(), b"websocket");
+                field(&mut front, CONNECTION.as_str(), b"upgrade");
+            }
             match framing {
                 Framing::Length(length) if has_body => {
                     field(&mut front, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
@@ -248,16 +250,26 @@ fn incoming<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
     let (version, proof) = match head.http10 {
         true => (Version::HTTP_10, None),
+        false if !head.upgrade => (Version::HTTP_11, None),
         false => (Version::HTTP_11, websocket::asked(&method, &headers)),
     };
+    if head.hops {
+        hop::strip_received(&mut headers);
+    }
     let body = Requests::body(requests);
     let mut incoming = peer.incoming(method, target, version, headers, body)?;
     incoming.websocket = proof.is_some();
     Ok((incoming, proof))
 }
 
-/// Writes the first line of an answer and the headers that it has.
-fn write_head(front: &mut Vec<u8>, reply: &Reply, http10: bool, keeps: bool) {
+/// Writes the first line of an answer, those of its headers that go out, and what becomes of the connection.
+fn write_head(
+    front: &mut Vec<u8>,
+    reply: &Reply,
+    http10: bool,
+    keeps: bool,
+    goes_out: impl Fn(&HeaderName) -> bool,
+) {
     front.reserve(256);
     front.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     front.extend_from_slice(reply.status.as_str().as_bytes());
@@ -270,7 +282,9 @@ fn write_head(front: &mut Vec<u8>, reply: &Reply, http10: bool, keeps: bool) {
     front.extend_from_slice(phrase.as_bytes());
     front.extend_from_slice(b"\r\n");
     for (name, value) in &reply.headers {
-        field(front, name.as_str(), value.as_bytes());
+        if goes_out(name) {
+            field(front, name.as_str(), value.as_bytes());
+        }
     }
     match keeps {
         false => field(front, CONNECTION.as_str(), b"close"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -29,7 +29,7 @@ use super::hop;
 use super::limits::ServerLimits;
 use super::listen::InFlight;
 use super::patient::Patient;
-use super::serve::{Peer, overloaded, refused, settle};
+use super::serve::{Peer, has_body, overloaded, refused, settle};
 use super::server::{Incoming, LocalExecutor, Service};
 use crate::message::body::{ByteStream, StreamError, StreamErrorKind, StreamOrigin};
 use crate::message::media_type::is_grpc;
@@ -181,6 +181,10 @@ impl<S: Service> Peer<S> {
             }
         };
         settle(&mut reply, is_head);
+        hop::strip_standard(&mut reply.headers);
+        if has_body(reply.status, is_head) {
+            reply.headers.remove(CONTENT_LENGTH);
+        }
         stream.gave();
         let mut response = http::Response::new(ReplyBody {
             body: reply.body,
@@ -255,6 +259,7 @@ impl<S: Service> Peer<S> {
             .into_parts()
             .path_and_query
             .unwrap_or(PathAndQuery::from_static("/"));
+        hop::strip_received(&mut parts.headers);
         self.incoming(parts.method, target, parts.version, parts.headers, body)
     }
 }

@@ -297,6 +297,30 @@ fn headers_that_steps_set_never_frame_or_end_a_request() {
     });
 }
 
+#[test]
+fn an_out_side_that_is_told_otherwise_has_its_say() {
+    run(async {
+        let backend = Recorder::start(answers);
+        let apis = WAYS.map(|(way, step, _)| {
+            format!(
+                r#"<api name="{way}" context="/{way}"><resource methods="GET" url-mapping="/*"><inSequence>{step}
+                <property name="RESPONSE" value="false"/><send><endpoint><address uri="http://{}/b"/></endpoint></send></inSequence>
+                <outSequence><send/></outSequence>{FAULT}</resource></api>"#,
+                backend.address
+            )
+        });
+        let gateway = start(&apis.concat());
+        let mut client = connect(&gateway).await;
+        for (way, ..) in WAYS {
+            ask(&mut client, &format!("GET /{way}/typed\nX-First: 1"), b"").await;
+            let answer = ask(&mut client, &format!("GET /{way}/typed\nX-First: 1"), b"").await;
+            // What came back is no response, so it is sent on, and has no address.
+            assert_eq!(answer.status(), 599, "{way} {answer:?}");
+        }
+        drain(gateway).await;
+    });
+}
+
 fn typed(body: &[u8]) -> &'static str {
     if body.is_empty() {
         ""
