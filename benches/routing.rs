@@ -58,16 +58,19 @@ fn find(bencher: Bencher<'_, '_>, apis: usize) {
         .map(|at| at * 157 % apis.len())
         .map(|at| format!("{}/orders/{at}/lines/2?full=true", apis[at].context))
         .collect();
+    let mut headers = http::HeaderMap::new();
+    headers.insert(
+        http::header::HOST,
+        http::HeaderValue::from_static("localhost:8290"),
+    );
     let mut turn = 0;
     bencher.bench_local(|| {
         turn += 1;
         let asked = Asked {
             method: &http::Method::GET,
             target: &targets[turn % targets.len()],
-            host: "localhost:8290",
             https: false,
-            content_type: None,
-            user_agent: None,
+            headers: &headers,
             has_body: false,
         };
         let route = routes.find(&apis, &[], &asked);

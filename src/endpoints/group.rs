@@ -343,14 +343,10 @@ impl Group {
         match last {
             None => none.retry(Retry::Safe),
             Some(last) => {
-                let detail = last.detail.unwrap_or(last.reason);
-                let fault = none
-                    .detail(format!("the last child failed: {} {detail}", last.code))
-                    .retry(last.retry);
-                Fault {
-                    handler: last.handler,
-                    ..fault
-                }
+                let detail = last.detail.as_ref().unwrap_or(&last.reason);
+                none.detail(format!("the last child failed: {} {detail}", last.code))
+                    .retry(last.retry)
+                    .handled_by(last.handler)
             }
         }
     }

@@ -288,7 +288,7 @@ fn why_no_other_child_was_asked_is_told() {
         let broken = Scripted::fails(SendErrorKind::Closed, Reached::Unknown);
         let mut exchange = exchange("POST /\n\nx", Catalog::default(), ScriptedBackend::new([broken]));
         let fault = group.deliver(&mut exchange).await.err().expect("it is broken");
-        let detail = fault.detail.unwrap_or_default();
+        let detail = fault.detail.clone().unwrap_or_default();
         let why = "; no other child was asked, because this one may have acted on the message already";
         assert!(detail.ends_with(why), "{detail}");
     });

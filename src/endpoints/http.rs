@@ -349,7 +349,7 @@ mod tests {
         }
         let called = match wait(endpoint.deliver(&mut exchange)) {
             Ok(_) => backend.only().url,
-            Err(fault) => fault.reason.into(),
+            Err(fault) => fault.reason.clone().into(),
         };
         assert_eq!(called, expected, "for {template}");
     }

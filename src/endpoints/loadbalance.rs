@@ -332,11 +332,7 @@ impl LoadBalance {
                 if bound.is_some() && !self.failover && fault.number().is_some_and(|code| code > 0) =>
             {
                 let reason = format!("the child that the session belongs to failed: {fault}");
-                let failed = Fault::backend(fault::code::SESSION_FAILED, reason);
-                Err(Fault {
-                    handler: fault.handler,
-                    ..failed
-                })
+                Err(Fault::backend(fault::code::SESSION_FAILED, reason).handled_by(fault.handler))
             }
             Err(fault) => Err(fault),
         }

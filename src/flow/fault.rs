@@ -5,6 +5,7 @@ use crate::message::properties::{Properties, Value};
 use crate::text::Span;
 use std::fmt;
 use std::num::NonZeroU8;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 /// Synapse's error codes (`SynapseConstants`, the pass-through transport's `ErrorCodes`).
@@ -71,8 +72,13 @@ pub enum Retry {
     Unsafe,
 }
 
+/// A message that could not go on. It is one word wide, as every step's outcome has room for one.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub struct Fault(Box<Told>);
+
+/// What is told of a fault.
+#[derive(Debug, Clone)]
+pub struct Told {
     pub code: Code,
     pub reason: Box<str>,
     /// More for the author: ERROR_DETAIL.
@@ -95,9 +101,23 @@ pub struct Fault {
     pub told: bool,
 }
 
+impl Deref for Fault {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for Fault {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
+    }
+}
+
 impl Fault {
     pub fn new(code: i32, origin: Origin, reason: impl Into<String>) -> Fault {
-        Fault {
+        Fault(Box::new(Told {
             code: Code::Number(code),
             reason: reason.into().into_boxed_str(),
             detail: None,
@@ -110,7 +130,7 @@ impl Fault {
             unhandled: false,
             handler: None,
             told: false,
-        }
+        }))
     }
 
     /// Something in mediation that Synapse would throw as a `SynapseException`.
@@ -128,6 +148,17 @@ impl Fault {
 
     pub fn detail(mut self, detail: impl Into<String>) -> Fault {
         self.detail = Some(detail.into().into_boxed_str());
+        self
+    }
+
+    pub fn coded(mut self, code: Code) -> Fault {
+        self.code = code;
+        self
+    }
+
+    /// By the `onError` sequence of the endpoint that failed.
+    pub fn handled_by(mut self, handler: Option<SequenceId>) -> Fault {
+        self.handler = handler;
         self
     }
 

@@ -378,10 +378,9 @@ fn listed(exchange: &Exchange, status: u16) -> bool {
 /// Axis2's blocking client knows no numbers: whatever failed is the sender's failure.
 fn as_blocking(fault: Fault) -> Fault {
     match fault.number() {
-        Some(101_000..=101_999) if fault.origin == crate::flow::Origin::Backend => Fault {
-            code: Code::Number(fault::code::BLOCKING_SENDER),
-            ..fault
-        },
+        Some(101_000..=101_999) if fault.origin == crate::flow::Origin::Backend => {
+            fault.coded(Code::Number(fault::code::BLOCKING_SENDER))
+        }
         _ => fault,
     }
 }

@@ -344,8 +344,9 @@ impl Mediator for Prototype {
 }
 
 /// Who calls a mock wants to know what is wrong with it, and where.
-fn told(fault: Fault) -> Fault {
-    Fault { told: true, ..fault }
+fn told(mut fault: Fault) -> Fault {
+    fault.told = true;
+    fault
 }
 
 /// What API Manager's gateway does around a script.

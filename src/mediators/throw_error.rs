@@ -55,9 +55,6 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
 impl Mediator for ThrowError {
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
         let message = exchange.dynamic(&self.message).await?.into_owned();
-        Err(Fault {
-            code: Code::Named(self.kind.as_str().into()),
-            ..Fault::mediation(message)
-        })
+        Err(Fault::mediation(message).coded(Code::Named(self.kind.as_str().into())))
     }
 }

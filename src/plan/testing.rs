@@ -172,10 +172,7 @@ impl Endpoint for StandIn {
             Patience::default(),
         )
         .await;
-        sent.map_err(|fault| Fault {
-            handler: self.on_error,
-            ..fault
-        })
+        sent.map_err(|fault| fault.handled_by(self.on_error))
     }
 
     fn name(&self) -> &str {

@@ -175,7 +175,8 @@ async fn serve_one<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
             };
             let keeps = keeps && framing != Framing::UntilClosed;
             write_head(&mut front, &reply, head.http10, keeps, |name| {
-                !hop::is_standard(name) && !(has_body && *name == CONTENT_LENGTH)
+                let is_told_anew = has_body && *name == CONTENT_LENGTH;
+                !is_told_anew && !hop::is_standard(name)
             });
             if offers_upgrade(&reply) {
                 field(&mut front, UPGRADE.as_str(), b"websocket");

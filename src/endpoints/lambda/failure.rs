@@ -177,7 +177,7 @@ mod tests {
                 "{} {} | {}",
                 fault.status.unwrap_or(0),
                 fault.reason,
-                fault.detail.unwrap_or_default()
+                fault.detail.clone().unwrap_or_default()
             );
             assert_eq!(told, expected);
         };
