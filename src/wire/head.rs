@@ -516,6 +516,7 @@ const fn table(others: &[u8]) -> [bool; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::hop;
 
     fn scan(text: &str) -> Result<Option<Head>, (u16, &'static str)> {
         scan_within(text, &ServerLimits::default())
@@ -545,6 +546,35 @@ mod tests {
         match scan(text) {
             Err((refused, _)) => assert_eq!(refused, status, "for {text:?}"),
             other => panic!("{text:?} was let in: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_with_a_header_of_the_connection_says_so() {
+        for (name, value, hops) in [
+            ("Connection", "close", true),
+            ("KEEP-ALIVE", "1", true),
+            ("Proxy-Connection", "1", true),
+            ("Transfer-Encoding", "chunked", true),
+            ("Upgrade", "x", true),
+            ("Proxy-Authenticate", "x", true),
+            ("Proxy-Authorization", "x", true),
+            ("HTTP2-Settings", "x", true),
+            ("tE", "trailers", true),
+            ("Accept", "x", false),
+            ("Trailer", "x", false),
+            ("Cookie", "x", false),
+            ("X-Sixteen-Letter", "x", false),
+        ] {
+            let head = scan(&format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n\r\n"));
+            let head = head.unwrap().unwrap();
+            let parsed = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            assert_eq!((head.hops, hop::is_standard(&parsed)), (hops, hops), "{name}");
+            assert_eq!(
+                (head.te, head.upgrade),
+                (name == "tE", name == "Upgrade"),
+                "{name}"
+            );
         }
     }
 
