@@ -14,10 +14,10 @@ use crate::message::soap::{Envelope, SoapVersion};
 use crate::wire::client::{ClientRequest, Gate, SendErrorKind, Watch};
 use crate::wire::straight::NotAnswered;
 use crate::wire::url::Url;
-use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,9 +104,9 @@ pub async fn through(exchange: &mut Exchange, endpoint: Option<&Arc<dyn Endpoint
         Some(endpoint) => {
             let fixed = endpoint.fixed(Some(&exchange.catalog), &exchange.worker.runtime);
             if let Some(fixed) = fixed
-                && let Some(answer) = straight::call(exchange, &fixed).await
+                && let Some(response) = straight::call(exchange, fixed).await
             {
-                return Ok(answer);
+                return Ok(straight::taken(exchange, response));
             }
             deliver_to(exchange, endpoint).await
         }
@@ -258,7 +258,7 @@ pub async fn deliver_watched(
     let mut url = address;
     let grpc = delivery.format.is_none() && grpc::is_grpc(&exchange.message.headers);
     if let Some(method) = grpc.then(|| called(exchange, &url, delivery)).flatten() {
-        url = replace_path(url, method.clone(), |_| method)?;
+        url = replace_path(url, &method)?;
     } else if !delivery.bare && (rest || delivery.format == Some(Format::Rest)) {
         url = with_suffix(exchange, url)?;
     }
@@ -494,9 +494,8 @@ pub fn suffixed(url: Url, suffix: &str) -> Result<Url, Fault> {
     if suffix.is_empty() {
         return Ok(url);
     }
-    let joined = |url: &Url| join(url.path_and_query.as_str(), suffix);
-    let path = joined(&url);
-    replace_path(url, path, joined)
+    let joined = join(url.path_and_query.as_str(), suffix);
+    replace_path(url, &joined)
 }
 
 /// An address, or its path, and what comes behind it.
@@ -510,29 +509,23 @@ pub fn join(address: &str, suffix: &str) -> String {
     }
 }
 
-/// Puts another path and query into an address. `again` makes the same for the words of a failure.
-fn replace_path(url: Url, path: String, again: impl FnOnce(&Url) -> String) -> Result<Url, Fault> {
-    match PathAndQuery::from_maybe_shared(Bytes::from(as_path(path))) {
+fn replace_path(url: Url, path: &str) -> Result<Url, Fault> {
+    let path = path.split_once('#').map_or(path, |(before, _)| before);
+    let path = if path.starts_with('/') {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(format!("/{path}"))
+    };
+    match PathAndQuery::try_from(&*path) {
         Ok(path_and_query) => Ok(Url {
             path_and_query,
             ..url
         }),
         Err(_) => Err(Fault::mediation(format!(
-            "`{}{}` is not an address that can be called",
-            url.origin,
-            as_path(again(&url))
+            "`{}{path}` is not an address that can be called",
+            url.origin
         ))),
     }
-}
-
-fn as_path(mut path: String) -> String {
-    if let Some(fragment) = path.bytes().position(|byte| byte == b'#') {
-        path.truncate(fragment);
-    }
-    if !path.starts_with('/') {
-        path.insert(0, '/');
-    }
-    path
 }
 
 /// `format="get"`: the operation becomes a path segment, its children the query.
@@ -561,8 +554,7 @@ async fn with_fields(exchange: &mut Exchange, url: Url) -> Result<Url, Fault> {
         .chain(fields.iter().map(String::as_str))
         .collect();
     let separator = if queries.is_empty() { "" } else { "?" };
-    let path = format!("{path}{separator}{}", queries.join("&"));
-    replace_path(url.clone(), path.clone(), |_| path)
+    replace_path(url.clone(), &format!("{path}{separator}{}", queries.join("&")))
 }
 
 /// One way: the answer is read and thrown away, a failure is logged.

@@ -1,25 +1,23 @@
 //! An exchange: one client request and everything that happens to it until its answer.
 
+use super::request::Request;
 use super::token::{Caller, Claims, KeyType};
+use super::world::Around;
 use super::{Answer, Catalog, Code, Fault, Flow, Origin, Outcome, SequenceId, Worker, fault};
 use crate::expression::json_path::JsonPath;
-use crate::expression::{Dynamic, Expression, ExpressionError, Scope, World};
+use crate::expression::{Dynamic, Expression, ExpressionError, Scope};
 use crate::message::Message;
 use crate::message::body::{StreamErrorKind, StreamOrigin};
 use crate::message::json::Json;
-use crate::message::json::convert::ConversionSettings;
-use crate::message::payload::{Payload, PayloadError, PayloadErrorKind, PayloadLimits};
+use crate::message::payload::{Payload, PayloadError, PayloadErrorKind};
 use crate::message::properties::{Properties, Value};
 use crate::message::soap::{Envelope, SoapVersion};
 use crate::message::xml::NodeId;
 use crate::text::Span;
 use crate::wire::straight::NotAnswered;
 use crate::wire::{ClientResponse, Tunnel};
-use http::{HeaderValue, Method, StatusCode};
-use memchr::memchr;
+use http::StatusCode;
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,123 +88,6 @@ impl Deadline {
     /// Have others used up most of it? Whoever fails within the rest had no fair chance.
     pub fn is_mostly_over(&self, left: Duration) -> bool {
         left < self.whole / 2
-    }
-}
-
-/// What the client asked for. It never changes.
-#[derive(Debug)]
-pub struct Request {
-    pub method: Method,
-    /// Path and query as they were sent.
-    pub target: Arc<str>,
-    /// Where the query's `?` stands in it.
-    mark: Option<usize>,
-    /// `http` or `https`
-    pub scheme: &'static str,
-    host: Option<HeaderValue>,
-    pub remote: SocketAddr,
-    pub local: SocketAddr,
-    /// When a gRPC client wants its call to be over.
-    pub deadline: Option<Instant>,
-    /// It asks for a WebSocket.
-    pub websocket: bool,
-    /// Set once the client may have its 202 while a backend is still asked (`FORCE_SC_ACCEPTED`).
-    pub accepted: Cell<bool>,
-}
-
-impl Request {
-    pub fn new(
-        method: Method,
-        target: Arc<str>,
-        scheme: &'static str,
-        host: Option<HeaderValue>,
-        (remote, local): (SocketAddr, SocketAddr),
-    ) -> Request {
-        Request {
-            method,
-            mark: memchr(b'?', target.as_bytes()),
-            target,
-            scheme,
-            host,
-            remote,
-            local,
-            deadline: None,
-            websocket: false,
-            accepted: Cell::default(),
-        }
-    }
-
-    pub fn path(&self) -> &str {
-        self.mark.map_or(&self.target, |mark| &self.target[..mark])
-    }
-
-    pub fn query(&self) -> Option<&str> {
-        self.mark.map(|mark| &self.target[mark + 1..])
-    }
-
-    /// Host header or authority.
-    pub fn host(&self) -> &str {
-        self.host
-            .as_ref()
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or("")
-    }
-}
-
-/// What expressions read of the world beside the message.
-struct Around<'a> {
-    catalog: &'a Catalog,
-    worker: &'a Worker,
-    request: &'a Request,
-}
-
-impl World for Around<'_> {
-    fn entry(&self, key: &str) -> Option<Value> {
-        self.catalog.entries.get(key).cloned()
-    }
-
-    fn config(&self, name: &str) -> Option<&str> {
-        self.catalog.surroundings.configs.get(name).map(String::as_str)
-    }
-
-    fn environment(&self, name: &str) -> Option<&str> {
-        self.catalog
-            .surroundings
-            .environment
-            .get(name)
-            .map(String::as_str)
-    }
-
-    fn file(&self, name: &str) -> Option<&str> {
-        self.catalog.surroundings.file.get(name).map(String::as_str)
-    }
-
-    fn server_host(&self) -> &str {
-        &self.catalog.surroundings.server_host
-    }
-
-    fn server_address(&self) -> IpAddr {
-        self.request.local.ip()
-    }
-
-    fn now_millis(&self) -> i64 {
-        self.worker.runtime.clock.millis()
-    }
-
-    fn new_message_id(&self) -> String {
-        self.worker.runtime.message_id()
-    }
-
-    fn limits(&self) -> &PayloadLimits {
-        &self.catalog.limits
-    }
-
-    fn conversion(&self) -> &ConversionSettings {
-        &self.catalog.conversion
-    }
-
-    fn query(&self) -> Option<&str> {
-        self.request.query()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod health;
 pub mod mediator;
 pub mod mishap;
 pub mod outgoing;
+pub mod request;
 pub mod runtime;
 pub mod sequence;
 pub mod straight;
@@ -23,6 +24,7 @@ pub mod straight;
 pub mod testing;
 pub mod token;
 mod websocket;
+mod world;
 
 pub use allow::AllowList;
 pub use catalog::{Catalog, EndpointId, SequenceId, TemplateId};

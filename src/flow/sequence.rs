@@ -1,7 +1,6 @@
 //! A sequence, and the one loop that runs steps.
 
-use super::exchange::Takers;
-use super::{Endpoint, Exchange, Fault, Flow, Mediator, Outcome, Plain, SequenceId, straight};
+use super::{Exchange, Fault, Fixed, Flow, Mediator, Outcome, Plain, SequenceId, straight};
 use crate::text::Span;
 use std::sync::Arc;
 
@@ -65,9 +64,10 @@ impl Sequence {
             let outcome = match step.mediator.at_once() {
                 Some(step) => step.apply(exchange),
                 None => {
-                    if let Some(endpoint) = self.passes_on(at, exchange.takers)
-                        && Box::pin(straight::pass_on(exchange, endpoint)).await
+                    if let Some(endpoint) = self.passes_on(at, exchange)
+                        && let Some(response) = Box::pin(straight::call(exchange, endpoint)).await
                     {
+                        exchange.passed = Some(Box::new(response));
                         return Ok(Flow::Respond);
                     }
                     step.mediator.mediate(exchange).await
@@ -122,19 +122,24 @@ impl Sequence {
         Ok(Flow::Continue)
     }
 
-    /// The endpoint that a step asks for the client, if nobody looks at the answer on its way.
-    fn passes_on(&self, at: usize, takers: Takers) -> Option<&Arc<dyn Endpoint>> {
+    /// The endpoint that a step asks, if the client gets the answer as the backend gives it: nobody looks at it, and nobody is answered before.
+    fn passes_on(&self, at: usize, exchange: &Exchange) -> Option<Fixed> {
+        let takers = exchange.takers;
         if !takers.client {
             return None;
         }
-        match self.steps[at].mediator.plain()? {
+        let endpoint = match self.steps[at].mediator.plain()? {
             Plain::Calls(endpoint) => {
                 let next = self.steps.get(at + 1)?.mediator.plain();
-                matches!(next, Some(Plain::Responds)).then_some(endpoint)
+                Some(endpoint).filter(|_| matches!(next, Some(Plain::Responds)))
             }
             Plain::Sends(endpoint) => endpoint.filter(|_| takers.out_side),
             Plain::Responds => None,
+        }?;
+        if exchange.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
+            return None;
         }
+        endpoint.fixed(Some(&exchange.catalog), &exchange.worker.runtime)
     }
 
     /// Whether an out side only sends what it gets back to the client.

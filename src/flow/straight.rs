@@ -7,7 +7,7 @@ use super::answered::answer;
 use super::delivery::{Delivery, Patience, deliver_watched, gate, is_rest, method, with_suffix};
 use super::health::Place;
 use super::outgoing::{has_no_body, manner};
-use super::{Answer, Endpoint, Exchange, Fault, Fixed, Worker, grpc};
+use super::{Answer, Exchange, Fault, Fixed, Worker, grpc};
 use crate::message::media_type::Form;
 use crate::message::payload::Payload;
 use crate::wire::client::{Manner, Watch};
@@ -16,16 +16,6 @@ use crate::wire::{ClientResponse, Url};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::rc::Rc;
-use std::sync::Arc;
-
-impl Fixed {
-    fn delivery(&self) -> Delivery {
-        Delivery {
-            bare: !self.suffixed,
-            ..Delivery::default()
-        }
-    }
-}
 
 /// Sends a request to an endpoint that sends every message alike, if it is ready and has room. Its state hears of an answer.
 pub async fn send(
@@ -57,57 +47,50 @@ pub async fn send(
     sent
 }
 
-/// Sends a message whose answer goes to the client as the backend gives it: what a call does that is followed by `respond`. The answer is
-/// noted in the exchange, or what came of trying.
-pub async fn pass_on(exchange: &mut Exchange, endpoint: &Arc<dyn Endpoint>) -> bool {
-    let Some(fixed) = endpoint.fixed(Some(&exchange.catalog), &exchange.worker.runtime) else {
-        return false;
+/// Sends a message to an endpoint that sends every message alike, if it is ready and the message can go the short way. What came of it
+/// otherwise is noted in the exchange.
+pub async fn call(exchange: &mut Exchange, endpoint: Fixed) -> Option<ClientResponse> {
+    let delivery = Delivery {
+        bare: !endpoint.suffixed,
+        ..Delivery::default()
     };
-    let Some(Fitting { method, body }) = fitting(exchange, &fixed.delivery()) else {
-        return false;
+    let Fitting { method, body } = fitting(exchange, &delivery)?;
+    let url = match endpoint.suffixed {
+        true => with_suffix(exchange, endpoint.url).ok()?,
+        false => endpoint.url,
     };
-    let Fixed {
-        url,
-        suffixed,
-        health,
-        response,
-    } = fixed;
-    // It may want to be answered before.
-    if exchange.properties.axis2_is_true("FORCE_SC_ACCEPTED") {
-        return false;
-    }
-    let url = match suffixed {
-        true => with_suffix(exchange, url),
-        false => Ok(url),
-    };
-    let (Ok(url), Some((pass, place))) = (url, health.enter_now()) else {
-        return false;
-    };
+    let (pass, place) = endpoint.health.enter_now()?;
     let worker = Rc::clone(&exchange.worker);
-    let Some(client) = worker.client.straight(&url) else {
-        pass.passed_on();
-        return false;
-    };
     let straight = Straight {
         method: &method,
         url: &url,
         headers: &exchange.message.headers,
         body: &body,
-        response: response.unwrap_or(worker.runtime.timeouts.response),
+        response: endpoint.response.unwrap_or(worker.runtime.timeouts.response),
         gate: None,
     };
-    match client.send_straight(straight, || Box::new(place)).await {
+    let sent = match worker.client.straight(&url) {
+        Some(client) => client.send_straight(straight, || Box::new(place)).await,
+        None => Err(NotAnswered::NotSent),
+    };
+    match sent {
         Ok(response) => {
             pass.succeeded();
-            exchange.passed = Some(Box::new(response));
-            true
+            Some(response)
         }
         Err(not_answered) => {
             pass.passed_on();
             exchange.tried = Some(Box::new(not_answered));
-            false
+            None
         }
     }
+}
+
+/// The answer to a message that has been sent whole.
+pub fn taken(exchange: &mut Exchange, response: ClientResponse) -> Answer {
+    let rest = exchange.message.payload.is_rest();
+    exchange.message.payload = Payload::empty();
+    answer(response, exchange.message.arrived_as.clone(), rest)
 }
 
 /// Delivers a message, by the short way if it can go there.
@@ -127,24 +110,6 @@ pub async fn deliver(
     let watch = place.map(|place| Box::new(place) as Box<dyn Watch>);
     // Boxed, as room for it would be made and moved for every message.
     Box::pin(deliver_watched(exchange, url, delivery, patience, watch)).await
-}
-
-/// Delivers a message to an endpoint that sends every message alike, if it is ready and the message can go the short way.
-pub async fn call(exchange: &mut Exchange, endpoint: &Fixed) -> Option<Answer> {
-    let delivery = endpoint.delivery();
-    let fitting = fitting(exchange, &delivery)?;
-    let (pass, place) = endpoint.health.enter_now()?;
-    let patience = Patience {
-        response: endpoint.response,
-        ..Patience::default()
-    };
-    let mut place = Some(place);
-    let answer = attempt(exchange, fitting, &endpoint.url, &delivery, patience, &mut place).await;
-    match &answer {
-        Some(_) => pass.succeeded(),
-        None => pass.passed_on(),
-    }
-    answer
 }
 
 /// Whoever watches the answer is taken where its body is still to come. What came of it otherwise is noted in the exchange.
@@ -172,11 +137,7 @@ async fn attempt(
     };
     let watch = || Box::new(place.take().expect("it is asked for once")) as Box<dyn Watch>;
     match worker.client.straight(&url)?.send_straight(straight, watch).await {
-        Ok(response) => {
-            let rest = exchange.message.payload.is_rest();
-            exchange.message.payload = Payload::empty();
-            Some(answer(response, exchange.message.arrived_as.clone(), rest))
-        }
+        Ok(response) => Some(taken(exchange, response)),
         Err(not_answered) => {
             exchange.tried = Some(Box::new(not_answered));
             None
@@ -201,6 +162,8 @@ fn fitting(exchange: &Exchange, delivery: &Delivery) -> Option<Fitting> {
     }
     let body = match has_no_body(exchange, &method, delivery) {
         true => Bytes::new(),
+        // What is to be in a character set has to be written.
+        false if delivery.charset.is_some() => return None,
         false => body(exchange)?,
     };
     Some(Fitting { method, body })

@@ -2,7 +2,8 @@
 
 use super::runtime::{Backends, Clock, Timeouts};
 use super::{Catalog, Exchange, Runtime, Worker};
-use crate::flow::exchange::{Request, Takers};
+use crate::flow::exchange::Takers;
+use crate::flow::request::Request;
 use crate::message::Message;
 use crate::message::body::ByteStream;
 use crate::message::encoding::Encoding;

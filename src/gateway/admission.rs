@@ -6,7 +6,7 @@ use crate::deployment::api::Resource;
 use crate::deployment::guard::Guard;
 use crate::flow::Runtime;
 use crate::flow::backend_jwt::Called;
-use crate::flow::exchange::Request;
+use crate::flow::request::Request;
 use crate::flow::token::{Caller, Refusal, code};
 use crate::message::body::ByteStream;
 use crate::message::json::Json;

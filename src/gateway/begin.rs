@@ -7,8 +7,9 @@ use crate::deployment::cors::Visit;
 use crate::deployment::guard::Guard;
 use crate::deployment::routes::{Asked, Route};
 use crate::deployment::{Deployment, EndpointRef, SequenceRef, api, proxy};
-use crate::flow::exchange::{Request, Takers};
+use crate::flow::exchange::Takers;
 use crate::flow::outgoing::SOAP_ACTION;
+use crate::flow::request::Request;
 use crate::flow::token::{Caller, Headers};
 use crate::flow::{Catalog, Deadline, Exchange, Sequence, Worker, grpc};
 use crate::message::Message;
@@ -192,7 +193,7 @@ pub(super) fn begin(
     };
     let host = looked_at.host.cloned();
     let soap_action = soap_action(looked_at.soap_action, media_type.as_ref());
-    let unactioned = looked_at.soap_action.is_none();
+    let has_action = looked_at.soap_action.is_some();
     let mut request = Request::new(method, target, scheme.as_str(), host, (remote, local));
     request.deadline = deadline;
     request.websocket = websocket;
@@ -332,7 +333,7 @@ pub(super) fn begin(
             let mut payload = Payload::stream(media_type.clone(), encoding, body);
             payload.set_of_client();
             payload
-                .set_rest(client.speech == Speech::Rest || (client.speech == Speech::Soap11 && unactioned));
+                .set_rest(client.speech == Speech::Rest || (client.speech == Speech::Soap11 && !has_action));
             payload
         }
         (false, Some(query)) if matches!(request.method, Method::GET | Method::DELETE) => {

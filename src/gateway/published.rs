@@ -2,7 +2,7 @@
 
 use crate::deployment::Deployment;
 use crate::deployment::publish::{self, Notation};
-use crate::flow::exchange::Request;
+use crate::flow::request::Request;
 use crate::message::body::ByteStream;
 use crate::wire::Reply;
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 use crate::deployment::api::{Api, Mapping, Resource, Version, full_name, version_text};
 use crate::deployment::routes::sub_path;
 use crate::deployment::uri_template::{Variables, decode};
-use crate::flow::exchange::Request;
+use crate::flow::request::Request;
 use crate::flow::token::{Caller, Claims, KeyType};
 use crate::message::properties::{Known, Value};
 use std::fmt;

@@ -342,11 +342,10 @@ async fn reply(
     client: Client,
     counters: &Counters,
 ) -> Reply {
+    if let (Verdict::Respond, Some(passed)) = (&verdict, exchange.passed.take()) {
+        return straight::reply(*passed, exchange.message.arrived_as.as_deref());
+    }
     let fault = match verdict {
-        Verdict::Respond if exchange.passed.is_some() => {
-            let passed = exchange.passed.take().expect("it was there a line above");
-            return straight::reply(*passed, exchange.message.arrived_as.as_deref());
-        }
         Verdict::Respond => match Box::pin(answer::respond(exchange, client)).await {
             Ok(reply) => return reply,
             Err(fault) if exchange.fault.is_some() => fault,

@@ -1,7 +1,7 @@
 //! `?wsdl` of a proxy: the WSDL that was given, with this gateway's address in it.
 
 use crate::deployment::proxy::{Proxy, Wsdl, wsdl_limits};
-use crate::flow::exchange::Request;
+use crate::flow::request::Request;
 use crate::message::body::ByteStream;
 use crate::message::xml::{NodeId, XmlTree};
 use crate::wire::Reply;

@@ -201,8 +201,9 @@ impl Mediator for Filter {
 impl AtOnce for Filter {
     fn apply(&self, exchange: &mut Exchange) -> Outcome {
         match self.branch(exchange)? {
+            Branch::Nothing => Ok(Flow::Continue),
             Branch::Steps(steps) => steps.apply(exchange),
-            Branch::Nothing | Branch::Named(_) => Ok(Flow::Continue),
+            Branch::Named(_) => unreachable!("a named sequence may wait"),
         }
     }
 }

@@ -93,20 +93,25 @@ pub static KIND: MediatorKind = MediatorKind {
     ],
 };
 
-enum Header {
+/// An HTTP header, or an address: what is beside the body, which may still be on its way.
+enum Beside {
     SetAddress(Field, Source),
     RemoveAddress(Field),
-    AddBlock {
+    SetHttp(http_header::Name, Source),
+    /// Nothing of it has to be found out.
+    PutHttp(HeaderName, HeaderValue),
+    RemoveHttp(http_header::Name),
+}
+
+/// What stands in the SOAP header.
+enum Blocks {
+    Add {
         name: Name,
         source: Source,
         as_xml: bool,
     },
     AddElements(Vec<Fragment>),
-    RemoveBlocks(Name),
-    SetHttp(http_header::Name, Source),
-    /// Nothing of it has to be found out.
-    PutHttp(HeaderName, HeaderValue),
-    RemoveHttp(http_header::Name),
+    Remove(Name),
 }
 
 enum Source {
@@ -144,38 +149,44 @@ fn build(element: &Element, planner: &mut Planner<'_>) -> Option<Box<dyn Mediato
         );
     }
     let word = planner.resolved(&name.value)?;
-    let header = if transport && remove {
-        Header::RemoveHttp(http_header::Name::of(word))
-    } else if transport {
+    let beside = if transport {
         let name = http_header::Name::of(word);
-        let source = source(element, planner)?;
-        let line = match &source {
-            Source::Text(text) => name.line(text),
-            Source::Expression(_) => None,
-        };
-        match line {
-            Some((name, value)) => Header::PutHttp(name, value),
-            None => Header::SetHttp(name, source),
+        if remove {
+            Beside::RemoveHttp(name)
+        } else {
+            set_http(name, source(element, planner)?)
         }
     } else if let Some(field) = Field::named(&word) {
         if remove {
-            Header::RemoveAddress(field)
+            Beside::RemoveAddress(field)
         } else {
-            Header::SetAddress(field, source(element, planner)?)
+            Beside::SetAddress(field, source(element, planner)?)
         }
     } else {
         let name = block_name(element, &word, planner)?;
-        if remove {
-            Header::RemoveBlocks(name)
+        let blocks = if remove {
+            Blocks::Remove(name)
         } else {
-            Header::AddBlock {
+            Blocks::Add {
                 name,
                 source: source(element, planner)?,
                 as_xml,
             }
-        }
+        };
+        return Some(Box::new(blocks));
     };
-    Some(Box::new(header))
+    Some(Box::new(beside))
+}
+
+fn set_http(name: http_header::Name, source: Source) -> Beside {
+    let line = match &source {
+        Source::Text(text) => name.line(text),
+        Source::Expression(_) => None,
+    };
+    match line {
+        Some((name, value)) => Beside::PutHttp(name, value),
+        None => Beside::SetHttp(name, source),
+    }
 }
 
 /// A header without a name: the elements inside are the header.
@@ -200,7 +211,7 @@ fn elements(
         .iter()
         .filter_map(|inner| typed::literal(inner, planner))
         .collect();
-    Some(Box::new(Header::AddElements(elements)))
+    Some(Box::new(Blocks::AddElements(elements)))
 }
 
 fn source(element: &Element, planner: &mut Planner<'_>) -> Option<Source> {
@@ -268,30 +279,60 @@ fn block_name(element: &Element, word: &str, planner: &mut Planner<'_>) -> Optio
 }
 
 #[async_trait(?Send)]
-impl Mediator for Header {
+impl Mediator for Beside {
     fn at_once(&self) -> Option<&dyn AtOnce> {
-        match self {
-            Header::SetAddress(_, source) | Header::SetHttp(_, source) => (!source.waits()).then_some(self),
-            Header::RemoveAddress(_) | Header::PutHttp(..) | Header::RemoveHttp(_) => Some(self),
-            Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => None,
-        }
+        let waits = self.source().is_some_and(Source::waits);
+        (!waits).then_some(self)
     }
 
     async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        if let Some(source) = self.source() {
+            source.load(exchange).await?;
+        }
+        self.apply(exchange)
+    }
+}
+
+impl AtOnce for Beside {
+    fn apply(&self, exchange: &mut Exchange) -> Outcome {
         match self {
-            Header::SetAddress(_, source) | Header::SetHttp(_, source) => {
-                source.load(exchange).await?;
-                return self.apply(exchange);
+            Beside::SetAddress(field, source) => {
+                let value = source.text(exchange)?;
+                exchange.message.addressing.set(*field, Some(value));
             }
-            Header::RemoveAddress(_) | Header::PutHttp(..) | Header::RemoveHttp(_) => {
-                return self.apply(exchange);
+            Beside::RemoveAddress(field) => exchange.message.addressing.set(*field, None),
+            Beside::SetHttp(name, source) => {
+                let value = source.text(exchange)?;
+                name.set(&mut exchange.message.headers, &value)?;
             }
-            Header::AddBlock { name, source, as_xml } => {
+            Beside::PutHttp(name, value) => {
+                exchange.message.headers.insert(name, value.clone());
+            }
+            Beside::RemoveHttp(name) => name.remove(&mut exchange.message.headers),
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl Beside {
+    fn source(&self) -> Option<&Source> {
+        match self {
+            Beside::SetAddress(_, source) | Beside::SetHttp(_, source) => Some(source),
+            Beside::RemoveAddress(_) | Beside::PutHttp(..) | Beside::RemoveHttp(_) => None,
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Mediator for Blocks {
+    async fn mediate(&self, exchange: &mut Exchange) -> Outcome {
+        match self {
+            Blocks::Add { name, source, as_xml } => {
                 source.load(exchange).await?;
                 let value = source.text(exchange)?;
                 add_block(exchange, name, &value, *as_xml).await?;
             }
-            Header::AddElements(elements) => {
+            Blocks::AddElements(elements) => {
                 let envelope = exchange.envelope_mut().await?;
                 let header = envelope.ensure_header();
                 for element in elements {
@@ -301,29 +342,7 @@ impl Mediator for Header {
                     }
                 }
             }
-            Header::RemoveBlocks(name) => remove_blocks(exchange, name).await?,
-        }
-        Ok(Flow::Continue)
-    }
-}
-
-impl AtOnce for Header {
-    fn apply(&self, exchange: &mut Exchange) -> Outcome {
-        match self {
-            Header::SetAddress(field, source) => {
-                let value = source.text(exchange)?;
-                exchange.message.addressing.set(*field, Some(value));
-            }
-            Header::RemoveAddress(field) => exchange.message.addressing.set(*field, None),
-            Header::SetHttp(name, source) => {
-                let value = source.text(exchange)?;
-                name.set(&mut exchange.message.headers, &value)?;
-            }
-            Header::PutHttp(name, value) => {
-                exchange.message.headers.insert(name, value.clone());
-            }
-            Header::RemoveHttp(name) => name.remove(&mut exchange.message.headers),
-            Header::AddBlock { .. } | Header::AddElements(_) | Header::RemoveBlocks(_) => {}
+            Blocks::Remove(name) => remove_blocks(exchange, name).await?,
         }
         Ok(Flow::Continue)
     }

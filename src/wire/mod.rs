@@ -4,6 +4,7 @@
 //! connections (`listen::spawn_workers`, `listen::serve`, `client::Client`). Nothing is shared on the way of a request.
 
 mod alarm;
+mod answer_head;
 mod cause;
 mod chunked;
 pub mod client;

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::connection::{Connection, linger, refusal_text};
 use super::head::Refusal;
+use super::hop;
 use super::limits::{ServerLimits, UnderscoreHeaders};
 use super::listen::Worker;
 use super::serve_http1::serve_http1;
@@ -154,7 +155,7 @@ impl<S: Service> Peer<S> {
         .await
     }
 
-    /// A request as the service is to see it, when what belongs to a connection has been taken off its headers.
+    /// A request as the service is to see it. `hops`: there may be headers that belong to the connection.
     pub fn incoming(
         &self,
         method: Method,
@@ -162,10 +163,14 @@ impl<S: Service> Peer<S> {
         version: Version,
         mut headers: HeaderMap,
         body: ByteStream,
+        hops: bool,
     ) -> Result<Incoming, Refusal> {
         let limits = self.worker.limits();
         if limits.underscore_headers != UnderscoreHeaders::Pass {
             check_underscores(&mut headers, limits)?;
+        }
+        if hops {
+            hop::strip_received(&mut headers);
         }
         if version == Version::HTTP_10 && !headers.contains_key(HOST) {
             let local = HeaderValue::try_from(self.ends.local.to_string());

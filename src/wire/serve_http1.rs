@@ -16,10 +16,10 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use super::answer_head::listed;
 use super::connection::{linger, refusal_text};
 use super::head::{Head, Refusal, Request};
 use super::hop;
-use super::http1::listed;
 use super::requests::{Ends, Next, Requests, SMALL_BODY};
 use super::sending::{Framing, Sending, field};
 use super::serve::{Peer, has_body, offers_upgrade, overloaded, refused, settle};
@@ -254,11 +254,8 @@ fn incoming<S: Service, T: AsyncRead + AsyncWrite + Unpin + 'static>(
         false if !head.upgrade => (Version::HTTP_11, None),
         false => (Version::HTTP_11, websocket::asked(&method, &headers)),
     };
-    if head.hops {
-        hop::strip_received(&mut headers);
-    }
     let body = Requests::body(requests);
-    let mut incoming = peer.incoming(method, target, version, headers, body)?;
+    let mut incoming = peer.incoming(method, target, version, headers, body, head.hops)?;
     incoming.websocket = proof.is_some();
     Ok((incoming, proof))
 }

@@ -259,8 +259,7 @@ impl<S: Service> Peer<S> {
             .into_parts()
             .path_and_query
             .unwrap_or(PathAndQuery::from_static("/"));
-        hop::strip_received(&mut parts.headers);
-        self.incoming(parts.method, target, parts.version, parts.headers, body)
+        self.incoming(parts.method, target, parts.version, parts.headers, body, true)
     }
 }
 
